@@ -1,0 +1,3 @@
+//! The actors that host twins.
+
+pub mod log;
