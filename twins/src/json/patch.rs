@@ -1,0 +1,139 @@
+//! The project's own patch: values set and removed by path. Unlike a merge patch it can say null.
+
+use super::{Json, Pointer};
+
+/// One change of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(flat)]
+pub enum Operation {
+    /// The value at `path` becomes `value`, whether or not there was one.
+    #[n(0)]
+    Set {
+        /// Where.
+        #[n(0)]
+        path: Pointer,
+        /// What will stand there.
+        #[n(1)]
+        value: Json,
+    },
+    /// There will be no value at `path`.
+    #[n(1)]
+    Remove {
+        /// Where.
+        #[n(0)]
+        path: Pointer,
+    },
+}
+
+impl Operation {
+    /// What it changes.
+    pub fn path(&self) -> &Pointer {
+        match self {
+            Operation::Set { path, .. } | Operation::Remove { path } => path,
+        }
+    }
+
+    /// The value that will stand there; `None` when it is removed.
+    pub fn value(&self) -> Option<&Json> {
+        match self {
+            Operation::Set { value, .. } => Some(value),
+            Operation::Remove { .. } => None,
+        }
+    }
+
+    /// At most how many bytes longer a document's text gets.
+    fn growth(&self) -> usize {
+        let Operation::Set { path, value } = self else { return 0 };
+        let escaped = |byte: u8| match byte {
+            // A name's quotes, the colon, the comma, and the brackets of an object around it.
+            b'/' => r#","":{}"#.len(),
+            b'"' | b'\\' => 2,
+            ..b' ' => r"\u0000".len(),
+            _ => 1,
+        };
+        path.as_str().bytes().map(escaped).sum::<usize>() + value.len()
+    }
+}
+
+/// Changes of a document, done in order by [`Document::apply`](super::Document::apply).
+///
+/// A patch says what a document becomes, not what it was: it is no precondition, and doing it twice does no more than
+/// doing it once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct Patch(#[n(0)] Vec<Operation>);
+
+impl Patch {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The changes, in order.
+    pub fn operations(&self) -> &[Operation] {
+        &self.0
+    }
+
+    /// What it changes, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &Pointer> {
+        self.0.iter().map(Operation::path)
+    }
+
+    /// Adds a change behind the others.
+    pub fn push(&mut self, operation: Operation) {
+        self.0.push(operation);
+    }
+
+    /// At most how many bytes longer a document's text gets by it: what a size limit asks before it is done.
+    pub fn growth(&self) -> usize {
+        self.0.iter().map(Operation::growth).sum()
+    }
+}
+
+impl FromIterator<Operation> for Patch {
+    fn from_iter<I: IntoIterator<Item = Operation>>(operations: I) -> Patch {
+        Patch(operations.into_iter().collect())
+    }
+}
+
+impl Extend<Operation> for Patch {
+    fn extend<I: IntoIterator<Item = Operation>>(&mut self, operations: I) {
+        self.0.extend(operations);
+    }
+}
+
+/// A patch in the making, while something walks down a document.
+#[derive(Default)]
+pub(super) struct Recorder {
+    path: String,
+    operations: Vec<Operation>,
+}
+
+impl Recorder {
+    /// Runs `record` one level deeper, in the member whose name is, as escaped in JSON, `name`.
+    pub(super) fn within(&mut self, name: &str, record: impl FnOnce(&mut Recorder)) {
+        let here = self.path.len();
+        let segment = super::name::to_segment(super::name::from_json(name));
+        self.path.extend(["/", &segment]);
+        record(self);
+        self.path.truncate(here);
+    }
+
+    /// Sets the member `name`.
+    pub(super) fn set(&mut self, name: &str, value: Json) {
+        self.within(name, |this| {
+            this.operations.push(Operation::Set { path: Pointer::trusted(&this.path), value });
+        });
+    }
+
+    /// Removes the member `name`.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.within(name, |this| {
+            this.operations.push(Operation::Remove { path: Pointer::trusted(&this.path) });
+        });
+    }
+
+    pub(super) fn finish(self) -> Patch {
+        Patch(self.operations)
+    }
+}

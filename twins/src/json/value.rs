@@ -1,0 +1,146 @@
+//! A JSON value of its own: canonical text behind a shared pointer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::compact::compact;
+use super::{DEPTH_MAX, Document, Elements, Error, Limits, Raw};
+
+/// A JSON value as canonical text (see the [module](super)). A clone shares the text.
+///
+/// Equal when the texts are: `1` is not `1.0`, and objects with another order of members differ. It is *not* a tree:
+/// looking something up scans the text.
+///
+/// ```
+/// use twins::json::{Json, Limits};
+///
+/// let json = Json::parse(br#" { "target_c": 21.50 } "#, &Limits::default())?;
+/// assert_eq!(json.as_str(), r#"{"target_c":21.50}"#);
+/// # Ok::<(), twins::json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Json(Arc<str>);
+
+impl Json {
+    /// Checks text from outside and makes it canonical.
+    ///
+    /// Refused are text over the limits, text that is not JSON in UTF-8, an object that names a member twice (readers
+    /// would disagree on its value), and half a surrogate pair in a string (none could read it). Numbers of any size
+    /// are kept as they are spelled; whether one fits is asked by the type that reads it.
+    pub fn parse(text: &[u8], limits: &Limits) -> Result<Json, Error> {
+        compact(text, limits).map(Json)
+    }
+
+    /// The value as JSON. Fails where a type has no form in JSON, or nests deeper than [`DEPTH_MAX`].
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Json, Error> {
+        let text = serde_json::to_vec(value)
+            .map_err(|error| Error::Unrepresentable { reason: error.to_string() })?;
+        Json::unlimited(&text)
+    }
+
+    fn unlimited(text: &[u8]) -> Result<Json, Error> {
+        Json::parse(text, &Limits { bytes: usize::MAX, depth: DEPTH_MAX })
+    }
+
+    /// Text known to be canonical.
+    pub(super) fn trusted(text: Arc<str>) -> Json {
+        Json(text)
+    }
+
+    /// The value null.
+    pub fn null() -> Json {
+        Json("null".into())
+    }
+
+    /// The value as a type. The error names the pointer of what does not fit, and the reason.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.as_raw().decode()
+    }
+
+    /// The value as getters and iterators hand it out.
+    pub fn as_raw(&self) -> Raw<'_> {
+        Raw::new(&self.0)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The size of the text in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "no JSON text is empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the value is null.
+    pub fn is_null(&self) -> bool {
+        self.as_raw().is_null()
+    }
+
+    /// Whether the value is an object, and so a [`Document`].
+    pub fn is_object(&self) -> bool {
+        self.as_raw().is_object()
+    }
+
+    /// The elements of an array; `None` for any other value.
+    pub fn elements(&self) -> Option<Elements<'_>> {
+        self.as_raw().elements()
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({})", self.0)
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Document> for Json {
+    fn from(document: Document) -> Json {
+        document.into_json()
+    }
+}
+
+/// As itself, not as a string, when the format is JSON.
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// From serde_json only. Its text is made canonical; there is no limit on its size here.
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Json::unlimited(raw.get().as_bytes()).map_err(serde::de::Error::custom)
+    }
+}
+
+/// As text.
+impl<C> minicbor::Encode<C> for Json {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.str(&self.0)?.ok()
+    }
+}
+
+/// Trusted to be what [`Json`] encoded: it is checked to be UTF-8, and no more.
+impl<'b, C> minicbor::Decode<'b, C> for Json {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Json, minicbor::decode::Error> {
+        Ok(Json(d.str()?.into()))
+    }
+}
