@@ -1,3 +1,4 @@
 //! The actors that host twins.
 
+pub mod files;
 pub mod log;
