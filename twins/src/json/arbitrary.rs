@@ -65,3 +65,17 @@ pub(super) fn tree(text: &str) -> Value {
     assert_eq!(Json::parse(text.as_bytes(), &limits).unwrap().as_str(), text);
     serde_json::from_str(text).unwrap()
 }
+
+/// Any object of which a merge patch can speak.
+pub(super) fn object_without_nulls() -> impl Strategy<Value = Value> {
+    fn strip(value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let kept = members.into_iter().filter(|(_, value)| !value.is_null());
+                Value::Object(kept.map(|(name, value)| (name, strip(value))).collect())
+            }
+            other => other,
+        }
+    }
+    object().prop_map(strip)
+}

@@ -1,12 +1,11 @@
 //! The one pass over text from outside: it checks the grammar (RFC 8259), the depth and the names, and leaves canonical
 //! text behind. It keeps its own stack of open brackets, so depth costs no recursion.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::error::excerpt;
-use super::rewrite::Rewrite;
-use super::{DEPTH_MAX, Error, Limits, name};
+use super::token::Tokens;
+use super::{DEPTH_MAX, Error, Limits};
 
 /// The canonical text of the one JSON value in `text`.
 pub(super) fn compact(text: &[u8], limits: &Limits) -> Result<Arc<str>, Error> {
@@ -16,9 +15,7 @@ pub(super) fn compact(text: &[u8], limits: &Limits) -> Result<Arc<str>, Error> {
     let text =
         str::from_utf8(text).map_err(|error| Error::Syntax { at: error.valid_up_to(), expected: "UTF-8" })?;
     let pass = Pass {
-        text: text.as_bytes(),
-        at: 0,
-        output: Rewrite::new(text),
+        tokens: Tokens::new(text),
         open: Vec::with_capacity(8),
         names: Vec::with_capacity(16),
         depth_max: limits.depth.min(DEPTH_MAX),
@@ -27,9 +24,7 @@ pub(super) fn compact(text: &[u8], limits: &Limits) -> Result<Arc<str>, Error> {
 }
 
 struct Pass<'a> {
-    text: &'a [u8],
-    at: usize,
-    output: Rewrite<'a>,
+    tokens: Tokens<'a>,
     open: Vec<Bracket>,
     /// Where in the output the names of the open objects' members lie.
     names: Vec<(usize, usize)>,
@@ -47,44 +42,22 @@ enum Bracket {
 
 impl Pass<'_> {
     fn run(mut self) -> Result<Arc<str>, Error> {
-        loop {
-            if self.value()? {
-                continue;
-            }
-            // A value has ended, and with it perhaps what it was the last of.
-            loop {
-                self.blank();
-                match (self.open.last(), self.peek()) {
-                    (None, None) => return Ok(self.output.finish()),
-                    (None, Some(_)) => return Err(self.expected("the end")),
-                    (Some(Bracket::Array), Some(b',')) => {
-                        self.at += 1;
-                        break;
-                    }
-                    (Some(Bracket::Object { .. }), Some(b',')) => {
-                        self.at += 1;
-                        self.name()?;
-                        break;
-                    }
-                    (Some(Bracket::Array), Some(b']')) | (Some(Bracket::Object { .. }), Some(b'}')) => {
-                        self.close()?;
-                    }
-                    (Some(Bracket::Array), _) => return Err(self.expected("',' or ']'")),
-                    (Some(Bracket::Object { .. }), _) => return Err(self.expected("',' or '}'")),
-                }
-            }
+        while self.value()? || self.next()? {}
+        match self.tokens.peek() {
+            None => Ok(self.tokens.finish()),
+            Some(_) => Err(self.tokens.expected("the end")),
         }
     }
 
-    /// Reads a value up to its end, or up to the first value inside it: then true.
+    /// Reads a value to its end, or up to the first value inside it: then true.
     fn value(&mut self) -> Result<bool, Error> {
-        self.blank();
-        match self.peek() {
-            Some(b'"') => self.string()?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
+        self.tokens.blank();
+        match self.tokens.peek() {
+            Some(b'"') => self.tokens.string()?,
+            Some(b'-' | b'0'..=b'9') => self.tokens.number()?,
             Some(b'{') => {
                 self.open(Bracket::Object { names_from: self.names.len() })?;
-                if self.peek() != Some(b'}') {
+                if !self.tokens.take(b'}') {
                     self.name()?;
                     return Ok(true);
                 }
@@ -92,173 +65,70 @@ impl Pass<'_> {
             }
             Some(b'[') => {
                 self.open(Bracket::Array)?;
-                if self.peek() != Some(b']') {
+                if !self.tokens.take(b']') {
                     return Ok(true);
                 }
                 self.close()?;
             }
-            Some(b't') => self.literal(b"true", "true")?,
-            Some(b'f') => self.literal(b"false", "false")?,
-            Some(b'n') => self.literal(b"null", "null")?,
-            _ => return Err(self.expected("a value")),
+            Some(b't') => self.tokens.literal("true")?,
+            Some(b'f') => self.tokens.literal("false")?,
+            Some(b'n') => self.tokens.literal("null")?,
+            _ => return Err(self.tokens.expected("a value")),
         }
         Ok(false)
     }
 
+    /// Closes what the last value was the last of, up to where another value follows; false when all is closed.
+    fn next(&mut self) -> Result<bool, Error> {
+        loop {
+            self.tokens.blank();
+            match self.open.last() {
+                None => return Ok(false),
+                Some(Bracket::Array) if self.tokens.take(b',') => return Ok(true),
+                Some(Bracket::Array) if self.tokens.take(b']') => self.close()?,
+                Some(Bracket::Array) => return Err(self.tokens.expected("',' or ']'")),
+                Some(Bracket::Object { .. }) if self.tokens.take(b',') => {
+                    self.name()?;
+                    return Ok(true);
+                }
+                Some(Bracket::Object { .. }) if self.tokens.take(b'}') => self.close()?,
+                Some(Bracket::Object { .. }) => return Err(self.tokens.expected("',' or '}'")),
+            }
+        }
+    }
+
     fn open(&mut self, bracket: Bracket) -> Result<(), Error> {
         if self.open.len() == self.depth_max {
-            return Err(Error::TooDeep { depth_max: self.depth_max, at: self.at });
+            return Err(Error::TooDeep { depth_max: self.depth_max, at: self.tokens.at() });
         }
         self.open.push(bracket);
-        self.at += 1;
-        self.blank();
+        self.tokens.skip();
+        self.tokens.blank();
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        self.at += 1;
-        if let Some(Bracket::Object { names_from }) = self.open.pop() {
-            if self.names.len() - names_from > 1 {
-                let object = self.output.up_to(self.at);
-                if let Some(name) = repeated(object, &mut self.names[names_from..]) {
-                    return Err(Error::Duplicate { name: excerpt(name), at: self.at });
-                }
-            }
-            self.names.truncate(names_from);
+        let Some(Bracket::Object { names_from }) = self.open.pop() else { return Ok(()) };
+        if self.names.len() - names_from > 1
+            && let Some(name) = repeated(self.tokens.written(), &mut self.names[names_from..])
+        {
+            return Err(Error::Duplicate { name: excerpt(name), at: self.tokens.at() });
         }
+        self.names.truncate(names_from);
         Ok(())
     }
 
     /// Reads a member's name and the colon behind it.
     fn name(&mut self) -> Result<(), Error> {
-        self.blank();
-        if self.peek() != Some(b'"') {
-            return Err(self.expected("a member's name"));
+        self.tokens.blank();
+        if self.tokens.peek() != Some(b'"') {
+            return Err(self.tokens.expected("a member's name"));
         }
-        let from = self.output.position(self.at) + 1;
-        self.string()?;
-        self.names.push((from, self.output.position(self.at) - 1));
-        self.blank();
-        if !self.take(b':') {
-            return Err(self.expected("':'"));
-        }
-        Ok(())
-    }
-
-    fn string(&mut self) -> Result<(), Error> {
-        self.at += 1;
-        loop {
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
-                None | Some(..b' ') => return Err(self.expected("the rest of a string")),
-                Some(_) => self.at += 1,
-            }
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    /// Reads an escape. One that JSON does not need gives way to its character.
-    fn escape(&mut self) -> Result<(), Error> {
-        let from = self.at;
-        self.at += 2;
-        match self.text.get(from + 1) {
-            Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => {}
-            Some(b'/') => self.output.replace(from, self.at, "/"),
-            Some(b'u') => {
-                let character = self.code_point(from)?.to_string();
-                self.output.replace(from, self.at, &name::to_json(Cow::Owned(character)));
-            }
-            _ => {
-                self.at = from;
-                return Err(self.expected("an escape that JSON knows"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the digits of a `\u` escape that began at `from`, and those of its second half where it has one. Half a
-    /// surrogate pair is refused: no string could be decoded from it.
-    fn code_point(&mut self, from: usize) -> Result<char, Error> {
-        let first = self.code_unit()?;
-        let second = match first {
-            0xD800..0xDC00 if self.take(b'\\') && self.take(b'u') => Some(self.code_unit()?),
-            _ => None,
-        };
-        let mut decoded = char::decode_utf16([first].into_iter().chain(second));
-        match (decoded.next(), decoded.next()) {
-            (Some(Ok(character)), None) => Ok(character),
-            _ => Err(Error::Syntax { at: from, expected: "both halves of a surrogate pair" }),
-        }
-    }
-
-    fn code_unit(&mut self) -> Result<u16, Error> {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        let digits =
-            self.text.get(self.at..self.at + 4).filter(|digits| digits.iter().all(|d| digit(d).is_some()));
-        let Some(digits) = digits else { return Err(self.expected("four hexadecimal digits")) };
-        self.at += 4;
-        Ok(digits.iter().filter_map(digit).fold(0, |unit, digit| (unit << 4) | digit as u16))
-    }
-
-    fn number(&mut self) -> Result<(), Error> {
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _sign = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Error> {
-        let from = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == from {
-            return Err(self.expected("a digit"));
-        }
-        Ok(())
-    }
-
-    fn literal(&mut self, literal: &[u8], expected: &'static str) -> Result<(), Error> {
-        if !self.text[self.at..].starts_with(literal) {
-            return Err(self.expected(expected));
-        }
-        self.at += literal.len();
-        Ok(())
-    }
-
-    /// Leaves out whitespace.
-    fn blank(&mut self) {
-        let from = self.at;
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-        if self.at > from {
-            self.output.replace(from, self.at, "");
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let taken = self.peek() == Some(byte);
-        self.at += usize::from(taken);
-        taken
-    }
-
-    fn expected(&self, expected: &'static str) -> Error {
-        Error::Syntax { at: self.at, expected }
+        let from = self.tokens.position() + 1;
+        self.tokens.string()?;
+        self.names.push((from, self.tokens.position() - 1));
+        self.tokens.blank();
+        if self.tokens.take(b':') { Ok(()) } else { Err(self.tokens.expected("':'")) }
     }
 }
 
@@ -274,4 +144,131 @@ fn repeated<'t>(text: &'t str, names: &mut [(usize, usize)]) -> Option<&'t str> 
     }
     names.sort_unstable_by_key(name);
     names.windows(2).find(|pair| name(&pair[0]) == name(&pair[1])).map(|pair| name(&pair[0]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary::{self, tree};
+    use super::*;
+
+    /// What becomes of a text: its canonical form, or the error as an operator reads it.
+    #[track_caller]
+    fn check(text: &str, outcome: Result<&str, &str>) {
+        let compacted = compact(text.as_bytes(), &Limits::default()).map_err(|error| error.to_string());
+        assert_eq!(compacted.as_deref().map_err(String::as_str), outcome, "{text}");
+    }
+
+    #[test]
+    fn whitespace_between_tokens_goes_and_in_strings_stays() {
+        check(" \t\r\n1 ", Ok("1"));
+        check(
+            r#" { "a b" : [ 1 , { } , [ ] , null ] , "c" : " " } "#,
+            Ok(r#"{"a b":[1,{},[],null],"c":" "}"#),
+        );
+        check(r#"{"a":1}"#, Ok(r#"{"a":1}"#));
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        check("", Err("JSON is malformed at byte 0: expected a value"));
+        check("01", Err("JSON is malformed at byte 1: expected the end"));
+        check("1.", Err("JSON is malformed at byte 2: expected a digit"));
+        check("-", Err("JSON is malformed at byte 1: expected a digit"));
+        check("+1", Err("JSON is malformed at byte 0: expected a value"));
+        check("1e", Err("JSON is malformed at byte 2: expected a digit"));
+        check("nul", Err("JSON is malformed at byte 0: expected null"));
+        check("NaN", Err("JSON is malformed at byte 0: expected a value"));
+        check("[1,]", Err("JSON is malformed at byte 3: expected a value"));
+        check("[1 2]", Err("JSON is malformed at byte 3: expected ',' or ']'"));
+        check("[1}", Err("JSON is malformed at byte 2: expected ',' or ']'"));
+        check(r#"{"a":1,}"#, Err("JSON is malformed at byte 7: expected a member's name"));
+        check(r#"{"a" 1}"#, Err("JSON is malformed at byte 5: expected ':'"));
+        check(r#"{"a":1]"#, Err("JSON is malformed at byte 6: expected ',' or '}'"));
+        check(r#"{1:1}"#, Err("JSON is malformed at byte 1: expected a member's name"));
+        check("[", Err("JSON is malformed at byte 1: expected a value"));
+        check("{} {}", Err("JSON is malformed at byte 3: expected the end"));
+        check("\"a\nb\"", Err("JSON is malformed at byte 2: expected the rest of a string"));
+        check("\"a", Err("JSON is malformed at byte 2: expected the rest of a string"));
+        check(r#""\"#, Err("JSON is malformed at byte 1: expected an escape that JSON knows"));
+        check(r#""\x""#, Err("JSON is malformed at byte 1: expected an escape that JSON knows"));
+        check(r#""\u12g4""#, Err("JSON is malformed at byte 3: expected four hexadecimal digits"));
+        check("\u{feff}1", Err("JSON is malformed at byte 0: expected a value"));
+        assert_eq!(compact(b"\"\xff\"", &Limits::default()), Err(Error::Syntax { at: 1, expected: "UTF-8" }));
+    }
+
+    #[test]
+    fn a_name_twice_in_one_object_is_refused_however_it_is_spelled() {
+        let refused = |at| format!("JSON names the member \"a\" twice in the object that ends at byte {at}");
+        check(r#"{"a":1,"a":1}"#, Err(&refused(13)));
+        check(r#"[{"b":{"a":1, "c":{}, "\u0061":2}}]"#, Err(&refused(33)));
+        check(
+            r#"{"a":{"a":{"b":1}},"b":[{"a":1},{"a":1}]}"#,
+            Ok(r#"{"a":{"a":{"b":1}},"b":[{"a":1},{"a":1}]}"#),
+        );
+
+        let many: String = (0..20).map(|n| format!("\"{n}\":0,")).collect();
+        assert!(compact(format!("{{{many}\"20\":0}}").as_bytes(), &Limits::default()).is_ok());
+        assert!(compact(format!("{{{many}\"7\":0}}").as_bytes(), &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn the_limits_are_exact() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        check(&nested(32), Ok(&nested(32)));
+        check(&nested(33), Err("JSON nests deeper than 32 levels at byte 32"));
+        check(&nested(100_000), Err("JSON nests deeper than 32 levels at byte 32"));
+        check(&"[".repeat(100_000), Err("JSON nests deeper than 32 levels at byte 32"));
+
+        let limits = Limits { bytes: 4, depth: 0 };
+        assert_eq!(compact(b"1234", &limits).as_deref(), Ok("1234"));
+        assert_eq!(compact(b"1234 ", &limits), Err(Error::TooLarge { bytes: 5, bytes_max: 4 }));
+        assert_eq!(compact(b"[]", &limits), Err(Error::TooDeep { depth_max: 0, at: 0 }));
+    }
+
+    #[test]
+    fn the_deepest_text_that_passes_can_be_read() {
+        let limits = Limits { bytes: usize::MAX, depth: usize::MAX };
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let deepest = compact(nested(DEPTH_MAX).as_bytes(), &limits).unwrap();
+
+        assert!(serde_json::from_str::<serde_json::Value>(&deepest).is_ok());
+        assert!(compact(nested(DEPTH_MAX + 1).as_bytes(), &limits).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_become_canonical(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(text) = compact(&bytes, &Limits::default()) {
+                tree(&text);
+            }
+        }
+
+        #[test]
+        fn damaged_text_passes_when_serde_json_reads_it(
+            value in arbitrary::value(),
+            at: prop::sample::Index,
+            damage in r#"[\[\]{},:"\\/ntu0-9a-f.E+ -]{0,2}"#,
+        ) {
+            let mut text = serde_json::to_string(&value).unwrap();
+            let (from, character) = text.char_indices().nth(at.index(text.chars().count())).unwrap();
+            text.replace_range(from..from + character.len_utf8(), &damage);
+
+            let read = serde_json::from_str::<serde_json::Value>(&text);
+            match compact(text.as_bytes(), &Limits::default()) {
+                Ok(_) if read.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range")) => {}
+                Ok(text) => prop_assert_eq!(tree(&text), read.unwrap()),
+                Err(Error::Duplicate { .. }) => {}
+                Err(_) => prop_assert!(read.is_err()),
+            }
+        }
+
+        #[test]
+        fn a_value_keeps_its_meaning(value in arbitrary::value()) {
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            let text = compact(pretty.as_bytes(), &Limits::default()).unwrap();
+            prop_assert_eq!(&*text, serde_json::to_string(&value).unwrap());
+        }
+    }
 }

@@ -30,3 +30,46 @@ fn reason(error: &serde_json::Error) -> String {
     }
     reason
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Climate {
+        target_c: f64,
+        #[serde(default)]
+        zones: Vec<u8>,
+    }
+
+    #[track_caller]
+    fn check(text: &str, outcome: &str) {
+        let read = decode::<BTreeMap<String, Climate>>(text, &Pointer::parse("/desired").unwrap());
+        assert_eq!(read.unwrap_err().to_string(), outcome);
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_the_reason() {
+        check(
+            r#"{"a/b":{"target_c":"warm"}}"#,
+            "value at \"/desired/a~1b/target_c\" does not fit: invalid type: string \"warm\", expected f64",
+        );
+        check(
+            r#"{"a":{"target_c":1,"zones":[1,256]}}"#,
+            "value at \"/desired/a/zones/1\" does not fit: invalid value: integer `256`, expected u8",
+        );
+        check(r#"{"a":{}}"#, "value at \"/desired/a\" does not fit: missing field `target_c`");
+        check("[]", "value at \"/desired\" does not fit: invalid type: sequence, expected a map");
+    }
+
+    #[test]
+    fn a_number_too_large_for_its_type_is_a_mismatch() {
+        let read = decode::<f64>("1e400", &Pointer::root());
+        assert!(matches!(read, Err(Error::Mismatch { .. })), "{read:?}");
+    }
+}

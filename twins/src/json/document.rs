@@ -18,7 +18,7 @@ use super::{Error, Json, Limits, Members, Patch, Pointer, Raw, decode, edit::Edi
 /// assert_eq!(before.apply(&patch), after);
 /// # Ok::<(), twins::json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, minicbor::Encode, minicbor::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, minicbor::Encode)]
 #[serde(transparent)]
 #[cbor(transparent)]
 pub struct Document(#[n(0)] Json);
@@ -128,5 +128,66 @@ impl TryFrom<Json> for Document {
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Document, D::Error> {
         Json::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Trusted as a [`Json`] is, but for being an object.
+impl<'b, C> minicbor::Decode<'b, C> for Document {
+    fn decode(d: &mut minicbor::Decoder<'b>, context: &mut C) -> Result<Document, minicbor::decode::Error> {
+        let at = d.position();
+        let json: Json = d.decode_with(context)?;
+        json.try_into().map_err(|error: Error| minicbor::decode::Error::message(error).at(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document::parse(text.as_bytes(), &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn only_an_object_is_a_document() {
+        for text in ["[]", "1", "null", "\"{}\""] {
+            assert_eq!(Document::parse(text.as_bytes(), &Limits::default()), Err(Error::NotAnObject));
+        }
+        assert_eq!(Document::of(&[1]), Err(Error::NotAnObject));
+    }
+
+    #[test]
+    fn a_document_begins_empty() {
+        let empty = Document::default();
+
+        assert!(empty.is_empty());
+        assert_eq!(empty, document(" { } "));
+        assert_eq!(empty.members().count(), 0);
+    }
+
+    #[test]
+    fn a_typed_read_tells_absent_from_unfit() {
+        let document = document(r#"{"climate":{"target_c":21.5}}"#);
+        let read = |path| document.read::<f64>(&Pointer::parse(path).unwrap());
+
+        assert_eq!(read("/climate/target_c"), Ok(Some(21.5)));
+        assert_eq!(read("/climate/mode"), Ok(None));
+        let Err(Error::Mismatch { pointer, .. }) = read("/climate") else { panic!("an object is no number") };
+        assert_eq!(pointer.as_str(), "/climate");
+    }
+
+    #[test]
+    fn a_document_is_encoded_as_its_text() {
+        let document = document(r#"{"a":1}"#);
+        let bytes = minicbor::to_vec(&document).unwrap();
+
+        assert_eq!(minicbor::decode::<&str>(&bytes).unwrap(), document.as_str());
+        assert_eq!(minicbor::decode::<Document>(&bytes).unwrap(), document);
+    }
+
+    #[test]
+    fn a_record_that_holds_no_object_is_read_as_an_error() {
+        let bytes = minicbor::to_vec(Json::null()).unwrap();
+        assert!(minicbor::decode::<Document>(&bytes).is_err());
     }
 }

@@ -31,6 +31,7 @@ mod pointer;
 mod raw;
 mod rewrite;
 mod scan;
+mod token;
 mod value;
 
 #[cfg(test)]

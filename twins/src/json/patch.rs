@@ -137,3 +137,49 @@ impl Recorder {
         Patch(self.operations)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    #[test]
+    fn an_operation_is_a_flat_array_of_its_number_and_fields() {
+        let path = Pointer::parse("/a").unwrap();
+        let patch: Patch =
+            [Operation::Set { path: path.clone(), value: Json::null() }, Operation::Remove { path }]
+                .into_iter()
+                .collect();
+
+        let bytes = minicbor::to_vec(&patch).unwrap();
+
+        assert_eq!(bytes, b"\x82\x83\x00\x62/a\x64null\x82\x01\x62/a");
+    }
+
+    #[test]
+    fn an_empty_patch_changes_nothing() {
+        let empty = Patch::default();
+        assert!(empty.is_empty());
+        assert_eq!(empty.growth(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_patch_keeps_itself_through_its_codec(patch in arbitrary::patch()) {
+            let bytes = minicbor::to_vec(&patch).unwrap();
+            prop_assert_eq!(minicbor::decode::<Patch>(&bytes).unwrap(), patch);
+        }
+
+        #[test]
+        fn a_damaged_patch_is_read_as_an_error_or_another_patch(patch in arbitrary::patch(), at: prop::sample::Index, byte: u8) {
+            let mut bytes = minicbor::to_vec(&patch).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(patch) = minicbor::decode::<Patch>(&bytes) {
+                let _ = super::super::Document::default().apply(&patch);
+            }
+        }
+    }
+}

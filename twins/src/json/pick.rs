@@ -31,3 +31,57 @@ fn standing<'d, 'p>(document: Raw<'d>, path: &'p str) -> (&'p str, Raw<'d>) {
     }
     (path, value)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary::{self, document};
+    use super::super::{Limits, diff, merge};
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, pointers: &[&str], picked: &str) {
+        let document = Document::parse(text.as_bytes(), &Limits::default()).unwrap();
+        let pointers: Vec<_> = pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect();
+        assert_eq!(pick(&document, &pointers).as_str(), picked);
+    }
+
+    #[test]
+    fn a_pointer_gives_the_value_or_null() {
+        let text = r#"{"a":{"b":1,"c":[2]},"d":3}"#;
+        check(text, &[], "{}");
+        check(text, &["/d", "/a/b"], r#"{"d":3,"a":{"b":1}}"#);
+        check(text, &["/a/x", "/x"], r#"{"a":{"x":null},"x":null}"#);
+        check(text, &[""], text);
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_parent_is_said_instead() {
+        check(r#"{"a":5}"#, &["/a/b/c"], r#"{"a":5}"#);
+        check("{}", &["/a/b", "/a/c"], r#"{"a":null}"#);
+        check(r#"{"a":[1,2]}"#, &["/a/0"], r#"{"a":[1,2]}"#);
+    }
+
+    #[test]
+    fn overlapping_pointers_say_both() {
+        check(r#"{"a":{"b":1}}"#, &["/a/c", "/a"], r#"{"a":{"b":1}}"#);
+        check(r#"{"a":{"b":1}}"#, &["/a", "/a/c"], r#"{"a":{"b":1,"c":null}}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn a_reader_catches_up_with_what_was_changed(
+            from in arbitrary::object_without_nulls(),
+            to in arbitrary::object_without_nulls(),
+        ) {
+            let (before, after) = (document(&from), document(&to));
+            let changes = diff(&before, &after);
+
+            let picked = pick(&after, changes.paths());
+
+            let caught_up = before.apply(&merge(&before, &picked).unwrap());
+            prop_assert!(diff(&caught_up, &after).is_empty());
+        }
+    }
+}

@@ -173,3 +173,82 @@ impl<'a> Iterator for Elements<'a> {
         Some(Raw(&text[from..end]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    const TEXT: &str = r#"{"foo":["bar","baz"],"":0,"a/b":1,"m~n":8,"k\"l":6,"o":{"list":[{"x":[]}]}}"#;
+
+    #[track_caller]
+    fn check(pointer: &str, value: Option<&str>) {
+        assert_eq!(Raw::new(TEXT).get(pointer).map(Raw::as_str), value, "{pointer}");
+    }
+
+    #[test]
+    fn a_pointer_leads_where_rfc_6901_says() {
+        check("", Some(TEXT));
+        check("/foo", Some(r#"["bar","baz"]"#));
+        check("/foo/0", Some("\"bar\""));
+        check("/", Some("0"));
+        check("/a~1b", Some("1"));
+        check("/m~0n", Some("8"));
+        check("/k\"l", Some("6"));
+        check("/o/list/0/x", Some("[]"));
+    }
+
+    #[test]
+    fn a_pointer_to_nothing_leads_nowhere() {
+        for pointer in
+            ["/x", "/foo/2", "/foo/-", "/foo/00", "/foo/+1", "/foo/bar", "/foo/0/x", "/o/list/0/x/0"]
+        {
+            check(pointer, None);
+        }
+        check("foo", None);
+        check("/foo/99999999999999999999", None);
+    }
+
+    #[test]
+    fn a_value_knows_what_it_is() {
+        let kinds = |text: &'static str| {
+            let raw = Raw::new(text);
+            [raw.is_null(), raw.is_object(), raw.is_array(), raw.is_string(), raw.is_number()]
+        };
+        assert_eq!(kinds("null"), [true, false, false, false, false]);
+        assert_eq!(kinds("{}"), [false, true, false, false, false]);
+        assert_eq!(kinds("[]"), [false, false, true, false, false]);
+        assert_eq!(kinds("\"\""), [false, false, false, true, false]);
+        assert_eq!(kinds("-1"), [false, false, false, false, true]);
+        assert_eq!(kinds("true"), [false; 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn iterators_give_what_the_tree_has(value in arbitrary::value()) {
+            let json = arbitrary::json(&value);
+            let raw = json.as_raw();
+
+            let members = raw.members().map(|members| members.map(|(name, value)| (name.into_owned(), value.decode().unwrap())).collect());
+            prop_assert_eq!(members, value.as_object().cloned());
+            let elements = raw.elements().map(|elements| elements.map(|value| value.decode().unwrap()).collect());
+            prop_assert_eq!(elements, value.as_array().cloned());
+        }
+
+        #[test]
+        fn a_pointer_leads_where_it_leads_in_the_tree(value in arbitrary::value(), pointer in arbitrary::pointer()) {
+            let found = arbitrary::json(&value).as_raw().get(pointer.as_str()).map(|raw| raw.decode().unwrap());
+            prop_assert_eq!(found.as_ref(), value.pointer(pointer.as_str()));
+        }
+
+        #[test]
+        fn text_of_any_kind_is_walked_to_an_end(text in r#"[\[{][\[\]{},:"\\a1é]{0,24}"#) {
+            let raw = Raw::new(&text);
+            prop_assert!(raw.members().is_none_or(|members| members.count() <= text.len()));
+            prop_assert!(raw.elements().is_none_or(|elements| elements.count() <= text.len()));
+            let _ = (raw.get("/a/0"), raw.decode::<serde_json::Value>());
+        }
+    }
+}

@@ -144,3 +144,60 @@ impl<'b, C> minicbor::Decode<'b, C> for Json {
         Ok(Json(d.str()?.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    #[test]
+    fn a_value_without_a_form_in_json_is_an_error() {
+        let keyed_by_pairs = BTreeMap::from([((1, 2), 3)]);
+        assert!(matches!(Json::of(&keyed_by_pairs), Err(Error::Unrepresentable { .. })));
+    }
+
+    #[test]
+    fn a_type_that_names_a_member_twice_is_refused() {
+        #[derive(Serialize)]
+        struct Twice {
+            a: u8,
+            #[serde(flatten)]
+            more: BTreeMap<String, u8>,
+        }
+        let twice = Twice { a: 1, more: BTreeMap::from([("a".to_owned(), 2)]) };
+        assert!(matches!(Json::of(&twice), Err(Error::Duplicate { .. })));
+    }
+
+    #[test]
+    fn a_value_inside_another_type_is_written_and_read_as_itself() {
+        #[derive(Serialize, Deserialize)]
+        struct Holder {
+            json: Json,
+            document: Document,
+        }
+        let holder: Holder = serde_json::from_str(r#"{"json": [1, null], "document": { "a": 1 }}"#).unwrap();
+
+        assert_eq!(holder.json.as_str(), "[1,null]");
+        assert_eq!(Json::of(&holder).unwrap().as_str(), r#"{"json":[1,null],"document":{"a":1}}"#);
+        assert!(serde_json::from_str::<Holder>(r#"{"json": 1, "document": 1}"#).is_err());
+    }
+
+    #[test]
+    fn null_is_null() {
+        assert!(Json::null().is_null());
+        assert_eq!(Json::of(&()).unwrap(), Json::null());
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_keeps_itself_through_its_codec(value in arbitrary::value()) {
+            let json = arbitrary::json(&value);
+            let bytes = minicbor::to_vec(&json).unwrap();
+            prop_assert_eq!(minicbor::decode::<Json>(&bytes).unwrap(), json);
+        }
+    }
+}
