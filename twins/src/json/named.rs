@@ -14,7 +14,7 @@ const FEW: usize = 16;
 /// The index of a large one is a tree rather than a hash map, so that names from outside cannot choose its shape.
 pub(super) struct Named<'a, T> {
     entries: Vec<(Cow<'a, str>, T)>,
-    /// Empty as long as the entries are few.
+    /// Of the first entries, as many as there were when it was last needed.
     index: BTreeMap<Cow<'a, str>, usize>,
     next: usize,
 }
@@ -59,22 +59,23 @@ impl<'a, T> Named<'a, T> {
         let is = |at: &usize| self.entries.get(*at).is_some_and(|(known, _)| known == name);
         let at = match Some(self.next).filter(is) {
             Some(at) => at,
-            None if self.index.is_empty() => (0..self.entries.len()).find(is)?,
-            None => *self.index.get(name)?,
+            None if self.entries.len() <= FEW => (0..self.entries.len()).find(is)?,
+            None => self.look_up(name)?,
         };
         self.next = at + 1;
         Some(at)
     }
 
-    fn insert(&mut self, name: Cow<'a, str>, thing: T) -> usize {
-        let at = self.entries.len();
-        self.entries.push((name, thing));
-        if at == FEW {
-            self.index = self.entries.iter().zip(0..).map(|((name, _), at)| (name.clone(), at)).collect();
-        } else if at > FEW {
+    fn look_up(&mut self, name: &str) -> Option<usize> {
+        for at in self.index.len()..self.entries.len() {
             self.index.insert(self.entries[at].0.clone(), at);
         }
-        at
+        self.index.get(name).copied()
+    }
+
+    fn insert(&mut self, name: Cow<'a, str>, thing: T) -> usize {
+        self.entries.push((name, thing));
+        self.entries.len() - 1
     }
 }
 
