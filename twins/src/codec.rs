@@ -1,0 +1,64 @@
+//! How shared values are written: minicbor knows no `Arc`, so fields name one of these with `#[cbor(with = ...)]`.
+
+/// `Arc<T>` as `T`.
+pub(crate) mod shared {
+    use minicbor::decode::Error as DecodeError;
+    use minicbor::encode::{Error as EncodeError, Write};
+    use minicbor::{Decode, Decoder, Encode, Encoder};
+    use std::sync::Arc;
+
+    pub(crate) fn encode<C, T: Encode<C>, W: Write>(
+        value: &Arc<T>,
+        e: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        value.as_ref().encode(e, context)
+    }
+
+    pub(crate) fn decode<'b, C, T: Decode<'b, C>>(
+        d: &mut Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Arc<T>, DecodeError> {
+        T::decode(d, context).map(Arc::new)
+    }
+}
+
+/// [`bytes::Bytes`] as a byte string.
+pub(crate) mod octets {
+    use bytes::Bytes;
+    use minicbor::decode::Error as DecodeError;
+    use minicbor::encode::{Error as EncodeError, Write};
+    use minicbor::{Decoder, Encoder};
+
+    pub(crate) fn encode<C, W: Write>(
+        value: &Bytes,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.bytes(value)?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Bytes, DecodeError> {
+        d.bytes().map(Bytes::copy_from_slice)
+    }
+}
+
+/// [`uuid::Uuid`] as its sixteen bytes.
+pub(crate) mod uuid {
+    use minicbor::decode::Error as DecodeError;
+    use minicbor::encode::{Error as EncodeError, Write};
+    use minicbor::{Decoder, Encoder};
+    use uuid::Uuid;
+
+    pub(crate) fn encode<C, W: Write>(
+        value: &Uuid,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.bytes(value.as_bytes())?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Uuid, DecodeError> {
+        Uuid::from_slice(d.bytes()?).map_err(DecodeError::custom)
+    }
+}

@@ -1,0 +1,33 @@
+//! What time alone brings: timers that fire, commands that expire.
+
+use crate::json::Json;
+use crate::queue::Step;
+use crate::rejection::Rejection;
+use crate::reply::Reply;
+use crate::routes::Plane;
+use crate::timers::TIMERS_MAX;
+use crate::transition::Change;
+
+use super::draft::Draft;
+
+impl Draft<'_> {
+    pub(super) fn due(&mut self) -> Result<Reply, Rejection> {
+        let now = self.header.received;
+        let late = self.twin().commands().open().filter(|command| command.deadline <= now);
+        for id in late.map(|command| command.id).collect::<Vec<_>>() {
+            self.step(id, Step::Expired);
+        }
+        // A handler may arm a timer that is due at once; past the limit it waits for the next turn.
+        for _ in 0..TIMERS_MAX {
+            let Some(timer) = self.twin().timers().due(now) else { break };
+            let name = timer.name.clone();
+            self.change(Change::Disarmed { name: name.clone() });
+            let null = Json::null();
+            match self.run(|logic, state, fx| logic.react(state, Plane::Timer, &name, (&null, None), fx)) {
+                Ok(part) => part.into_iter().for_each(|part| self.record(part)),
+                Err(rejection) => self.complain(&rejection),
+            }
+        }
+        Ok(Reply::Done)
+    }
+}

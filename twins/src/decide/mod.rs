@@ -1,0 +1,123 @@
+//! Deciding: an input, and what the twin is, become a transition, an answer, and what its connections get.
+//!
+//! A decision has two parts. The system's part (a connection, a consumed timer, a command's step, the input's place in
+//! its session) happens whatever the behaviour does. The behaviour's part (its handlers' effects and its new state, and
+//! the change that it may refuse) happens whole or not at all, so a handler that refuses or panics leaves no trace.
+
+mod commands;
+mod delivery;
+mod draft;
+mod due;
+mod life;
+mod react;
+mod sessions;
+mod shadow;
+mod telemetry;
+
+use std::sync::Arc;
+
+use crate::header::Header;
+use crate::id::TwinId;
+use crate::input::Input;
+use crate::kind::{Kind, Kinds};
+use crate::logic::Decoded;
+use crate::rejection::{Code, Rejection};
+use crate::reply::{Output, Reply};
+use crate::transition::Transition;
+use crate::twin::Twin;
+
+use draft::Draft;
+
+/// A twin that is being decided on: its newest state, committed or not, and the behaviour's state beside it, decoded.
+///
+/// Whoever keeps an older `Arc` of the twin keeps an older state: a decision never changes what it shares.
+#[derive(Default)]
+pub struct Live {
+    twin: Arc<Twin>,
+    state: Option<Decoded>,
+}
+
+impl Live {
+    /// A twin as it was committed.
+    pub fn new(twin: Arc<Twin>) -> Self {
+        Self { twin, state: None }
+    }
+
+    /// The newest state.
+    pub fn twin(&self) -> &Arc<Twin> {
+        &self.twin
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("twin", &self.twin).field("decoded", &self.state.is_some()).finish()
+    }
+}
+
+/// What was decided.
+#[derive(Debug)]
+pub struct Decision {
+    /// What is to be journaled; `None` if the input changed nothing.
+    pub transition: Option<Transition>,
+    /// The answer, to be given once everything it saw is committed.
+    pub reply: Result<Reply, Rejection>,
+    /// What the device's connections get, once the transition is committed.
+    pub outputs: Vec<Output>,
+}
+
+impl Kinds {
+    /// Decides an input to the twin `id`. `live` becomes what the transition makes of it.
+    ///
+    /// The header's `received` is the shard's now; it must not be before that of the twin's last input.
+    pub fn decide(&self, id: &TwinId, live: &mut Live, input: &Input, header: Header) -> Decision {
+        let refused = |rejection| Decision { transition: None, reply: Err(rejection), outputs: Vec::new() };
+        let name = match input {
+            _ if live.twin.exists() => live.twin.kind(),
+            Input::Register { kind, .. } | Input::Connect { register: Some(kind), .. } => kind.as_str(),
+            _ => return refused(Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id()))),
+        };
+        let Some(kind) = self.get(name) else {
+            return refused(Rejection::new(Code::UnknownKind, format!("this node has no kind `{name}`")));
+        };
+        kind.decide(id, live, input, header)
+    }
+}
+
+impl Kind {
+    /// Decides an input to a twin of this kind, or to an absent one that is to become of this kind.
+    pub fn decide(&self, id: &TwinId, live: &mut Live, input: &Input, header: Header) -> Decision {
+        let mut draft = Draft::new(id, self, live, header);
+        let reply = match draft.enter() {
+            Some(reply) => return draft.without_a_trace(reply),
+            None => draft.take(input),
+        };
+        draft.settle();
+        draft.finish(reply)
+    }
+}
+
+impl Draft<'_> {
+    fn take(&mut self, input: &Input) -> Result<Reply, Rejection> {
+        match input {
+            Input::Register { kind, tags } => self.register(kind, tags.as_ref()),
+            Input::Remove => self.remove(),
+            Input::Connect { connect, register } => self.connect(connect, register.as_ref()),
+            Input::Disconnect { epoch, reason } => self.disconnect(*epoch, reason),
+            Input::Subscribe(subscriptions) => self.subscribe(subscriptions),
+            Input::Unsubscribe(filters) => self.unsubscribe(filters),
+            Input::Acknowledge(message) => self.acknowledge(*message),
+            Input::Sample { channel, body } => self.sample(channel, body),
+            Input::Telemetry(body) => self.telemetry(body),
+            Input::Report(patch) => self.report(patch),
+            Input::Outcome { id, outcome, result } => self.outcome(*id, *outcome, result.as_ref()),
+            Input::Update { tags, desired, if_match } => {
+                self.update(tags.as_ref(), desired.as_ref(), if_match.as_deref())
+            }
+            Input::Command(send) => self.command(send),
+            Input::Call { name, argument } => self.call(name, argument),
+            Input::Read => Ok(Reply::Twin(self.twin_shared())),
+            Input::Due => self.due(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What every input and every record carries beside its content: who, when, by which way.
+
+use crate::name::Name;
+use crate::time::Timestamp;
+
+/// The envelope of an input, kept with the transition it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+pub struct Header {
+    /// When the shard took it in: the shard's now, which never goes back.
+    #[n(0)]
+    pub received: Timestamp,
+    /// When it happened, as the device says; absent means when it was received.
+    #[n(1)]
+    pub time: Option<Timestamp>,
+    /// Who sent it.
+    #[n(2)]
+    pub principal: Principal,
+    /// The way it came.
+    #[n(3)]
+    pub transport: Transport,
+    /// The trace it belongs to: sixteen bytes, as in W3C trace context.
+    #[n(4)]
+    pub trace: Option<Trace>,
+    /// Whether its content may be believed.
+    #[n(5)]
+    pub quality: Quality,
+    /// The id of the key that the body is encrypted with. Reserved: nothing sets it yet.
+    #[n(6)]
+    pub key: Option<Name>,
+    /// Its place in the session it came by.
+    #[n(7)]
+    pub mark: Option<Mark>,
+}
+
+impl Header {
+    /// When it happened: the event time, else when it was received.
+    pub fn event_time(&self) -> Timestamp {
+        self.time.unwrap_or(self.received)
+    }
+}
+
+/// A trace id, as W3C trace context has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct Trace(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+/// The place of an input in its session: inputs are numbered from 1, without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Mark {
+    /// The session's epoch, given by the twin at connect.
+    #[n(0)]
+    pub epoch: u64,
+    /// The input's number.
+    #[n(1)]
+    pub n: u64,
+}
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+pub enum Principal {
+    /// The twin's own device.
+    #[default]
+    #[n(0)]
+    Device,
+    /// A person or a service, by name.
+    #[n(1)]
+    User(#[n(0)] Name),
+    /// Twinfold itself: timers, expiry, presence.
+    #[n(2)]
+    System,
+    /// The twin's own behaviour.
+    #[n(3)]
+    Behavior,
+}
+
+impl std::fmt::Display for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Device => f.write_str("device"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::System => f.write_str("system"),
+            Self::Behavior => f.write_str("behavior"),
+        }
+    }
+}
+
+/// The way an input came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Transport {
+    /// From inside the node.
+    #[default]
+    #[n(0)]
+    Internal,
+    /// MQTT over TCP.
+    #[n(1)]
+    Mqtt,
+    /// HTTP.
+    #[n(2)]
+    Http,
+    /// MQTT over TLS.
+    #[n(3)]
+    MqttTls,
+    /// MQTT over WebSocket.
+    #[n(4)]
+    MqttWebSocket,
+    /// MQTT over QUIC.
+    #[n(5)]
+    MqttQuic,
+}
+
+impl Transport {
+    /// Its name in documents and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Mqtt => "mqtt",
+            Self::Http => "http",
+            Self::MqttTls => "mqtt+tls",
+            Self::MqttWebSocket => "mqtt+websocket",
+            Self::MqttQuic => "mqtt+quic",
+        }
+    }
+}
+
+/// Whether a value may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Quality {
+    /// Nothing speaks against it.
+    #[default]
+    #[n(0)]
+    Good,
+    /// Something does: control rules leave it out.
+    #[n(1)]
+    Suspect,
+}

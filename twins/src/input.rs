@@ -1,0 +1,145 @@
+//! What can be said to a twin, by whichever protocol it came.
+
+use crate::body::Body;
+use crate::command::{Answer, CommandId, Mode};
+use crate::json::{Document, Json};
+use crate::name::Name;
+use crate::session::{Connect, Subscription};
+use crate::time::Timestamp;
+
+/// An input. Topics, routes and verbs are mapped to these at the edge; past it nobody knows the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Registers the id as a twin of a kind, with these tags. A twin that is there already keeps its kind.
+    Register {
+        /// What kind of twin.
+        kind: Name,
+        /// Its first tags.
+        tags: Option<Document>,
+    },
+    /// Removes the twin.
+    Remove,
+
+    /// A connection begins; where `register` is given, an absent twin is registered as that kind.
+    Connect {
+        /// The session and where it is.
+        connect: Connect,
+        /// The kind to register an unknown device as.
+        register: Option<Name>,
+    },
+    /// A connection ends.
+    Disconnect {
+        /// Its epoch.
+        epoch: u64,
+        /// Why, for people.
+        reason: Name,
+    },
+    /// A session listens to these.
+    Subscribe(Vec<Subscription>),
+    /// A session no longer listens to these filters.
+    Unsubscribe(Vec<Name>),
+    /// The device acknowledged a message.
+    Acknowledge(Message),
+
+    /// A sample of one channel.
+    Sample {
+        /// The channel.
+        channel: Name,
+        /// The value.
+        body: Body,
+    },
+    /// Telemetry without a channel: an object's members are told apart by name; an array is a batch of such objects.
+    Telemetry(Body),
+    /// The device reports: a merge patch of the reported section.
+    Report(Json),
+    /// What became of a command.
+    Outcome {
+        /// Which command.
+        id: CommandId,
+        /// What became of it.
+        outcome: Said,
+        /// What the device says about it.
+        result: Option<Json>,
+    },
+
+    /// Changes tags and desired, all or nothing.
+    Update {
+        /// A merge patch of the tags.
+        tags: Option<Json>,
+        /// How the desired section changes.
+        desired: Option<Desire>,
+        /// The ETags that the sender saw; one must be the twin's. `None` asks for none; an empty list never matches.
+        if_match: Option<Vec<String>>,
+    },
+    /// Queues a command.
+    Command(Send),
+    /// Calls a method or a query of the behaviour.
+    Call {
+        /// Its name.
+        name: Name,
+        /// Its argument.
+        argument: Json,
+    },
+    /// Reads the twin.
+    Read,
+
+    /// Time has passed: what is due by now fires or expires.
+    Due,
+}
+
+/// How the desired section changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Desire {
+    /// By a merge patch.
+    Merge(Json),
+    /// It becomes this.
+    Replace(Document),
+}
+
+/// A command to be queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    /// The id it will have.
+    pub id: CommandId,
+    /// What to do.
+    pub name: Name,
+    /// With what.
+    pub payload: Body,
+    /// When it expires.
+    pub deadline: Timestamp,
+    /// Whether it waits in line or replaces.
+    pub mode: Mode,
+    /// Whether an outcome is expected.
+    pub answer: Answer,
+}
+
+/// A durable message that a device acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// The desired section, up to a version.
+    Desired(u64),
+    /// A command.
+    Command(CommandId),
+}
+
+/// What a device says of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Said {
+    /// It is done.
+    Done,
+    /// It will not be done.
+    Rejected,
+    /// It is being done.
+    Progress,
+}
+
+/// A request to a device: answered now, or not at all. It changes no twin, so it is not an [`Input`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The id that its reply will carry.
+    pub id: Name,
+    /// What is asked.
+    pub name: Name,
+    /// With what.
+    pub payload: Body,
+}

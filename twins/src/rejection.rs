@@ -1,0 +1,152 @@
+//! A refusal as a value: what was asked of a twin cannot be done, and asking again would not help.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// What kind of refusal it is. The text of each is stable; programs may match on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The behaviour said no.
+    Rejected,
+    /// The body is not JSON, not of the declared type, or a name is not a name.
+    Malformed,
+    /// A limit of the twin would be passed: the message names it.
+    TooLarge,
+    /// No such twin; also when the caller may not know of it.
+    UnknownTwin,
+    /// The kind declares no such method or query.
+    UnknownMethod,
+    /// The twin has no such command, or no longer remembers it.
+    UnknownCommand,
+    /// This binary has no such kind.
+    UnknownKind,
+    /// The twin's state was written by a newer version of its kind.
+    NewerState,
+    /// `If-Match` names another version, or none.
+    VersionMismatch,
+    /// The command queue is full.
+    QueueFull,
+    /// The id is taken by a twin of another kind.
+    Conflict,
+    /// The device has no connection that listens to this.
+    NotConnected,
+    /// The device did not answer in time.
+    Timeout,
+    /// The session was taken over, closed or never existed.
+    SessionEnded,
+    /// The session's inputs arrived with a gap.
+    OutOfOrder,
+    /// A count limit is reached (connections, devices, timers): the message names it.
+    TooMany,
+    /// The behaviour panicked or broke a rule of the runtime; its part was dropped.
+    BehaviorFailed,
+}
+
+impl Code {
+    /// The stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too-large",
+            Self::UnknownTwin => "unknown-twin",
+            Self::UnknownMethod => "unknown-method",
+            Self::UnknownCommand => "unknown-command",
+            Self::UnknownKind => "unknown-kind",
+            Self::NewerState => "newer-state",
+            Self::VersionMismatch => "version-mismatch",
+            Self::QueueFull => "queue-full",
+            Self::Conflict => "conflict",
+            Self::NotConnected => "not-connected",
+            Self::Timeout => "timeout",
+            Self::SessionEnded => "session-ended",
+            Self::OutOfOrder => "out-of-order",
+            Self::TooMany => "too-many",
+            Self::BehaviorFailed => "behavior-failed",
+        }
+    }
+
+    /// What whoever gets the refusal can do next.
+    pub const fn next(self) -> &'static str {
+        match self {
+            Self::Rejected => "send a value that the twin's kind accepts",
+            Self::Malformed => "send well-formed JSON of the declared type",
+            Self::TooLarge => "send less, or remove what is no longer needed",
+            Self::UnknownTwin => "register the device first: PUT /v1/devices/{id}",
+            Self::UnknownMethod => "see `twinfold twin contract KIND` for the methods of a kind",
+            Self::UnknownCommand => "list the commands: GET /v1/twins/{id}/commands",
+            Self::UnknownKind => "start a binary that has this kind",
+            Self::NewerState => "start a binary with the newer version of this kind",
+            Self::VersionMismatch => "read the twin again and use its ETag",
+            Self::QueueFull => "wait until the device has taken some commands, or use mode `latest`",
+            Self::Conflict => "choose another id, or remove the twin first",
+            Self::NotConnected => "send a command instead: it waits for the device",
+            Self::Timeout => "ask again, or send a command: it waits for the device",
+            Self::SessionEnded => "connect again",
+            Self::OutOfOrder => "connect again, and send what was not acknowledged",
+            Self::TooMany => "close or remove one first",
+            Self::BehaviorFailed => "see the node's log; the twin's state is as it was before",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a twin refused. It leaves no trace in the twin, and the same input would be refused again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    code: Code,
+    message: Cow<'static, str>,
+}
+
+impl Rejection {
+    /// A behaviour's refusal, with the reason in words for people.
+    pub fn because(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Rejected, reason)
+    }
+
+    /// A refusal of another kind. The message is lower-case and names the offending value.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The same about a named thing, where it is about what was sent; a behaviour's own words stay as they are.
+    pub(crate) fn of(mut self, what: &str, name: &str) -> Self {
+        if self.code == Code::Malformed {
+            self.message = format!("{what} `{name}`: {}", self.message).into();
+        }
+        self
+    }
+
+    /// What kind of refusal it is.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The reason in words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl From<crate::json::Error> for Rejection {
+    fn from(error: crate::json::Error) -> Self {
+        let code = match error {
+            crate::json::Error::TooLarge { .. } | crate::json::Error::TooDeep { .. } => Code::TooLarge,
+            _ => Code::Malformed,
+        };
+        Self::new(code, error.to_string())
+    }
+}

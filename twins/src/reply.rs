@@ -1,0 +1,98 @@
+//! What a decision says to whoever asked, and what it hands to the device's connections.
+
+use std::sync::Arc;
+
+use crate::body::Body;
+use crate::command::{Command, CommandId};
+use crate::json::Json;
+use crate::name::Name;
+use crate::session::Subscription;
+use crate::time::Timestamp;
+use crate::twin::Twin;
+
+/// The answer to an input that was taken. It may leave the shard only when everything that it saw is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// It is done; also the answer to a repeated input.
+    Done,
+    /// The id is registered.
+    Registered {
+        /// It was not, before.
+        created: bool,
+        /// The twin.
+        twin: Arc<Twin>,
+    },
+    /// The connection has begun.
+    Connected {
+        /// Its epoch: the connection's inputs name it.
+        epoch: u64,
+        /// The session was there before.
+        present: bool,
+        /// What the session listens to already.
+        subscriptions: Vec<Subscription>,
+    },
+    /// The twin as the input left it.
+    Twin(Arc<Twin>),
+    /// The command as it is now.
+    Command(Command),
+    /// What the behaviour answered.
+    Returned(Json),
+}
+
+/// Something for a connection of the device. Not journaled: what is durable in it can be told again from the twin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The epoch of the connection.
+    pub epoch: u64,
+    /// What it gets.
+    pub what: Delivery,
+}
+
+/// What a connection gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// A change of the desired section; to be acknowledged with its version.
+    Desired {
+        /// The section's version with it.
+        version: u64,
+        /// The difference, or the whole section.
+        patch: Json,
+        /// It is the whole section.
+        full: bool,
+    },
+    /// A command; to be acknowledged with its id.
+    Command {
+        /// Its id.
+        id: CommandId,
+        /// What to do.
+        name: Name,
+        /// With what.
+        payload: Body,
+        /// Until when.
+        deadline: Timestamp,
+        /// How often it was sent, this time included.
+        attempt: u32,
+    },
+    /// A request: the device answers it, or it times out.
+    Request {
+        /// The id of the answer.
+        id: Name,
+        /// What is asked.
+        name: Name,
+        /// With what.
+        payload: Body,
+    },
+    /// The connection is to be closed.
+    Close(Closed),
+}
+
+/// Why a connection is closed from this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Closed {
+    /// The same client connected again.
+    TakenOver,
+    /// The twin was removed, or may no longer connect.
+    Removed,
+    /// The node stops, or can no longer say what is durable.
+    Unavailable,
+}

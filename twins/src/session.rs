@@ -1,0 +1,223 @@
+//! The sessions of a device: they live with its twin, so that a gateway holds no truth.
+//!
+//! A session is (device, client id). It has an epoch for each connection; inputs of an ended epoch are refused. A
+//! session that was asked to be kept outlives its connection, with its subscriptions and with what the device has
+//! acknowledged.
+
+use crate::header::Transport;
+use crate::name::Name;
+use crate::time::Timestamp;
+
+/// How many connections a device may have at once.
+pub const CONNECTIONS_MAX: usize = 4;
+/// How many sessions without a connection are kept; the one that was connected longest ago goes first.
+pub const KEPT_MAX: usize = 8;
+/// How many subscriptions a session may have.
+pub const SUBSCRIPTIONS_MAX: usize = 32;
+/// How many desired messages a session may have unacknowledged. Past it, changes wait and are told together.
+pub const DESIRED_IN_FLIGHT_MAX: usize = 16;
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Session {
+    /// The client id.
+    #[n(0)]
+    pub client: Name,
+    /// The number of its newest connection among all connections of the twin: later is newer.
+    #[n(1)]
+    pub epoch: u64,
+    /// The number of the last input that this epoch has had.
+    #[n(2)]
+    pub n: u64,
+    /// Whether it outlives its connection.
+    #[n(3)]
+    pub kept: bool,
+    /// Its connection, while there is one.
+    #[n(4)]
+    pub connection: Option<Connection>,
+    /// What it listens to.
+    #[n(5)]
+    pub subscriptions: Vec<Subscription>,
+    /// Which desired version it knows.
+    #[n(6)]
+    pub desired: Known,
+    /// When its last connection began or ended.
+    #[n(7)]
+    pub since: Timestamp,
+}
+
+/// A connection, and the gateway that holds it.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Connection {
+    /// The node whose gateway holds it.
+    #[n(0)]
+    pub node: u64,
+    /// That node's generation: a later one has ended this connection.
+    #[n(1)]
+    pub generation: u64,
+    /// The way it came.
+    #[n(2)]
+    pub transport: Transport,
+    /// The device's address.
+    #[n(3)]
+    pub address: Name,
+}
+
+/// Something a session listens to.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Subscription {
+    /// The topic filter as the client spelled it.
+    #[n(0)]
+    pub filter: Name,
+    /// What it selects.
+    #[n(1)]
+    pub topic: Topic,
+    /// At which quality of service: 0, 1 or 2.
+    #[n(2)]
+    pub qos: u8,
+}
+
+/// What a device can listen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Topic {
+    /// Desired changes.
+    #[n(0)]
+    Desired,
+    /// Commands.
+    #[n(1)]
+    Commands,
+    /// Requests that wait for an answer.
+    #[n(2)]
+    Requests,
+    /// Answers of methods.
+    #[n(3)]
+    Methods,
+    /// The twin's document, where asked for.
+    #[n(4)]
+    Document,
+    /// Why a publish was refused.
+    #[n(5)]
+    Errors,
+}
+
+/// Which version of the desired section a session knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+pub struct Known {
+    /// The last version that the device acknowledged.
+    #[n(0)]
+    pub acknowledged: Option<u64>,
+    /// The versions sent on this connection that it has not acknowledged, oldest first.
+    #[n(1)]
+    pub in_flight: Vec<u64>,
+}
+
+impl Known {
+    /// The newest version that was told, acknowledged or not.
+    pub fn told(&self) -> Option<u64> {
+        self.in_flight.last().copied().or(self.acknowledged)
+    }
+}
+
+impl Session {
+    /// The subscription that selects `topic`, the best one where there are several.
+    pub fn subscription(&self, topic: Topic) -> Option<&Subscription> {
+        self.subscriptions.iter().filter(|subscription| subscription.topic == topic).max_by_key(|s| s.qos)
+    }
+}
+
+/// All sessions of a twin. Cheap to clone while there are few, which there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+pub struct Sessions {
+    #[n(0)]
+    all: Vec<Session>,
+    /// The last epoch given out.
+    #[n(1)]
+    epoch: u64,
+}
+
+impl Sessions {
+    /// All, connected and kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.all.iter()
+    }
+
+    /// Those with a connection.
+    pub fn connected(&self) -> impl Iterator<Item = &Session> {
+        self.all.iter().filter(|session| session.connection.is_some())
+    }
+
+    /// The session of a client id.
+    pub fn of(&self, client: &str) -> Option<&Session> {
+        self.all.iter().find(|session| session.client.as_str() == client)
+    }
+
+    /// The session whose connection has this epoch.
+    pub fn at(&self, epoch: u64) -> Option<&Session> {
+        self.connected().find(|session| session.epoch == epoch)
+    }
+
+    /// The newest connection that listens to `topic`.
+    pub fn newest(&self, topic: Topic) -> Option<&Session> {
+        self.connected().filter(|session| session.subscription(topic).is_some()).max_by_key(|s| s.epoch)
+    }
+
+    /// The epoch of the next connection.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.epoch + 1
+    }
+
+    pub(crate) fn at_mut(&mut self, epoch: u64) -> Option<&mut Session> {
+        self.all.iter_mut().find(|session| session.epoch == epoch && session.connection.is_some())
+    }
+
+    /// A connection begins: in the kept session of its client id, or in a new one.
+    pub(crate) fn connect(&mut self, connect: &Connect, at: Timestamp) {
+        self.epoch += 1;
+        let before = self.all.iter().position(|session| session.client == connect.client);
+        let before = before.map(|index| self.all.remove(index)).filter(|_| connect.resumes);
+        let (subscriptions, acknowledged) =
+            before.map_or_else(Default::default, |session| (session.subscriptions, session.desired.acknowledged));
+        self.all.push(Session {
+            client: connect.client.clone(),
+            epoch: self.epoch,
+            n: 0,
+            kept: connect.keep,
+            connection: Some(connect.connection.clone()),
+            subscriptions,
+            desired: Known { acknowledged, in_flight: Vec::new() },
+            since: at,
+        });
+    }
+
+    /// A connection ends; its session stays where it is kept.
+    pub(crate) fn disconnect(&mut self, epoch: u64, at: Timestamp) {
+        let Some(session) = self.at_mut(epoch) else { return };
+        session.connection = None;
+        session.since = at;
+        session.desired.in_flight = Vec::new();
+        self.all.retain(|session| session.connection.is_some() || session.kept);
+        if self.all.iter().filter(|session| session.connection.is_none()).count() > KEPT_MAX {
+            let oldest = self.all.iter().enumerate().filter(|(_, session)| session.connection.is_none());
+            let oldest = oldest.min_by_key(|(_, session)| session.epoch).map(|(index, _)| index);
+            oldest.map(|index| self.all.remove(index));
+        }
+    }
+}
+
+/// A connection that begins.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Connect {
+    /// The client id.
+    #[n(0)]
+    pub client: Name,
+    /// Whether the session is to outlive the connection.
+    #[n(1)]
+    pub keep: bool,
+    /// Whether it goes on with a kept session, if there is one.
+    #[n(2)]
+    pub resumes: bool,
+    /// Where it is.
+    #[n(3)]
+    pub connection: Connection,
+}

@@ -1,0 +1,177 @@
+//! A decision as data: what it changes in the twin, and what leaves it. Decided once, never decided again.
+
+use crate::body::Body;
+use crate::command::{Command, CommandId};
+use crate::header::Header;
+use crate::json::{Json, Patch};
+use crate::name::Name;
+use crate::queue::Step;
+use crate::section::Which;
+use crate::session::{Connect, Subscription};
+use crate::time::Timestamp;
+
+/// What one input made of one twin. All of it happens, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Transition {
+    /// The twin's sequence after it. It applies only to the twin whose sequence is one less.
+    #[n(0)]
+    pub sequence: u64,
+    /// The envelope of the input that caused it.
+    #[n(1)]
+    pub header: Header,
+    /// What changes, in order.
+    #[n(2)]
+    pub changes: Vec<Change>,
+    /// What leaves the twin, in order: the place of each in this list is its ordinal.
+    #[n(3)]
+    pub effects: Vec<Effect>,
+}
+
+/// A change of the twin.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub enum Change {
+    /// The twin comes into being, as the next generation of its id.
+    #[n(0)]
+    Created {
+        /// What kind of twin it is.
+        #[n(0)]
+        kind: Name,
+    },
+    /// The twin is no more; its id, generation and sequence are remembered.
+    #[n(1)]
+    Removed,
+    /// A section of the shadow changes.
+    #[n(2)]
+    Patched {
+        /// Which one.
+        #[n(0)]
+        section: Which,
+        /// How.
+        #[n(1)]
+        patch: Patch,
+        /// The behaviour did it, not the sender of the input.
+        #[n(2)]
+        by_behavior: bool,
+    },
+    /// The behaviour's own state changes.
+    #[n(3)]
+    State {
+        /// The version of the kind that wrote it.
+        #[n(0)]
+        version: u32,
+        /// How.
+        #[n(1)]
+        patch: Patch,
+    },
+    /// A timer is armed, or moved.
+    #[n(4)]
+    Armed {
+        /// Its name.
+        #[n(0)]
+        name: Name,
+        /// When it fires.
+        #[n(1)]
+        due: Timestamp,
+    },
+    /// A timer fired or was taken back.
+    #[n(5)]
+    Disarmed {
+        /// Its name.
+        #[n(0)]
+        name: Name,
+    },
+    /// A command enters the queue.
+    #[n(6)]
+    Queued(#[n(0)] Command),
+    /// A command takes a step.
+    #[n(7)]
+    Stepped {
+        /// Which command.
+        #[n(0)]
+        id: CommandId,
+        /// Which step.
+        #[n(1)]
+        step: Step,
+    },
+    /// A connection begins.
+    #[n(8)]
+    Connected(#[n(0)] Connect),
+    /// A connection ends.
+    #[n(9)]
+    Disconnected {
+        /// Its epoch.
+        #[n(0)]
+        epoch: u64,
+        /// Why, for people.
+        #[n(1)]
+        reason: Name,
+    },
+    /// A session listens to something more, or at another quality of service.
+    #[n(10)]
+    Subscribed {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// To what.
+        #[n(1)]
+        subscription: Subscription,
+    },
+    /// A session no longer listens to something.
+    #[n(11)]
+    Unsubscribed {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The filter as it was subscribed.
+        #[n(1)]
+        filter: Name,
+    },
+    /// The desired section, up to a version, was handed to a session.
+    #[n(12)]
+    DesiredSent {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The version.
+        #[n(1)]
+        version: u64,
+    },
+    /// The device acknowledged the desired section, up to a version.
+    #[n(13)]
+    DesiredAcknowledged {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The version.
+        #[n(1)]
+        version: u64,
+    },
+}
+
+/// Something that leaves the twin. Numbers 2 to 9 are reserved: calls to other twins, integrations, alarms, webhooks.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub enum Effect {
+    /// A sample of telemetry.
+    #[n(0)]
+    Sample {
+        /// Its channel; `_` is what the kind does not declare.
+        #[n(0)]
+        channel: Name,
+        /// Its value.
+        #[n(1)]
+        body: Body,
+        /// When it was taken, where that differs from the input's event time.
+        #[n(2)]
+        time: Option<Timestamp>,
+    },
+    /// A fact that the behaviour or the system announces.
+    #[n(1)]
+    Event {
+        /// What happened, as a past participle: `overheated`.
+        #[n(0)]
+        name: Name,
+        /// The details.
+        #[n(1)]
+        data: Json,
+    },
+}

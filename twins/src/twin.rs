@@ -1,0 +1,215 @@
+//! The twin of a device: everything the log knows of it, and the one way to change it.
+//!
+//! [`Twin::apply`] is total and knows no behaviour, so a live actor, a recovering node and a replica share it, and a
+//! follower needs none of a developer's code.
+
+use crate::header::{Header, Principal};
+use crate::json::Document;
+use crate::name::Name;
+use crate::queue::Queue;
+use crate::section::{Section, Which};
+use crate::session::Sessions;
+use crate::time::Timestamp;
+use crate::timers::Timers;
+use crate::transition::{Change, Transition};
+
+/// The state of one device's twin. An id that was never registered has the default one: it is absent.
+///
+/// Cheap to clone: what is large is shared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+pub struct Twin {
+    /// How often the id was registered.
+    #[n(0)]
+    generation: u32,
+    /// How many transitions it has had.
+    #[n(1)]
+    sequence: u64,
+    /// What it is; absent or removed twins are nothing.
+    #[n(2)]
+    kind: Option<Name>,
+    #[n(3)]
+    created: Timestamp,
+    #[n(4)]
+    tags: Section,
+    #[n(5)]
+    desired: Section,
+    #[n(6)]
+    reported: Section,
+    #[n(7)]
+    state: State,
+    #[n(8)]
+    commands: Queue,
+    #[n(9)]
+    timers: Timers,
+    #[n(10)]
+    sessions: Sessions,
+}
+
+/// The behaviour's own state, as a document of one version of its kind. Version 0 is none yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+pub struct State {
+    /// The version of the kind that wrote it.
+    #[n(0)]
+    pub version: u32,
+    /// The state.
+    #[n(1)]
+    pub document: Document,
+}
+
+impl Twin {
+    /// Whether the id is registered.
+    pub fn exists(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Its kind; empty where it does not exist.
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or("")
+    }
+
+    /// How often the id was registered: an id that is registered again is another device.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// How many transitions it has had: its version.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// When it was registered.
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// A section of the shadow.
+    pub fn section(&self, which: Which) -> &Section {
+        match which {
+            Which::Tags => &self.tags,
+            Which::Desired => &self.desired,
+            Which::Reported => &self.reported,
+        }
+    }
+
+    /// The labels that operators gave.
+    pub fn tags(&self) -> &Section {
+        &self.tags
+    }
+
+    /// What the device should become.
+    pub fn desired(&self) -> &Section {
+        &self.desired
+    }
+
+    /// What the device says it is.
+    pub fn reported(&self) -> &Section {
+        &self.reported
+    }
+
+    /// The behaviour's state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Its commands.
+    pub fn commands(&self) -> &Queue {
+        &self.commands
+    }
+
+    /// Its armed timers.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Its sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The version of what applications write, tags and desired, so that a chatty device does not break `If-Match`.
+    pub fn etag(&self) -> String {
+        format!("\"{}-{}-{}\"", self.generation, self.tags.version(), self.desired.version())
+    }
+
+    /// When time alone will change it: the next timer or deadline.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        [self.timers.next_due(), self.commands.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Makes of the twin what was decided. A transition that does not follow the twin's current one is none, and
+    /// `false` is returned: all replicas agree on that, since they see the same log.
+    pub fn apply(&mut self, transition: &Transition) -> bool {
+        if transition.sequence != self.sequence + 1 {
+            return false;
+        }
+        for change in &transition.changes {
+            self.change(change, &transition.header);
+        }
+        self.finish(&transition.header);
+        true
+    }
+
+    /// The end of a transition: it is counted, and its input's place in the session is marked.
+    pub(crate) fn finish(&mut self, header: &Header) {
+        self.sequence += 1;
+        if let Some(mark) = header.mark
+            && let Some(session) = self.sessions.at_mut(mark.epoch)
+        {
+            session.n = mark.n;
+        }
+    }
+
+    /// One change. Total: what does not fit changes nothing.
+    pub(crate) fn change(&mut self, change: &Change, header: &Header) {
+        let at = header.received;
+        match change {
+            Change::Created { kind } => {
+                let (generation, sequence) = (self.generation + 1, self.sequence);
+                *self = Self { generation, sequence, kind: Some(kind.clone()), created: at, ..Self::default() };
+            }
+            Change::Removed => {
+                *self = Self { generation: self.generation, sequence: self.sequence, ..Self::default() };
+            }
+            Change::Patched { section, patch, by_behavior } => {
+                let by = if *by_behavior { &Principal::Behavior } else { &header.principal };
+                let section = match section {
+                    Which::Tags => &mut self.tags,
+                    Which::Desired => &mut self.desired,
+                    Which::Reported => &mut self.reported,
+                };
+                section.apply(patch, at, by);
+            }
+            Change::State { version, patch } => {
+                self.state = State { version: *version, document: self.state.document.apply(patch) };
+            }
+            Change::Armed { name, due } => self.timers.arm(name, *due),
+            Change::Disarmed { name } => self.timers.disarm(name),
+            Change::Queued(command) => self.commands.push(command),
+            Change::Stepped { id, step } => self.commands.step(*id, step, at),
+            Change::Connected(connect) => self.sessions.connect(connect, at),
+            Change::Disconnected { epoch, .. } => self.sessions.disconnect(*epoch, at),
+            Change::Subscribed { epoch, subscription } => {
+                if let Some(session) = self.sessions.at_mut(*epoch) {
+                    session.subscriptions.retain(|before| before.filter != subscription.filter);
+                    session.subscriptions.push(subscription.clone());
+                }
+            }
+            Change::Unsubscribed { epoch, filter } => {
+                if let Some(session) = self.sessions.at_mut(*epoch) {
+                    session.subscriptions.retain(|before| before.filter != *filter);
+                }
+            }
+            Change::DesiredSent { epoch, version } => {
+                if let Some(session) = self.sessions.at_mut(*epoch) {
+                    session.desired.in_flight.push(*version);
+                }
+            }
+            Change::DesiredAcknowledged { epoch, version } => {
+                if let Some(session) = self.sessions.at_mut(*epoch) {
+                    session.desired.in_flight.retain(|sent| sent > version);
+                    session.desired.acknowledged = session.desired.acknowledged.max(Some(*version));
+                }
+            }
+        }
+    }
+}
