@@ -1,0 +1,109 @@
+//! The meta group: what the nodes agree on about themselves, which nodes there are and how keys map to shards.
+//!
+//! Its log is group 0, and its state is made by that log alone. The log is never purged: it holds some hundred bytes
+//! for each start of a node and each change of an operator, and its tail is moved forward with the log's old segments.
+//! So there is no snapshot to keep, and a start replays it from the beginning.
+
+mod command;
+mod state;
+
+pub use command::{Command, NodeState};
+pub use state::{Domain, Node, SLOTS, State};
+
+use crate::Error;
+use command::Entry;
+use runtime::log::{Error as LogError, LogId, ShardLog};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+/// The meta group's state machine on this node, and the way to change it.
+pub struct Meta {
+    log: Arc<dyn ShardLog>,
+    term: u64,
+    state: Mutex<Arc<State>>,
+    /// Held while a command waits for its commit, since each is decided on the state that the one before left.
+    proposing: Mutex<()>,
+}
+
+/// Why a command was not carried out. Nothing has changed then, [`Refusal::Log`] with `Unknown` excepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The state is no longer the one that the command was decided on.
+    #[error("the meta state has version {current}, not {expected}; read it again and decide again")]
+    Stale {
+        /// What the command was conditional on.
+        expected: u64,
+        /// What the state has.
+        current: u64,
+    },
+    /// The command makes no sense in the state of this version.
+    #[error("{reason} (meta version {current})")]
+    Unfit {
+        /// Why not.
+        reason: String,
+        /// The state's version.
+        current: u64,
+    },
+    /// The log did not take it.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Meta {
+    /// Leads the group and replays its log.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the log cannot be led or read, [`Error::Meta`] when an entry is not understood.
+    pub fn open(log: Arc<dyn ShardLog>) -> Result<Self, Error> {
+        let term = log.lead()?;
+        let mut state = State::default();
+        let mut failure = None;
+        log.replay(0, &mut |entry| match Entry::decode(&entry.payload) {
+            Ok(Entry { expected, command }) => {
+                // An entry whose condition failed is in the log all the same, and changes nothing here either.
+                drop(state.apply(expected, &command));
+                true
+            }
+            Err(error) => {
+                failure = Some(Error::Meta { index: entry.id.index, reason: error.to_string() });
+                false
+            }
+        })?;
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(Self { log, term, state: Mutex::new(Arc::new(state)), proposing: Mutex::new(()) }),
+        }
+    }
+
+    /// The committed state.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Carries out a command if the state still has version `expected`, and answers the version after it. A command
+    /// whose effect is already there is answered with the current version, whatever was expected, so it may be retried.
+    ///
+    /// Blocks until the commit: not for the thread of an async runtime.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn execute(&self, command: Command, expected: u64) -> Result<u64, Refusal> {
+        let _proposing = self.proposing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.state();
+        let mut after = State::clone(&before);
+        let version = after.apply(expected, &command)?;
+        if version == before.version {
+            return Ok(version);
+        }
+        self.commit(&Entry { expected, command })?;
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        Ok(version)
+    }
+
+    fn commit(&self, entry: &Entry) -> Result<LogId, LogError> {
+        let (sender, fate) = mpsc::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        self.log.propose(self.term, entry.encode().into(), done);
+        fate.recv().unwrap_or_else(|_| Err(LogError::Unknown("the log dropped the entry".to_owned())))
+    }
+}

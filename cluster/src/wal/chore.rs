@@ -1,0 +1,39 @@
+//! Work on files that the writer must not wait for: making the next segment, removing an old one.
+//!
+//! A chore is plain data, so that a thread runs it in production and a simulation whenever it likes. One is out at a
+//! time; that keeps the oldest segment the first to go.
+
+use super::segment::{self, Segment};
+use runtime::files::Files;
+use std::io;
+use std::path::Path;
+
+/// A piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chore {
+    /// Make a segment of zeros, out of the file of an old one if there is one.
+    Make { number: u64, salt: u64, capacity: u64, source: Option<u64> },
+    /// Remove an old segment.
+    Remove { number: u64 },
+}
+
+/// A chore that was run.
+pub(crate) enum Finished {
+    Made(io::Result<Segment>),
+    Removed(io::Result<()>),
+}
+
+impl Chore {
+    pub(crate) fn run(self, files: &dyn Files, folder: &Path) -> Finished {
+        match self {
+            Self::Make { number, salt, capacity, source } => {
+                let made = Segment::make(files, folder, number, salt, capacity, source);
+                Finished::Made(made.or_else(|error| {
+                    segment::remove_draft(files, folder)?;
+                    Err(error)
+                }))
+            }
+            Self::Remove { number } => Finished::Removed(segment::remove(files, folder, number)),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What waits for the writer: records that become durable together, and who wants to know.
+
+use super::record::{Kind, Record};
+use runtime::log::Error;
+
+/// Called once, with whether the records are durable.
+pub type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+/// Records that are written in one batch.
+pub(crate) struct Job {
+    pub(crate) records: Vec<Record>,
+    done: Option<Done>,
+}
+
+impl Job {
+    pub(crate) fn new(records: Vec<Record>, done: Done) -> Self {
+        Self { records, done: Some(done) }
+    }
+
+    /// Bytes of its records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.iter().map(Record::len).sum()
+    }
+
+    /// Whether it has a proposal. Those a full disk refuses; all else has a reserve, so that a node starts with it.
+    pub(crate) fn proposes(&self) -> bool {
+        self.records.iter().any(|record| record.kind == Kind::Normal)
+    }
+
+    pub(crate) fn finish(mut self, fate: Result<(), Error>) {
+        self.done.take().expect("a job is finished once")(fate);
+    }
+}
+
+/// A job that is dropped unanswered was lost with its writer.
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(Err(Error::Unknown("the log's writer has ended".to_owned())));
+        }
+    }
+}

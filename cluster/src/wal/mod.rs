@@ -1,0 +1,145 @@
+//! The write-ahead log of a node: one chain of batches, shared by all groups.
+//!
+//! Whatever waits when the writer turns goes into one batch: one write, one fdatasync, then the callbacks. The files
+//! are described where they are made: [`segment`] holds batches, [`batch`] holds records, [`record`] is one fact about
+//! one group. Nothing is durable that is not a record, and the [`index`] in memory is made of records alone.
+//!
+//! [`scan`] tells a torn tail from damage and [`recovery`] repairs the one and refuses the other; the [`writer`]
+//! appends, [`tidy`] drops the oldest segment, a [`chore`] makes the next. All of these are plain synchronous code:
+//! [`threads`] drives them in a node, `simulation` in tests.
+
+mod batch;
+mod chore;
+mod group;
+mod index;
+mod job;
+mod meter;
+mod queue;
+mod read;
+pub mod record;
+mod recovery;
+pub(crate) mod scan;
+pub(crate) mod segment;
+mod tail;
+mod threads;
+mod tidy;
+mod writer;
+
+pub use group::State;
+pub use job::Done;
+pub use meter::{BUCKETS, Syncs};
+pub use read::Entry;
+pub use record::{Kind, Record, Vote};
+
+use crate::{Error, Options};
+use job::Job;
+use queue::Queue;
+use runtime::files::Files;
+use runtime::log::LogId;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use writer::{Shared, Writer};
+
+/// The log of a node, open. Dropping it closes it as [`Wal::close`] does.
+pub struct Wal {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Wal {
+    /// Opens the log in a folder, or begins one, and starts its threads. The folder must exist, and nobody else may
+    /// have it open; [`crate::Storage`] sees to both.
+    ///
+    /// # Errors
+    /// When what was durable is not there any more, or the disk fails: see [`Error`].
+    pub fn open(files: Arc<dyn Files>, folder: &Path, options: Options) -> Result<Self, Error> {
+        let writer = Writer::open(files, folder, options, RandomState::new().hash_one(folder))?;
+        let shared = writer.shared.clone();
+        let queue = Arc::new(Queue::default());
+        let thread = threads::start(writer, queue.clone())
+            .map_err(|source| Error::io("starting the threads of the log in", folder, source))?;
+        Ok(Self { shared, queue, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Appends records, all in one batch, and calls `done` on the writer's thread once they are durable.
+    ///
+    /// The fate is [`runtime::log::Error::Full`] when there is no room for them beyond the reserve, and they were
+    /// surely not appended; [`runtime::log::Error::Unknown`] when the log has stopped.
+    ///
+    /// A group's entries are appended in order without gaps. The caller sees to that, and to having one proposal in
+    /// flight for each group, which is what bounds the queue.
+    pub fn append(&self, records: Vec<Record>, done: Done) {
+        self.queue.push(Job::new(records, done));
+    }
+
+    /// What a group's log says of itself, as far as it is durable.
+    #[must_use]
+    pub fn state(&self, group: u32) -> State {
+        lock(&self.shared.index).state(group)
+    }
+
+    /// The groups that have at least one record.
+    #[must_use]
+    pub fn groups(&self) -> Vec<u32> {
+        lock(&self.shared.index).groups().collect()
+    }
+
+    /// How often the node was started, as far as it is durable.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        lock(&self.shared.index).generation()
+    }
+
+    /// Where an entry stands; none when it is not there.
+    #[must_use]
+    pub fn id(&self, group: u32, index: u64) -> Option<LogId> {
+        lock(&self.shared.index).id(group, index)
+    }
+
+    /// Reads a group's durable entries from the start of a range, as many as have `bytes` in sum, but at least one if
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`Error::Unread`] or [`Error::Damaged`] when the file cannot be read.
+    pub fn read(&self, group: u32, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Error> {
+        read::read(&self.shared.index, group, range, bytes)
+    }
+
+    /// How long the batches took to become durable.
+    #[must_use]
+    pub fn syncs(&self) -> Syncs {
+        self.shared.meter.read()
+    }
+
+    /// Takes no more records, waits for those that were appended, and ends the threads.
+    pub fn close(&self) {
+        self.queue.close();
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic there was reported there, and everybody who waited was answered.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Locks guard memory only, and nothing that panics is left half done under one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number that a device cannot guess, other for each segment and each start (the finisher of splitmix64).
+fn salt(entropy: u64, number: u64) -> u64 {
+    let mut mixed = entropy.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

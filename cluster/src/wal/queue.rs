@@ -1,0 +1,78 @@
+//! What waits for the writer's thread.
+//!
+//! It has no limit of its own. A group has one proposal in flight and waits for its fate, so at most one proposal for
+//! each group is queued, and their bytes are bounded by the runtime's admission.
+
+use super::chore::Finished;
+use super::job::Job;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex};
+
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    finished: Option<Finished>,
+    closed: bool,
+}
+
+/// What the writer's thread found.
+pub(crate) struct Taken {
+    pub(crate) finished: Option<Finished>,
+    pub(crate) closed: bool,
+}
+
+impl Queue {
+    /// Adds a job, unless the queue is closed: then the job is answered by being dropped.
+    pub(crate) fn push(&self, job: Job) {
+        let mut state = super::lock(&self.state);
+        if state.closed {
+            drop(state);
+            drop(job);
+            return;
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Brings the result of a chore.
+    pub(crate) fn finish(&self, finished: Finished) {
+        super::lock(&self.state).finished = Some(finished);
+        self.wake.notify_one();
+    }
+
+    /// Takes no more jobs; those that wait are still done.
+    pub(crate) fn close(&self) {
+        super::lock(&self.state).closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Moves all that waits to the end of `jobs`. Waits until `ready` says that there is something to do.
+    pub(crate) fn take(&self, jobs: &mut VecDeque<Job>, wait: Wait) -> Taken {
+        let state = super::lock(&self.state);
+        let mut state = self
+            .wake
+            .wait_while(state, |state| match wait {
+                Wait::No => false,
+                Wait::ForChore => state.finished.is_none(),
+                Wait::ForAnything => state.jobs.is_empty() && state.finished.is_none() && !state.closed,
+            })
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        jobs.append(&mut state.jobs);
+        Taken { finished: state.finished.take(), closed: state.closed }
+    }
+}
+
+/// What the writer's thread waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    ForChore,
+    ForAnything,
+}

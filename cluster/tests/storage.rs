@@ -1,0 +1,202 @@
+//! The storage as the runtime sees it.
+
+use bytes::Bytes;
+use cluster::meta::{Command, NodeState};
+use cluster::{Error, Options, SHARDS, Storage};
+use runtime::files::{Files, sim::Sim};
+use runtime::log::{Error as LogError, LogId, ShardLog};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+fn options() -> Options {
+    Options { segment_bytes: 64 << 10, reserve_bytes: 0, ..Options::default() }
+}
+
+fn open(disk: &Sim) -> Storage {
+    Storage::open(Arc::new(disk.clone()), Path::new("data/log"), options()).unwrap()
+}
+
+fn propose(log: &Arc<dyn ShardLog>, term: u64, payload: &[u8]) -> Result<LogId, LogError> {
+    let (sender, fate) = mpsc::channel();
+    let done = Box::new(move |result| drop(sender.send(result)));
+    log.propose(term, Bytes::copy_from_slice(payload), done);
+    fate.recv().unwrap()
+}
+
+fn replayed(log: &Arc<dyn ShardLog>, after: u64) -> Vec<(LogId, Vec<u8>)> {
+    let mut entries = Vec::new();
+    log.replay(after, &mut |entry| {
+        entries.push((entry.id, entry.payload.to_vec()));
+        true
+    })
+    .unwrap();
+    entries
+}
+
+#[test]
+fn what_was_acknowledged_is_replayed_after_a_crash_in_a_higher_term() {
+    let disk = Sim::new(1);
+    let storage = open(&disk);
+    let log = storage.shard_log(7);
+    let term = log.lead().unwrap();
+    let first = propose(&log, term, b"first").unwrap();
+    let second = propose(&log, term, b"second").unwrap();
+    assert_eq!((term, storage.generation()), (1, 1));
+    disk.crash();
+    drop(storage);
+
+    let storage = open(&disk);
+
+    let log = storage.shard_log(7);
+    assert_eq!((log.lead().unwrap(), storage.generation()), (2, 2));
+    assert_eq!(replayed(&log, 0), [(first, b"first".to_vec()), (second, b"second".to_vec())]);
+    assert_eq!(replayed(&log, first.index), [(second, b"second".to_vec())]);
+    let third = propose(&log, 2, b"third").unwrap();
+    assert_eq!(third, LogId { term: 2, index: second.index + 2 }, "the new term's blank entry lies between");
+}
+
+#[test]
+fn all_groups_start_with_one_sync() {
+    let disk = Sim::new(1);
+
+    let storage = open(&disk);
+
+    assert_eq!(storage.syncs().count, 1);
+    assert!((1..=SHARDS).all(|shard| storage.shard_log(shard).lead() == Ok(1)));
+}
+
+#[test]
+fn a_proposal_of_another_term_is_not_appended() {
+    let disk = Sim::new(1);
+    let log = open(&disk).shard_log(1);
+
+    assert_eq!(propose(&log, 9, b"late"), Err(LogError::NotLeader { term: 9 }));
+
+    assert!(replayed(&log, 0).is_empty());
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let disk = Sim::new(1);
+    let first = open(&disk);
+
+    let second = Storage::open(Arc::new(disk.clone()), Path::new("data/log"), options()).err();
+
+    assert!(matches!(second, Some(Error::InUse { .. })));
+    drop(first);
+    open(&disk);
+}
+
+#[test]
+fn a_failed_sync_stops_all_writing_until_a_restart() {
+    let disk = Sim::new(1);
+    let storage = open(&disk);
+    let (one, other) = (storage.shard_log(1), storage.shard_log(2));
+    disk.fail_sync_after(0);
+
+    let first = propose(&one, 1, b"in doubt");
+
+    assert!(matches!(first, Err(LogError::Unknown(_))), "{first:?}");
+    assert!(matches!(propose(&other, 1, b"refused"), Err(LogError::Unknown(_))));
+    drop(storage);
+    let storage = open(&disk);
+    propose(&storage.shard_log(2), 2, b"accepted").unwrap();
+    assert_eq!(replayed(&storage.shard_log(2), 0).len(), 1);
+}
+
+#[test]
+fn a_full_disk_refuses_entries_and_goes_on_when_there_is_room() {
+    let disk = Sim::new(1);
+    disk.set_capacity(4 * (64 << 10));
+    let storage = open(&disk);
+    let log = storage.shard_log(1);
+    let payload = vec![7; 10 << 10];
+    let mut acknowledged = 0;
+    let refused = loop {
+        match propose(&log, 1, &payload) {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 100);
+    };
+    assert!(matches!(refused, LogError::Full(_)), "{refused:?}");
+
+    disk.set_capacity(8 * (64 << 10));
+
+    propose(&log, 1, &payload).unwrap();
+    assert_eq!(replayed(&log, 0).len(), acknowledged + 1);
+}
+
+#[test]
+fn a_node_starts_on_a_full_disk() {
+    let disk = Sim::new(1);
+    open(&disk).shutdown();
+    disk.set_capacity(disk.used());
+
+    let storage = open(&disk);
+
+    assert_eq!(storage.generation(), 2);
+}
+
+#[test]
+fn a_purge_frees_segments_and_a_state_that_is_too_old_is_refused() {
+    let disk = Sim::new(1);
+    let storage = open(&disk);
+    let log = storage.shard_log(3);
+    let mut last = LogId::default();
+    for number in 0..200_u32 {
+        last = propose(&log, 1, &[number as u8; 5000]).unwrap();
+        if number % 10 == 9 {
+            log.purge(last.index);
+        }
+    }
+    storage.shutdown();
+
+    assert!(disk.used() <= 6 * (64 << 10), "{}", disk.used());
+    drop(storage);
+    let log = open(&disk).shard_log(3);
+    assert!(matches!(log.replay(last.index - 1, &mut |_| true), Err(LogError::Unreadable(_))));
+    assert!(replayed(&log, last.index).is_empty());
+}
+
+#[test]
+fn damage_before_a_valid_batch_stops_the_node() {
+    let disk = Sim::new(1);
+    let storage = open(&disk);
+    let log = storage.shard_log(1);
+    propose(&log, 1, &[1; 1000]).unwrap();
+    propose(&log, 1, &[2; 1000]).unwrap();
+    drop((log, storage));
+    let offset = 512;
+    disk.flip(Path::new("data/log/000000000001.wal"), offset + 40, 3).unwrap();
+
+    let error = Storage::open(Arc::new(disk.clone()), Path::new("data/log"), options()).err().unwrap();
+
+    let message = "segment 1 is damaged at byte 512; run `twinfold log verify` before restarting";
+    assert_eq!(error.to_string(), message);
+}
+
+#[test]
+fn the_meta_state_survives_and_its_conditions_hold() {
+    let disk = Sim::new(1);
+    let storage = open(&disk);
+    let register = Command::RegisterNode {
+        node: 1,
+        generation: storage.generation(),
+        location: "lab".to_owned(),
+        version: "0.1.0".to_owned(),
+    };
+    let meta = storage.meta();
+    assert_eq!(meta.execute(register.clone(), 0), Ok(1));
+    assert_eq!(meta.execute(Command::CreateDomain { name: "default".to_owned(), shards: SHARDS }, 1), Ok(2));
+    assert_eq!(meta.execute(register, 0), Ok(2), "a repeat succeeds");
+    assert!(meta.execute(Command::SetNodeState { node: 1, state: NodeState::Active }, 1).is_err());
+    let before = meta.state();
+    drop((meta, storage));
+    disk.crash();
+
+    let storage = open(&disk);
+
+    assert_eq!(storage.meta().state(), before);
+    assert!(disk.list(Path::new("data/log")).unwrap().len() >= 2);
+}
