@@ -1,0 +1,33 @@
+//! Why the state store did not do what it was asked.
+
+use super::Space;
+use std::path::PathBuf;
+
+/// What can go wrong. The caller of [`Error::Stopped`] must not go on; the others concern one call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It does not open.
+    #[error("the state store in {} does not open: {why}; restore it from a backup if a restart does not help", folder.display())]
+    Unopened {
+        /// Where it is.
+        folder: PathBuf,
+        /// What the engine said.
+        why: String,
+    },
+    /// Rows cannot be read.
+    #[error("reading {} rows of shard {shard} failed: {why}; restore the node from a backup if a restart does not help", space.as_str())]
+    Unread {
+        /// Of which shard.
+        shard: u32,
+        /// From which space.
+        space: Space,
+        /// What the engine said.
+        why: String,
+    },
+    /// A write failed, now or earlier, and nobody knows whether it is durable.
+    #[error("the state store stopped, because a write failed: {why}; restart the node")]
+    Stopped {
+        /// Why the first one failed.
+        why: String,
+    },
+}

@@ -1,0 +1,146 @@
+//! The state store on disk, in fjall: the only module that names it.
+//!
+//! # Layout
+//! One keyspace for each [`Space`], named by [`Space::as_str`]. The key of a row:
+//!
+//! | bytes | |
+//! |---|---|
+//! | 0..4 | shard, big-endian |
+//! | 4..8 | generation of the shard's rows, big-endian: reserved, 0 |
+//! | 8.. | the key |
+//!
+//! The generation is there because fjall cannot delete a range: a snapshot will be installed under a new one and
+//! switched to by a mark, and the rows of the old one deleted in the background.
+//!
+//! # Traps
+//! A fjall batch is only buffered unless it is told to sync, and two changes of one key in a batch have no order;
+//! [`Batch`] holds one. After a failed write fjall takes no other, but goes on reading; here everything stops.
+
+mod key;
+#[cfg(test)]
+mod tests;
+
+use super::{Batch, Error, Range, Row, Space, StateStore, is_inverted};
+use ::fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// What is written to a keyspace before it goes to a table, in bytes.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// What a start may have to replay, in bytes on disk; past it, the memtables that hold it back are written out.
+const JOURNAL_BYTES: u64 = 128 << 20;
+
+/// How the store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Memory for blocks that were read, in bytes. Default 32 MiB. Too small: activating twins reads the disk each
+    /// time; too large: the memory lacks elsewhere, since the operating system caches the same files.
+    ///
+    /// At worst the store takes this and the rows that are in journals only, which have 128 MiB on disk.
+    pub cache_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cache_bytes: 32 << 20 }
+    }
+}
+
+/// The store in a folder. Dropping it ends its threads.
+pub struct Fjall {
+    /// Keyspaces in the order of [`Space::EACH`].
+    keyspaces: Vec<Keyspace>,
+    database: Database,
+    /// Why a write failed.
+    stopped: OnceLock<String>,
+}
+
+impl Fjall {
+    /// Opens the store in a folder, or makes one.
+    ///
+    /// # Errors
+    /// [`Error::Unopened`].
+    pub fn open(folder: &Path, options: Options) -> Result<Self, Error> {
+        Self::try_open(folder, options)
+            .map_err(|error| Error::Unopened { folder: folder.to_owned(), why: error.to_string() })
+    }
+
+    fn try_open(folder: &Path, options: Options) -> Result<Self, ::fjall::Error> {
+        let database = Database::builder(folder)
+            .cache_size(options.cache_bytes)
+            .max_journaling_size(JOURNAL_BYTES)
+            .open()?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let keyspaces = Space::EACH.map(|space| database.keyspace(space.as_str(), options));
+        let keyspaces = keyspaces.into_iter().collect::<Result<_, _>>()?;
+        Ok(Self { keyspaces, database, stopped: OnceLock::new() })
+    }
+
+    fn keyspace(&self, space: Space) -> &Keyspace {
+        &self.keyspaces[space as usize]
+    }
+
+    /// Takes something of each row of a range.
+    fn collect<T>(
+        &self,
+        shard: u32,
+        space: Space,
+        range: Range<'_>,
+        limit: usize,
+        take: impl Fn(Guard) -> Result<T, ::fjall::Error>,
+    ) -> Result<Vec<T>, Error> {
+        self.running()?;
+        if is_inverted(range) {
+            return Ok(Vec::new());
+        }
+        let rows = self.keyspace(space).range(key::range(shard, range)).take(limit);
+        rows.map(take).collect::<Result<_, _>>().map_err(|error| unread(shard, space, &error))
+    }
+
+    fn running(&self) -> Result<(), Error> {
+        match self.stopped.get() {
+            Some(why) => Err(Error::Stopped { why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StateStore for Fjall {
+    fn get(&self, shard: u32, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.running()?;
+        match self.keyspace(space).get(key::of(shard, key)) {
+            Ok(value) => Ok(value.map(|value| value.to_vec())),
+            Err(error) => Err(unread(shard, space, &error)),
+        }
+    }
+
+    fn scan(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Row>, Error> {
+        self.collect(shard, space, range, limit, |row| {
+            row.into_inner().map(|(key, value)| (key::strip(&key), value.to_vec()))
+        })
+    }
+
+    fn keys(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.collect(shard, space, range, limit, |row| row.key().map(|key| key::strip(&key)))
+    }
+
+    fn write(&self, shard: u32, batch: Batch) -> Result<(), Error> {
+        self.running()?;
+        let mut changes = self.database.batch().durability(Some(PersistMode::SyncAll));
+        for (space, key, value) in batch.into_changes() {
+            let key = key::of(shard, &key);
+            match value {
+                Some(value) => changes.insert(self.keyspace(space), key, value),
+                None => changes.remove(self.keyspace(space), key),
+            }
+        }
+        changes.commit().map_err(|error| {
+            let why = self.stopped.get_or_init(|| error.to_string()).clone();
+            Error::Stopped { why }
+        })
+    }
+}
+
+fn unread(shard: u32, space: Space, error: &::fjall::Error) -> Error {
+    Error::Unread { shard, space, why: error.to_string() }
+}

@@ -1,0 +1,109 @@
+//! The state store in memory, for tests: its power can be lost, and its writes can fail.
+//!
+//! A write that returned is synced. One that failed is not: it is kept apart, nobody sees it, and the next
+//! [`Memory::crash`] decides by its seed whether it is there after the restart, as on a real disk, as a whole or not at
+//! all.
+
+use super::{Batch, Error, Range, Row, Space, StateStore, is_inverted};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A state store in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    shared: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    synced: Rows,
+    unsynced: Option<(u32, Batch)>,
+    /// Writes until one fails.
+    failure: Option<u64>,
+    stopped: Option<&'static str>,
+}
+
+type Rows = BTreeMap<(u32, Space), BTreeMap<Vec<u8>, Vec<u8>>>;
+
+impl Memory {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets `writes` more writes pass; the next one fails.
+    pub fn fail_write_after(&self, writes: u64) {
+        self.state().failure = Some(writes);
+    }
+
+    /// Loses the power: this store and its clones are dead, and the answer is what a restart finds.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Self {
+        let mut state = self.state();
+        let mut synced = std::mem::take(&mut state.synced);
+        state.stopped = Some("simulated: the power is gone");
+        if let Some((shard, batch)) = state.unsynced.take()
+            && seed.count_ones().is_multiple_of(2)
+        {
+            apply(&mut synced, shard, batch);
+        }
+        Self { shared: Arc::new(Mutex::new(State { synced, ..State::default() })) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that panics is left half done under the lock.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.state();
+        match state.stopped {
+            Some(why) => Err(Error::Stopped { why: why.to_owned() }),
+            None => Ok(state),
+        }
+    }
+}
+
+impl StateStore for Memory {
+    fn get(&self, shard: u32, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.running()?.synced.get(&(shard, space)).and_then(|rows| rows.get(key)).cloned())
+    }
+
+    fn scan(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Row>, Error> {
+        let state = self.running()?;
+        if is_inverted(range) {
+            return Ok(Vec::new());
+        }
+        let rows =
+            state.synced.get(&(shard, space)).into_iter().flat_map(|rows| rows.range::<[u8], _>(range));
+        Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn keys(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(self.scan(shard, space, range, limit)?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    fn write(&self, shard: u32, batch: Batch) -> Result<(), Error> {
+        let mut state = self.running()?;
+        if state.failure == Some(0) {
+            let why = "simulated: the write failed";
+            state.unsynced = Some((shard, batch));
+            state.stopped = Some(why);
+            return Err(Error::Stopped { why: why.to_owned() });
+        }
+        state.failure = state.failure.map(|left| left - 1);
+        apply(&mut state.synced, shard, batch);
+        Ok(())
+    }
+}
+
+fn apply(rows: &mut Rows, shard: u32, batch: Batch) {
+    for (space, key, value) in batch.into_changes() {
+        let rows = rows.entry((shard, space)).or_default();
+        match value {
+            Some(value) => rows.insert(key, value),
+            None => rows.remove(&key),
+        };
+    }
+}

@@ -1,0 +1,120 @@
+//! The port to the state store: where a shard's checkpoint is kept, and where passive twins are read from.
+//!
+//! The store is written behind and is never on the path of an acknowledgement: the log is the truth, and what the store
+//! lacks is replayed. It promises two things only. A [`Batch`] is written as a whole or not at all, and it is durable
+//! when [`StateStore::write`] returns.
+//!
+//! Rows belong to a shard and a [`Space`]; within these, keys are ordered by their bytes. Implementations: [`fjall`] on
+//! disk, and [`memory`] for tests, whose power can be lost. One contract suite holds for both.
+//!
+//! It is not a queue, not an index for queries, and no place for what was not committed.
+
+mod batch;
+#[cfg(test)]
+mod contract;
+mod error;
+pub mod fjall;
+pub mod memory;
+mod timer;
+
+pub use batch::Batch;
+pub use error::Error;
+pub use timer::Timer;
+
+use std::ops::Bound;
+
+/// A row: key and value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// Which keys: from, to. One that ends before it begins holds none.
+pub type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Every key.
+pub const ALL: Range<'static> = (Bound::Unbounded, Bound::Unbounded);
+
+/// The longest key, in bytes; a twin's id has at most 193.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// What a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// `tenant/id` -> the twin's image.
+    Image,
+    /// `tenant/id` of a twin that is registered -> nothing. An image may also be that of a removed twin.
+    Registered,
+    /// [`Timer`] -> whatever the shard wants to know when it fires, perhaps nothing.
+    Timer,
+    /// `tenant/id` of a twin with a connection -> what the shard wants to know of it.
+    Connected,
+    /// The shard's own rows by name: applied index, end of the stream, now, counts.
+    Mark,
+}
+
+impl Space {
+    /// Each one, in order.
+    pub const EACH: [Self; 5] = [Self::Image, Self::Registered, Self::Timer, Self::Connected, Self::Mark];
+
+    /// Its name, as the store on disk knows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Registered => "registered",
+            Self::Timer => "timer",
+            Self::Connected => "connected",
+            Self::Mark => "mark",
+        }
+    }
+}
+
+/// Rows of shards. All calls block: call them where blocking is allowed.
+///
+/// A shard has one writer; shards do not disturb each other. A call sees every write that returned before it began.
+///
+/// # Errors
+/// After a write failed, nobody knows whether it is durable, so every later call answers [`Error::Stopped`] until the
+/// store is opened again. A read that failed stops nothing.
+pub trait StateStore: Send + Sync + 'static {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::Unread`], [`Error::Stopped`].
+    fn get(&self, shard: u32, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+
+    /// The values of many keys, in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`StateStore::get`]; one key that cannot be read fails them all.
+    fn get_many(&self, shard: u32, space: Space, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        keys.iter().map(|key| self.get(shard, space, key)).collect()
+    }
+
+    /// The first `limit` rows of a range, in the order of their keys. All of them are in memory at once: `limit` times
+    /// the largest value.
+    ///
+    /// # Errors
+    /// [`Error::Unread`], [`Error::Stopped`].
+    fn scan(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Row>, Error>;
+
+    /// The first `limit` keys of a range, in order.
+    ///
+    /// # Errors
+    /// [`Error::Unread`], [`Error::Stopped`].
+    fn keys(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Vec<u8>>, Error>;
+
+    /// Writes a batch as a whole. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]: the batch is there as a whole or not at all, which the next start finds out.
+    fn write(&self, shard: u32, batch: Batch) -> Result<(), Error>;
+}
+
+/// Whether a range ends before it begins. Implementations are asked nothing then: some panic.
+fn is_inverted((from, to): Range<'_>) -> bool {
+    match (from, to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
+            from >= to
+        }
+    }
+}
