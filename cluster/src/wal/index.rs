@@ -147,15 +147,25 @@ impl Index {
         up_to(bytes, located)
     }
 
-    /// Bytes of the entries that live in a segment, and in all.
+    /// Bytes of the records that still hold in a segment, and in all.
     pub(crate) fn live(&self, segment: u64) -> (u64, u64) {
-        (self.live.get(&segment).copied().unwrap_or_default(), self.live.values().sum())
+        let mut inside = self.live.get(&segment).copied().unwrap_or_default();
+        let mut all = self.live.values().sum();
+        for mark in self.marks() {
+            let length = mark.record.len() as u64;
+            all += length;
+            inside += if mark.segment == segment { length } else { 0 };
+        }
+        (inside, all)
     }
 
     /// The marks that still lie in a segment.
     pub(crate) fn marks_in(&self, segment: u64) -> Vec<Record> {
-        let marks = self.generation.iter().chain(self.groups.values().flat_map(Group::marks));
-        marks.filter(|mark| mark.segment == segment).map(|mark| mark.record.clone()).collect()
+        self.marks().filter(|mark| mark.segment == segment).map(|mark| mark.record.clone()).collect()
+    }
+
+    fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.generation.iter().chain(self.groups.values().flat_map(Group::marks))
     }
 
     /// The entries that still live in a segment, up to a sum of their bytes, but at least one.

@@ -20,6 +20,8 @@ pub mod record;
 mod recovery;
 pub(crate) mod scan;
 pub(crate) mod segment;
+#[cfg(test)]
+mod simulation;
 mod tail;
 mod threads;
 mod tidy;

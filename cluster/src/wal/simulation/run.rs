@@ -1,0 +1,357 @@
+//! One simulated life of a log: proposals, turns, chores, faults and restarts, in an order that follows from a seed.
+
+use super::FOLDER;
+use super::model::Model;
+use crate::wal::chore::Chore;
+use crate::wal::job::Job;
+use crate::wal::record::{Kind, Record, Vote};
+use crate::wal::writer::{Turn, Writer};
+use crate::{Error, Options};
+use bytes::Bytes;
+use runtime::files::Files;
+use runtime::files::sim::{Random, Sim};
+use runtime::log::{Error as LogError, LogId};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+const GROUPS: u64 = 5;
+
+pub(super) struct Run {
+    seed: u64,
+    random: Random,
+    disk: Sim,
+    options: Options,
+    writer: Option<Writer>,
+    jobs: VecDeque<Job>,
+    chore: Option<Chore>,
+    /// The effect of all that was acknowledged.
+    pub(super) model: Model,
+    /// What was proposed and not yet answered, in order.
+    waiting: BTreeMap<u64, Vec<Record>>,
+    /// What was answered with `Unknown` since the last restart, in order.
+    unknown: Vec<Vec<Record>>,
+    fates: Arc<Mutex<Vec<(u64, Result<(), LogError>)>>>,
+    proposed: u64,
+    pub(super) trace: Vec<String>,
+}
+
+impl Run {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let options = Options {
+            segment_bytes: 4096 << random.below(2),
+            batch_bytes: 1 + random.below(4000) as usize,
+            tail_bytes: random.below(3) as usize * 1000,
+            reserve_bytes: random.below(2) * 4096,
+            ..Options::default()
+        };
+        let disk = Sim::new(seed);
+        disk.create_folder(Path::new(FOLDER)).unwrap();
+        let mut run = Self {
+            seed,
+            random,
+            disk,
+            options,
+            writer: None,
+            jobs: VecDeque::new(),
+            chore: None,
+            model: Model::default(),
+            waiting: BTreeMap::new(),
+            unknown: Vec::new(),
+            fates: Arc::default(),
+            proposed: 0,
+            trace: Vec::new(),
+        };
+        run.reopen().unwrap();
+        run
+    }
+
+    pub(super) fn writer(&self) -> &Writer {
+        self.writer.as_ref().expect("the log is open")
+    }
+
+    fn writer_mut(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("the log is open")
+    }
+
+    /// Any steps, with faults.
+    pub(super) fn steps(&mut self, count: u64) {
+        for _ in 0..count {
+            match self.random.below(100) {
+                0..45 => self.propose(),
+                45..70 => self.turn(),
+                70..80 => drop(self.writer_mut().tidy()),
+                80..93 => self.chore(),
+                93..97 => self.fault(),
+                97..99 => self.crash(),
+                _ => self.restart(),
+            }
+            self.take_fates();
+        }
+    }
+
+    /// Steps without a fault, in which each proposal is acknowledged.
+    pub(super) fn quiet_steps(&mut self, count: u64) {
+        for _ in 0..count {
+            self.append_one();
+            self.writer_mut().tidy();
+        }
+    }
+
+    /// Faults stop: the log must take, keep, move and drop entries.
+    pub(super) fn heal(&mut self) {
+        self.disk.set_capacity(u64::MAX);
+        self.crash();
+        for _ in 0..20 {
+            self.append_one();
+        }
+        for group in 0..GROUPS as u32 {
+            if let Some(last) = self.model.groups.get(&group).and_then(|group| group.state.last) {
+                self.append(Record::purged(group, last));
+            }
+        }
+        while self.writer_mut().tidy() {
+            self.finish_chores();
+        }
+        assert!(self.writer().used.len() <= 5, "seed {}: a log without entries is short", self.seed);
+        self.crash();
+        self.append_one();
+        let found = Model::read(self.writer()).unwrap();
+        assert_eq!(found, self.model.visible(), "seed {}", self.seed);
+        self.trace.push(format!("{found:?}"));
+    }
+
+    fn propose(&mut self) {
+        let group = self.random.below(GROUPS) as u32;
+        // A group has one proposal in flight.
+        if self.waiting.values().flatten().any(|record| record.group == group) {
+            return;
+        }
+        let records = self.records(group);
+        self.submit(records);
+    }
+
+    fn submit(&mut self, records: Vec<Record>) {
+        let (id, fates) = (self.proposed, self.fates.clone());
+        self.proposed += 1;
+        self.waiting.insert(id, records.clone());
+        let done = Box::new(move |fate| fates.lock().unwrap().push((id, fate)));
+        self.jobs.push_back(Job::new(records, done));
+    }
+
+    /// What a group may write next.
+    fn records(&mut self, group: u32) -> Vec<Record> {
+        let Self { random, model, .. } = self;
+        let next = model.next(group);
+        let state = model.groups.get(&group).map(|group| group.state.clone()).unwrap_or_default();
+        let term = state.last.map_or(0, |last| last.term) + random.below(2);
+        let len = match random.below(20) {
+            0 => 9000,
+            1..5 => random.below(3000),
+            _ => random.below(200),
+        };
+        let payload: Bytes = (0..len).map(|_| random.bits() as u8).collect();
+        let entry = |kind, index, payload| Record::entry(group, kind, LogId { term, index }, payload);
+        match random.below(20) {
+            0 => vec![entry(Kind::Membership, next, payload.slice(..payload.len().min(100)))],
+            1 => vec![Record::vote(group, Vote { term, node: random.below(3), committed: true })],
+            2 => state.last.map(|last| Record::committed(group, last)).into_iter().collect(),
+            3 => vec![Record::generation(model.generation + 1)],
+            4 => {
+                let first = state.purged.map_or(0, |purged| purged.index + 1);
+                let since = first + random.below(next - first + 1);
+                vec![Record::truncate(group, since), entry(Kind::Blank, since, Bytes::new())]
+            }
+            5..8 => {
+                let entries = model.groups.get(&group).map(|group| &group.entries);
+                let skip = random.below(entries.map_or(0, BTreeMap::len) as u64) as usize;
+                let upto = entries.and_then(|entries| entries.iter().nth(skip));
+                let id = upto.map(|(index, (_, term, _))| LogId { term: *term, index: *index });
+                id.map(|id| Record::purged(group, id)).into_iter().collect()
+            }
+            _ => vec![entry(Kind::Normal, next, payload)],
+        }
+    }
+
+    fn turn(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let Self { writer, jobs, .. } = self;
+        let writer = writer.as_mut().expect("the log is open");
+        if writer.turn(jobs) == Turn::Waits && self.chore.is_none() {
+            self.chore = writer.chore();
+            assert!(self.chore.is_some(), "seed {}: who waits for a chore finds one", self.seed);
+        }
+    }
+
+    fn chore(&mut self) {
+        match self.chore.take() {
+            Some(chore) => {
+                let finished = chore.run(&self.disk, Path::new(FOLDER));
+                self.writer_mut().finish(finished);
+            }
+            None => self.chore = self.writer_mut().chore(),
+        }
+    }
+
+    fn finish_chores(&mut self) {
+        loop {
+            self.chore();
+            if self.chore.is_none() {
+                self.chore = self.writer_mut().chore();
+            }
+            if self.chore.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn fault(&mut self) {
+        match self.random.below(4) {
+            0 => self.disk.fail_sync_after(self.random.below(3)),
+            1 => self.disk.cut_power_after(self.random.below(12)),
+            2 => self.disk.set_capacity(self.disk.used() + self.random.below(20_000)),
+            _ => self.disk.set_capacity(u64::MAX),
+        }
+    }
+
+    /// The power goes, perhaps once more during recovery.
+    fn crash(&mut self) {
+        self.drop_writer();
+        self.disk.crash();
+        while self.random.chance(30) {
+            self.disk.cut_power_after(self.random.below(10));
+            drop(self.open());
+            self.disk.crash();
+        }
+        let recovered = self.reopen().and_then(|()| Model::read(self.writer()));
+        self.compare(recovered.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed)));
+    }
+
+    /// The process ends and starts again, while the system's cache stays. A fault may stop the start.
+    fn restart(&mut self) {
+        for _ in 0..2 {
+            match self.reopen().and_then(|()| Model::read(self.writer())) {
+                Ok(found) => return self.compare(found),
+                Err(Error::Io { .. } | Error::Unread { .. }) => {}
+                Err(other) => panic!("seed {}: {other}", self.seed),
+            }
+        }
+        self.crash();
+    }
+
+    fn open(&self) -> Result<Writer, Error> {
+        let files = Arc::new(self.disk.clone());
+        Writer::open(files, Path::new(FOLDER), self.options.clone(), self.random.clone().bits())
+    }
+
+    /// What waited for the writer when it went has an unknown fate.
+    fn drop_writer(&mut self) {
+        self.take_fates();
+        self.jobs.clear();
+        self.take_fates();
+        self.writer = None;
+        self.chore = None;
+    }
+
+    /// Compares what the log holds with all that it may hold after a restart.
+    fn compare(&mut self, found: Model) {
+        let mut candidate = self.model.clone();
+        let mut unknown = std::mem::take(&mut self.unknown).into_iter();
+        while candidate.visible() != found {
+            let next = unknown.next();
+            let next = next.unwrap_or_else(|| {
+                panic!("seed {}: found {found:#?}\nacknowledged {:#?}", self.seed, self.model.visible())
+            });
+            next.iter().for_each(|record| candidate.apply(record));
+        }
+        self.model = candidate;
+    }
+
+    pub(super) fn reopen(&mut self) -> Result<(), Error> {
+        self.drop_writer();
+        self.random.bits();
+        self.writer = Some(self.open()?);
+        Ok(())
+    }
+
+    fn take_fates(&mut self) {
+        let fates = std::mem::take(&mut *self.fates.lock().unwrap());
+        for (id, fate) in fates {
+            let records = self.waiting.remove(&id).expect("each is answered once");
+            self.trace.push(format!("{id} {fate:?}"));
+            match fate {
+                Ok(()) => {
+                    assert!(
+                        self.unknown.is_empty(),
+                        "seed {}: nothing is acknowledged after a failure",
+                        self.seed
+                    );
+                    records.iter().for_each(|record| self.model.apply(record));
+                }
+                Err(LogError::Unknown(_)) => self.unknown.push(records),
+                Err(LogError::Full(_)) => {}
+                Err(other) => panic!("seed {}: {other}", self.seed),
+            }
+        }
+    }
+
+    /// Appends a proposal of any group, and sees it acknowledged.
+    pub(super) fn append_one(&mut self) {
+        let group = self.random.below(GROUPS) as u32;
+        let id = LogId { term: self.random.below(2), index: self.model.next(group) };
+        let id = LogId { term: id.term.max(self.term(group)), ..id };
+        let payload = (0..self.random.below(1500)).map(|_| self.random.bits() as u8).collect();
+        self.append(Record::entry(group, Kind::Normal, id, payload));
+    }
+
+    fn term(&self, group: u32) -> u64 {
+        self.model.groups.get(&group).and_then(|group| group.state.last).map_or(0, |last| last.term)
+    }
+
+    fn append(&mut self, record: Record) {
+        let mut expected = self.model.clone();
+        expected.apply(&record);
+        self.submit(vec![record]);
+        while !self.jobs.is_empty() {
+            self.turn();
+            self.finish_chores();
+        }
+        self.take_fates();
+        assert_eq!(self.model, expected, "seed {}: the proposal was acknowledged", self.seed);
+    }
+
+    pub(super) fn fill_segments(&mut self, count: usize) {
+        while self.writer().used.len() < count {
+            self.append_one();
+        }
+        self.take_fates();
+    }
+
+    /// Leaves the first sector of a batch in the file, as a power loss may.
+    pub(super) fn tear_next(&mut self) {
+        let writer = self.writer.take().expect("the log is open");
+        let segment = writer.used.back().expect("one is in use");
+        let mut bytes = Vec::new();
+        let record = Record::entry(1, Kind::Normal, LogId { term: 1, index: 7 }, vec![7; 2000].into());
+        crate::wal::batch::encode(&mut bytes, writer.number, segment.salt, [&record].into_iter(), |_, _| {});
+        segment.file.write_at(&bytes[..512], writer.offset).unwrap();
+        segment.file.sync_data().unwrap();
+    }
+
+    pub(super) fn flip_any_bit(&mut self) {
+        self.drop_writer();
+        let names = self.disk.list(Path::new(FOLDER)).unwrap();
+        let name = &names[self.random.below(names.len() as u64) as usize];
+        let path = Path::new(FOLDER).join(name);
+        let len = self.disk.open(&path).unwrap().len().unwrap();
+        self.disk.flip(&path, self.random.below(len), self.random.below(8) as u8).unwrap();
+    }
+
+    pub(super) fn remove_file(&mut self, path: &Path) {
+        self.drop_writer();
+        self.disk.remove(path).unwrap();
+    }
+}
