@@ -1,0 +1,128 @@
+//! What writer and readers of a stream share: which records are there, and in which files.
+
+use super::segment::Segment;
+use super::{Error, Offset};
+use crate::files::Files;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A stream as far as it is written.
+pub(super) struct Extent {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) folder: PathBuf,
+    places: Mutex<Places>,
+    /// Before it, everything is durable.
+    synced: AtomicU64,
+    stopped: OnceLock<String>,
+}
+
+struct Places {
+    /// The first offset of each segment, never none.
+    firsts: VecDeque<Offset>,
+    end: Offset,
+}
+
+impl Extent {
+    pub(super) fn new(files: Arc<dyn Files>, folder: &Path, firsts: VecDeque<Offset>, end: Offset) -> Self {
+        assert!(firsts.front().is_some_and(|first| *first <= end), "a segment must hold the end");
+        Self {
+            files,
+            folder: folder.to_owned(),
+            places: Mutex::new(Places { firsts, end }),
+            synced: AtomicU64::new(end),
+            stopped: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn earliest(&self) -> Offset {
+        *self.places().firsts.front().expect("there is always a segment")
+    }
+
+    pub(super) fn end(&self) -> Offset {
+        self.places().end
+    }
+
+    /// The records of the segment that holds the one at `from`; none past the end.
+    pub(super) fn around(&self, from: Offset) -> Result<Option<Range<Offset>>, Error> {
+        let places = self.places();
+        if from >= places.end {
+            return Ok(None);
+        }
+        let after = places.firsts.partition_point(|first| *first <= from);
+        let Some(at) = after.checked_sub(1) else {
+            return Err(Error::Trimmed { earliest: places.firsts[0] });
+        };
+        Ok(Some(places.records(at)))
+    }
+
+    /// The records of each segment that has some, oldest first.
+    pub(super) fn segments(&self) -> Vec<Range<Offset>> {
+        let places = self.places();
+        let segments = (0..places.firsts.len()).map(|at| places.records(at));
+        segments.filter(|records| !records.is_empty()).collect()
+    }
+
+    pub(super) fn open(&self, first: Offset) -> Result<Segment, Error> {
+        match Segment::open(&*self.files, &self.folder, first) {
+            // It was trimmed between the look and the leap.
+            Err(_) if first < self.earliest() => Err(Error::Trimmed { earliest: self.earliest() }),
+            opened => opened,
+        }
+    }
+
+    /// Shows records to readers.
+    pub(super) fn grow(&self, end: Offset) {
+        self.places().end = end;
+    }
+
+    /// Adds a segment at the end.
+    pub(super) fn push(&self, first: Offset) {
+        self.places().firsts.push_back(first);
+    }
+
+    /// Takes away the oldest segment if all its records are before an offset and another one follows.
+    pub(super) fn pop_before(&self, offset: Offset) -> Option<Offset> {
+        let mut places = self.places();
+        let next = *places.firsts.get(1)?;
+        if next <= offset { places.firsts.pop_front() } else { None }
+    }
+
+    pub(super) fn synced(&self) -> Offset {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_synced(&self, end: Offset) {
+        self.synced.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// Refuses if something failed before.
+    pub(super) fn running(&self) -> Result<(), Error> {
+        match self.stopped.get() {
+            Some(why) => Err(Error::Stopped { why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the writer for good.
+    pub(super) fn stop(&self, error: Error) -> Error {
+        let why = self.stopped.get_or_init(|| {
+            tracing::error!(%error, folder = %self.folder.display(), "the stream stops until the node is restarted");
+            error.to_string()
+        });
+        Error::Stopped { why: why.clone() }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // Nothing that panics is left half done under the lock.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn records(&self, at: usize) -> Range<Offset> {
+        self.firsts[at]..self.firsts.get(at + 1).copied().unwrap_or(self.end)
+    }
+}

@@ -1,0 +1,42 @@
+//! Streams: what happened to the twins of a shard, in order, to be read from any point again.
+//!
+//! A shard's stream is a folder of append-only segment files. Nothing in it is acknowledged by itself: it follows from
+//! the log, and the log makes it whole again. A checkpoint syncs the stream and records where it ends; after a restart
+//! [`open`] cuts it there, and the shard appends again what the log says came after. So before the recorded end
+//! everything is durable, and behind it nothing needs to be.
+//!
+//! A segment is cut into [`page`]s, which carry a time and an offset index in their headers: a file is its own index,
+//! nothing is kept in memory, and opening reads one page. The bodies of the pages, one after the other, hold one
+//! [`frame`] for each record.
+//!
+//! One [`Writer`] appends; [`Reader`]s read beside it, from any thread. All calls block.
+
+mod cursor;
+mod error;
+mod extent;
+mod frame;
+mod options;
+mod page;
+mod reader;
+mod recovery;
+mod segment;
+mod selection;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod writer;
+
+pub use cursor::{Cursor, NotACursor};
+pub use error::Error;
+pub use frame::RECORD_BYTES_MAX;
+pub use options::Options;
+pub use reader::{Batch, Item, Reader};
+pub use recovery::open;
+pub use selection::{From, Page, Placed, Selection};
+pub use writer::{Cut, Writer};
+
+/// A record's place in its shard's stream: how many came before it, also of those that were trimmed. The same on every
+/// replica.
+pub type Offset = u64;
