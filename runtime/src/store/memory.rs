@@ -107,3 +107,52 @@ fn apply(rows: &mut Rows, shard: u32, batch: Batch) {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::ALL;
+
+    fn rows(memory: &Memory) -> usize {
+        memory.keys(1, Space::Image, ALL, 9).unwrap().len()
+    }
+
+    fn two_rows(keys: [&str; 2]) -> Batch {
+        let mut batch = Batch::new();
+        keys.iter().for_each(|key| batch.put(Space::Image, *key, ""));
+        batch
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_written_and_decides_on_what_failed_as_a_whole() {
+        let found = (0..20).map(|seed| {
+            let memory = Memory::new();
+            memory.fail_write_after(1);
+            memory.write(1, two_rows(["a", "b"])).unwrap();
+            assert!(memory.write(1, two_rows(["c", "d"])).is_err());
+
+            rows(&memory.crash(seed))
+        });
+
+        assert_eq!(found.collect::<std::collections::BTreeSet<_>>(), [2, 4].into());
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_works_until_a_restart() {
+        let memory = Memory::new();
+        memory.fail_write_after(0);
+        let said =
+            "the state store stopped, because a write failed: simulated: the write failed; restart the node";
+        assert_eq!(memory.write(1, Batch::new()).unwrap_err().to_string(), said);
+
+        assert_eq!(memory.get(1, Space::Image, b"a").unwrap_err().to_string(), said);
+        assert!(memory.scan(1, Space::Image, ALL, 9).is_err());
+        assert!(memory.keys(1, Space::Image, ALL, 9).is_err());
+        assert!(memory.write(1, Batch::new()).is_err());
+
+        let restarted = memory.crash(0);
+        restarted.write(1, two_rows(["a", "b"])).unwrap();
+        assert_eq!(rows(&restarted), 2);
+        assert!(memory.get(1, Space::Image, b"a").is_err(), "a handle from before the crash is dead");
+    }
+}
