@@ -1,6 +1,7 @@
 //! The write-ahead log, the logs of the shards on it, and the meta group.
 
 mod error;
+pub mod inspect;
 mod local;
 pub mod membership;
 pub mod meta;

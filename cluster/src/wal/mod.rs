@@ -10,8 +10,8 @@
 
 mod batch;
 mod chore;
-mod group;
-mod index;
+pub(crate) mod group;
+pub(crate) mod index;
 mod job;
 mod meter;
 mod queue;
