@@ -1,8 +1,8 @@
 //! Cursors: where a reader stands, as a text that it hands back later.
 //!
 //! A cursor over all shards is opaque: the offsets to read on from, one for each shard, as a minicbor array, with its
-//! CRC-32 (4 bytes, little-endian) before it, in base64url without padding. Offsets of six digits take 4 bytes: 64 of
-//! them make 350 characters. A cursor of one shard is `shard:offset`.
+//! CRC-32 (4 bytes, little-endian) before it, in base64url without padding. Offsets below 2^32 take 5 bytes: 64 of
+//! them make 435 characters. A cursor of one shard is `shard:offset`.
 //!
 //! Cursors are not secret and give no right: the checksum finds a text that was cut or mistyped, not a forged one, and
 //! a forged one reads no more than its bearer may.

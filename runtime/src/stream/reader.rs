@@ -3,6 +3,7 @@
 use super::extent::Extent;
 use super::{Error, Offset};
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 use twins::time::Timestamp;
 
@@ -83,25 +84,23 @@ impl Reader {
         Ok(batch)
     }
 
-    /// The first record from which on there is one of a time or later: no record before it is so late. The end when
-    /// there is none.
+    /// Where to begin in order to miss no record of a time or later: none before it is that late. As long as times do
+    /// not go back, it is the first such record, or the end when there is none.
     ///
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Io`] when a file cannot be read.
     pub fn seek(&self, time: Timestamp) -> Result<Offset, Error> {
-        let segments = self.extent.segments();
-        let (mut from, mut to) = (0, segments.len());
-        while from < to {
-            let middle = from + (to - from) / 2;
-            if self.extent.open(segments[middle].start)?.begin()?.latest < time {
-                from = middle + 1;
-            } else {
-                to = middle;
+        loop {
+            match self.try_seek(time) {
+                // A segment went while it was looked at; there are fewer now.
+                Err(Error::Trimmed { .. }) => {}
+                found => return found,
             }
         }
-        let Some(records) = from.checked_sub(1).map(|at| segments[at].clone()) else {
-            return Ok(self.earliest());
-        };
+    }
+
+    fn try_seek(&self, time: Timestamp) -> Result<Offset, Error> {
+        let Some(records) = self.last_segment_before(time)? else { return Ok(self.earliest()) };
         let segment = self.extent.open(records.start)?;
         let mut walk = segment.walk(|page| page.latest < time)?;
         while walk.offset < records.end {
@@ -112,5 +111,20 @@ impl Reader {
             walk.forget();
         }
         Ok(records.end)
+    }
+
+    /// The records of the last segment before which all records are earlier.
+    fn last_segment_before(&self, time: Timestamp) -> Result<Option<Range<Offset>>, Error> {
+        let segments = self.extent.segments();
+        let (mut from, mut to) = (0, segments.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if self.extent.open(segments[middle].start)?.begin()?.latest < time {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        Ok(from.checked_sub(1).map(|at| segments[at].clone()))
     }
 }

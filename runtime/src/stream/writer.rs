@@ -80,14 +80,15 @@ impl Writer {
     /// [`Error::Stopped`]: the stream must be opened again.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.extent.running()?;
-        if !self.buffer.is_empty() {
-            let before = page::file_len(self.tail.body) - self.buffer.len() as u64;
-            let written = self.tail.file.write_at(&self.buffer, before);
-            written.map_err(|error| self.failed("writing", error))?;
-            self.buffer.clear();
-            self.buffer.shrink_to(BUFFER_KEPT);
-            self.extent.grow(self.tail.end);
+        if self.buffer.is_empty() {
+            return Ok(());
         }
+        let before = page::file_len(self.tail.body) - self.buffer.len() as u64;
+        let written = self.tail.file.write_at(&self.buffer, before);
+        written.map_err(|error| self.failed("writing", error))?;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_KEPT);
+        self.extent.grow(self.tail.end);
         if page::file_len(self.tail.body) >= self.options.segment_bytes.get() {
             self.seal()?;
         }
@@ -119,6 +120,7 @@ impl Writer {
             self.unsynced.pop_front();
         }
         let files = self.unsynced.iter().map(|(_, file)| file.clone()).collect();
+        // A segment begins after a record that no sync has covered yet, so the newest name tells of all.
         let has_new_names = self.tail.first > synced;
         Ok(Cut { extent: self.extent.clone(), end: self.tail.end, files, has_new_names })
     }
