@@ -92,7 +92,7 @@ pub fn dump(files: &dyn Files, folder: &Path, visit: &mut dyn FnMut(Located)) ->
     let mut index = Index::new(0);
     let scan = scan(files, folder, &mut |segment, offset, record| {
         let offset = offset as u64;
-        index.apply(&record, Place { segment, offset, length: record.len() as u32 });
+        index.apply(&record, Place { segment, offset, length: record.encoded_len() as u32 });
         visit(Located { segment, offset, record });
     })?;
     let verdict = verdict(&scan, &index);

@@ -1,4 +1,52 @@
-//! The write-ahead log, the logs of the shards on it, and the meta group.
+//! The node's storage: the write-ahead log, the logs of the shards on it, and the meta group.
+//!
+//! # One log
+//! A node has one log for all its groups: the meta group (0) and the shards (1..=64). One thread writes it. Whatever
+//! waits when the thread turns becomes one batch, made durable by one fdatasync; so the more is proposed at once, the
+//! less each entry costs. [`wal`] describes the files byte by byte.
+//!
+//! # Two commit rules
+//! A lone node commits by its own fdatasync: [`LocalLog`]. The records that it writes are those of a consensus group
+//! with one voter (membership, vote, blank entry of the leader), so that consensus opens the very same log when a
+//! second node joins. The runtime sees [`runtime::log::ShardLog`] and never learns which rule committed an entry.
+//!
+//! # What is promised
+//! * What was acknowledged is there after a crash or a power loss, in order and without gaps. What was not may be there.
+//! * After a write or a sync that failed, nothing is written until a restart: durability unknown is durability lost.
+//! * A torn tail is cut. Damage before a whole batch stops the node, with an error that says what to do; [`inspect`]
+//!   looks closer.
+//! * A full disk refuses proposals, before anything of them is written, while votes and marks still find room. Writing
+//!   goes on by itself when there is room again.
+//! * An entry lives until its shard has purged it, and segments go strictly oldest first.
+//!
+//! # What it is not
+//! It does not heal: a bit that rots in the very last batch looks like a torn tail, as there is no later batch to tell.
+//! It holds no state but the [`meta`] group's; the rest is the runtime's.
+//!
+//! # Example
+//! ```
+//! use cluster::{Options, Storage};
+//! use runtime::files::sim::Sim;
+//! use std::path::Path;
+//! use std::sync::{Arc, mpsc};
+//!
+//! let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+//! let storage = Storage::open(Arc::new(Sim::new(1)), Path::new("data/log"), options)?;
+//! let log = storage.shard_log(1);
+//! let term = log.lead()?;
+//!
+//! let (sender, fate) = mpsc::channel();
+//! log.propose(term, "an entry".into(), Box::new(move |result| drop(sender.send(result))));
+//! let id = fate.recv()??;
+//!
+//! let mut found = Vec::new();
+//! log.replay(0, &mut |entry| {
+//!     found.push((entry.id, entry.payload));
+//!     true
+//! })?;
+//! assert_eq!(found, [(id, "an entry".into())]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 pub mod inspect;

@@ -2,7 +2,8 @@
 //!
 //! What is written is what consensus would write for such a group: a membership as entry 0 of term 0; at each start a
 //! vote for this node in a term one higher, which is a won election, and the blank entry of the new leader. So when a
-//! second node joins, consensus opens the very same log.
+//! second node joins, consensus opens the very same log. There it goes on as the leader of that term; a vote for the
+//! next term, written before, makes it elect itself first.
 //!
 //! Everything found at a start counts as committed: recovery has made it durable, and no other voter exists. The start
 //! notes that in a committed mark.
@@ -41,7 +42,8 @@ pub(crate) fn lead(wal: &Arc<Wal>, node: u64, groups: &[u32]) -> Result<Vec<Loca
     let mut logs = Vec::new();
     for &group in groups {
         let state = wal.state(group);
-        let term = state.vote.map_or(0, |vote| vote.term).max(state.last.map_or(0, |last| last.term)) + 1;
+        let seen = state.vote.map_or(0, |vote| vote.term).max(state.last.map_or(0, |last| last.term));
+        let term = seen.saturating_add(1);
         records.extend(election(group, node, term, &state)?);
         logs.push(LocalLog { wal: wal.clone(), group, term, busy: Arc::default() });
     }
@@ -67,7 +69,7 @@ fn election(group: u32, node: u64, term: u64, state: &State) -> Result<Vec<Recor
                 return Err(crate::Error::NotAlone { group, node });
             }
             records.push(Record::committed(group, last));
-            last.index + 1
+            last.index.saturating_add(1)
         }
     };
     records.push(Record::vote(group, Vote { term, node, committed: true }));
@@ -96,7 +98,7 @@ impl ShardLog for LocalLog {
             let entries = self.wal.read(self.group, next..u64::MAX, REPLAY_BYTES);
             let entries = entries.map_err(|error| Error::Unreadable(error.to_string()))?;
             let Some(last) = entries.last() else { return Ok(()) };
-            next = last.id.index + 1;
+            next = last.id.index.saturating_add(1);
             for entry in entries {
                 if entry.kind == Kind::Normal && !visit(Entry { id: entry.id, payload: entry.payload }) {
                     return Ok(());
@@ -113,8 +115,7 @@ impl ShardLog for LocalLog {
         }
         let overlaps = self.busy.proposal.swap(true, Ordering::AcqRel);
         assert!(!overlaps, "group {} has a proposal in flight", self.group);
-        let last = self.wal.state(self.group).last.expect("a log that is led has a blank entry");
-        let id = LogId { term, index: last.index + 1 };
+        let id = LogId { term, index: self.wal.next(self.group) };
         let busy = self.busy.clone();
         let record = Record::entry(self.group, Kind::Normal, id, payload);
         let done = move |fate: Result<(), Error>| {

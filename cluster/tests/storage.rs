@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cluster::meta::{Command, NodeState};
 use cluster::{Error, Options, SHARDS, Storage};
-use runtime::files::{Files, sim::Sim};
+use runtime::files::{Files, disk::Disk, sim::Sim};
 use runtime::log::{Error as LogError, LogId, ShardLog};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -53,6 +53,23 @@ fn what_was_acknowledged_is_replayed_after_a_crash_in_a_higher_term() {
     assert_eq!(replayed(&log, first.index), [(second, b"second".to_vec())]);
     let third = propose(&log, 2, b"third").unwrap();
     assert_eq!(third, LogId { term: 2, index: second.index + 2 }, "the new term's blank entry lies between");
+}
+
+#[test]
+fn a_real_disk_keeps_the_log_too() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("data/log");
+    let open = || Storage::open(Arc::new(Disk), &folder, options());
+    let storage = open().unwrap();
+    let ids: Vec<LogId> =
+        (0..100_u8).map(|byte| propose(&storage.shard_log(64), 1, &[byte; 3000]).unwrap()).collect();
+    assert!(matches!(open().err(), Some(Error::InUse { .. })));
+    drop(storage);
+
+    let log = open().unwrap().shard_log(64);
+
+    let expected: Vec<_> = ids.into_iter().zip(0..).map(|(id, byte)| (id, vec![byte; 3000])).collect();
+    assert_eq!(replayed(&log, 0), expected);
 }
 
 #[test]

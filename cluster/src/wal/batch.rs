@@ -15,6 +15,7 @@
 //! nor what a device wrote into a payload can pass for a batch.
 
 use super::record::{Record, u32_at, u64_at};
+use std::ops::Range;
 
 /// Length of a batch without its records.
 pub(crate) const HEADER: usize = 24;
@@ -39,16 +40,19 @@ impl<'a> Batch<'a> {
             return None;
         }
         let start = offset + HEADER;
-        let body = bytes.get(start..start.checked_add(u32_at(header, 16) as usize)?)?;
-        if u32_at(header, 4) != checksum(salt, &header[8..], body) {
+        let length = u32_at(header, 16) as usize;
+        let body = bytes.get(start..start.checked_add(length)?)?;
+        if bytes.len() < offset + encoded_len(length)
+            || u32_at(header, 4) != checksum(salt, &header[8..], body)
+        {
             return None;
         }
         Some(Self { number: u64_at(header, 8), offset, body, count: u32_at(header, 20) })
     }
 
-    /// The first whole batch at an offset or after it.
-    pub(crate) fn find_after(bytes: &'a [u8], offset: usize, salt: u64) -> Option<Self> {
-        let starts = (offset..bytes.len()).step_by(ALIGNMENT);
+    /// The first whole batch that begins in a range.
+    pub(crate) fn find_in(bytes: &'a [u8], range: Range<usize>, salt: u64) -> Option<Self> {
+        let starts = range.step_by(ALIGNMENT);
         starts
             .filter(|start| bytes[*start..].starts_with(&MARK))
             .find_map(|at| Self::find_at(bytes, at, salt))
@@ -65,7 +69,7 @@ impl<'a> Batch<'a> {
         let mut at = 0;
         while at < self.body.len() {
             let record = Record::decode(&self.body[at..])?;
-            let length = record.len();
+            let length = record.encoded_len();
             records.push((self.offset + HEADER + at, record));
             at += length;
         }
@@ -153,7 +157,7 @@ mod tests {
         let mut bytes = vec![b'T'; 40];
         bytes.extend(batch(6, 77));
 
-        assert_eq!(Batch::find_after(&bytes, 0, 77).unwrap().offset, 40);
-        assert!(Batch::find_after(&bytes, 48, 77).is_none());
+        assert_eq!(Batch::find_in(&bytes, 0..bytes.len(), 77).unwrap().offset, 40);
+        assert!(Batch::find_in(&bytes, 48..bytes.len(), 77).is_none());
     }
 }

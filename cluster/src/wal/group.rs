@@ -75,17 +75,14 @@ impl Group {
 
     /// The index that the next entry has.
     pub(crate) fn next(&self) -> u64 {
-        self.state_last().map_or(0, |index| index + 1)
-    }
-
-    fn state_last(&self) -> Option<u64> {
         let purged = self.purged.as_ref().map(|mark| mark.record.id.index);
-        self.entries.last_key_value().map(|(index, _)| *index).or(purged)
+        let last = self.entries.last_key_value().map(|(index, _)| *index).or(purged);
+        last.map_or(0, |index| index.saturating_add(1))
     }
 
     /// The first index at which an entry is missing.
     pub(crate) fn hole(&self) -> Option<u64> {
-        let first = self.purged.as_ref().map_or(0, |mark| mark.record.id.index + 1);
+        let first = self.purged.as_ref().map_or(0, |mark| mark.record.id.index.saturating_add(1));
         let expected = first..first.saturating_add(self.entries.len() as u64);
         self.entries.keys().zip(expected).find(|(found, expected)| *found != expected).map(|(_, index)| index)
     }

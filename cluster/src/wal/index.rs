@@ -96,9 +96,7 @@ impl Index {
     pub(crate) fn hole<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Option<(u32, u64)> {
         let mut next = BTreeMap::new();
         for record in records.filter(|record| !record.moved && record.group != NODE) {
-            let next = next
-                .entry(record.group)
-                .or_insert_with(|| self.groups.get(&record.group).map_or(0, Group::next));
+            let next = next.entry(record.group).or_insert_with(|| self.next(record.group));
             match record.kind {
                 kind if kind.is_entry() => {
                     if record.id.index != *next {
@@ -119,12 +117,18 @@ impl Index {
         self.groups.iter().find_map(|(id, group)| Some((*id, group.hole()?)))
     }
 
+    #[cfg(test)]
     pub(crate) fn groups(&self) -> impl Iterator<Item = u32> {
         self.groups.keys().copied()
     }
 
     pub(crate) fn state(&self, group: u32) -> State {
         self.groups.get(&group).map(Group::state).unwrap_or_default()
+    }
+
+    /// The index that a group's next entry has.
+    pub(crate) fn next(&self, group: u32) -> u64 {
+        self.groups.get(&group).map_or(0, Group::next)
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -147,12 +151,18 @@ impl Index {
         up_to(bytes, located)
     }
 
+    /// The entry at an index.
+    pub(crate) fn locate_one(&self, group: u32, index: u64) -> Option<Located> {
+        let slot = self.groups.get(&group)?.entries.get(&index)?;
+        Some(self.located(group, index, slot))
+    }
+
     /// Bytes of the records that still hold in a segment, and in all.
     pub(crate) fn live(&self, segment: u64) -> (u64, u64) {
         let mut inside = self.live.get(&segment).copied().unwrap_or_default();
         let mut all = self.live.values().sum();
         for mark in self.marks() {
-            let length = mark.record.len() as u64;
+            let length = mark.record.encoded_len() as u64;
             all += length;
             inside += if mark.segment == segment { length } else { 0 };
         }

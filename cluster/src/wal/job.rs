@@ -19,7 +19,7 @@ impl Job {
 
     /// Bytes of its records.
     pub(crate) fn len(&self) -> usize {
-        self.records.iter().map(Record::len).sum()
+        self.records.iter().map(Record::encoded_len).sum()
     }
 
     /// Whether it has a proposal. Those a full disk refuses; all else has a reserve, so that a node starts with it.

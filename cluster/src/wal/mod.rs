@@ -84,10 +84,10 @@ impl Wal {
         lock(&self.shared.index).state(group)
     }
 
-    /// The groups that have at least one record.
+    /// The index that a group's next entry has, as far as the entries are durable.
     #[must_use]
-    pub fn groups(&self) -> Vec<u32> {
-        lock(&self.shared.index).groups().collect()
+    pub fn next(&self, group: u32) -> u64 {
+        lock(&self.shared.index).next(group)
     }
 
     /// How often the node was started, as far as it is durable.

@@ -47,7 +47,7 @@ pub(crate) fn payload(index: &Mutex<Index>, mut located: Located) -> Result<Opti
         let found = from_file(&located);
         // Its file may have been used again while it was read. It was not, if the entry still lies there.
         let place = located.place;
-        let again = super::lock(index).locate(located.group, located.id.index..located.id.index + 1, 0).pop();
+        let again = super::lock(index).locate_one(located.group, located.id.index);
         match again {
             Some(again) if again.place == place && again.id == located.id => return found.map(Some),
             Some(again) if again.id == located.id => located = again,

@@ -160,7 +160,7 @@ impl Record {
 
     /// Bytes that it takes in a batch.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         HEADER + self.payload.len()
     }
 
@@ -215,7 +215,7 @@ mod tests {
     fn check(record: &Record) {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
-        assert_eq!(bytes.len(), record.len());
+        assert_eq!(bytes.len(), record.encoded_len());
 
         assert_eq!(Record::decode(&bytes).as_ref(), Some(record));
         for at in 0..bytes.len() {

@@ -40,7 +40,7 @@ impl Writer {
 
         let mut index = Index::new(options.tail_bytes);
         let scan = scan(&*files, folder, &mut |segment, offset, record| {
-            let place = Place { segment, offset: offset as u64, length: record.len() as u32 };
+            let place = Place { segment, offset: offset as u64, length: record.encoded_len() as u32 };
             index.apply(&record, place);
         })?;
         if let Some((segment, offset)) = scan.damage {

@@ -79,12 +79,12 @@ impl Scan {
             scanned.records += records.len() as u64;
             records.into_iter().for_each(|(offset, record)| visit(number, offset, record));
             scanned.last = Some(batch.offset..batch.end());
-            self.next = batch.number + 1;
+            self.next = batch.number.saturating_add(1);
             end = batch.end();
         }
         let dirt = bytes[end..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         scanned.torn = end..end + dirt;
-        let later = Batch::find_after(&bytes[..end + dirt], end, salt).map(|_| (number, end));
+        let later = Batch::find_in(bytes, end..end + dirt, salt).map(|_| (number, end));
         self.segments.push(scanned);
         damage.or(later).map_or(Ok(()), Err)
     }

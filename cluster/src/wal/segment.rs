@@ -120,7 +120,7 @@ pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
 
 fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".wal")?;
-    (digits.len() >= 12 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    (digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
 fn header(number: u64, salt: u64) -> [u8; HEADER] {

@@ -182,7 +182,7 @@ impl Writer {
             let place = Place {
                 segment: segment.number,
                 offset: self.offset + at as u64,
-                length: record.len() as u32,
+                length: record.encoded_len() as u32,
             };
             placed.push((record, place));
         });
@@ -210,7 +210,7 @@ impl Writer {
 
     /// Appends records of the log's own; false when there is no room for them now.
     pub(super) fn append_own(&mut self, records: &[Record]) -> bool {
-        let bytes = batch::encoded_len(records.iter().map(Record::len).sum()) as u64;
+        let bytes = batch::encoded_len(records.iter().map(Record::encoded_len).sum()) as u64;
         matches!(self.room(bytes, false), Room::Ready) && self.append(records.iter(), bytes).is_ok()
     }
 

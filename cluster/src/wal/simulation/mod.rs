@@ -70,6 +70,7 @@ fn a_torn_tail_is_cut() {
     run.reopen().unwrap();
 
     assert_eq!(Model::read(run.writer()).unwrap(), whole);
+    assert!(run.tail_is_zero());
     run.append_one();
     run.reopen().unwrap();
     assert_eq!(Model::read(run.writer()).unwrap(), run.model.visible());

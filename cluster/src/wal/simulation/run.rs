@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex};
 
 const GROUPS: u64 = 5;
 
+type Fate = Result<(), LogError>;
+
 pub(super) struct Run {
     seed: u64,
     random: Random,
@@ -31,7 +33,7 @@ pub(super) struct Run {
     waiting: BTreeMap<u64, Vec<Record>>,
     /// What was answered with `Unknown` since the last restart, in order.
     unknown: Vec<Vec<Record>>,
-    fates: Arc<Mutex<Vec<(u64, Result<(), LogError>)>>>,
+    fates: Arc<Mutex<Vec<(u64, Fate)>>>,
     proposed: u64,
     pub(super) trace: Vec<String>,
 }
@@ -339,6 +341,14 @@ impl Run {
         crate::wal::batch::encode(&mut bytes, writer.number, segment.salt, [&record].into_iter(), |_, _| {});
         segment.file.write_at(&bytes[..512], writer.offset).unwrap();
         segment.file.sync_data().unwrap();
+    }
+
+    /// Whether nothing lies behind the last batch.
+    pub(super) fn tail_is_zero(&self) -> bool {
+        let segment = self.writer().used.back().expect("one is in use");
+        let mut bytes = vec![0; (segment.capacity - self.writer().offset) as usize];
+        segment.file.read_at(&mut bytes, self.writer().offset).unwrap();
+        bytes.iter().all(|byte| *byte == 0)
     }
 
     pub(super) fn flip_any_bit(&mut self) {
