@@ -73,8 +73,8 @@ impl From<Json> for Body {
     }
 }
 
-/// `application/json` and everything that ends in `+json`, with or without parameters.
-fn is_json(content_type: &str) -> bool {
+/// Whether a content type is JSON: `application/json` and everything that ends in `+json`, with or without parameters.
+pub fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or("").trim();
     let json = |suffix: &str| essence.len() >= suffix.len() && {
         let start = essence.len() - suffix.len();

@@ -87,6 +87,36 @@ pub enum Input {
     Due,
 }
 
+        impl Input {
+    /// The bytes of what it carries, as admission counts them.
+    pub fn bytes(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
+        match self {
+            Self::Register { tags, .. } => tags.as_ref().map_or(0, Document::len),
+            Self::Sample { body, .. } | Self::Telemetry(body) => body.len(),
+            Self::Report(patch) => patch.len(),
+            Self::Outcome { result, .. } => json(result),
+            Self::Update { tags, desired, .. } => {
+                json(tags)
+                    + desired.as_ref().map_or(0, |desire| match desire {
+                        Desire::Merge(patch) => patch.len(),
+                        Desire::Replace(whole) => whole.len(),
+                    })
+            }
+            Self::Command(send) => send.payload.len(),
+            Self::Call { argument, .. } => argument.len(),
+            Self::Subscribe(subscriptions) => subscriptions.iter().map(|s| s.filter.len()).sum(),
+            Self::Unsubscribe(filters) => filters.iter().map(|filter| filter.len()).sum(),
+            Self::Remove
+            | Self::Connect { .. }
+            | Self::Disconnect { .. }
+            | Self::Acknowledge(_)
+            | Self::Read
+            | Self::Due => 0,
+        }
+    }
+}
+
 /// How the desired section changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Desire {

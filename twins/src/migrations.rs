@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+type Step = Box<dyn Fn(&mut Value) + Send + Sync>;
+
 /// The steps from version to version. A version without a step keeps its shape.
 #[derive(Default)]
 pub struct Migrations {
-    steps: BTreeMap<u32, Box<dyn Fn(&mut Value) + Send + Sync>>,
+    steps: BTreeMap<u32, Step>,
 }
 
 impl Migrations {

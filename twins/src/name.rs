@@ -31,6 +31,24 @@ impl Name {
         Ok(Self(name.into()))
     }
 
+    /// Takes a topic filter from outside: a name that may hold the wildcards.
+    ///
+    /// # Errors
+    /// As [`Name::new`], but for `+` and `#`.
+    pub fn filter(filter: &str) -> Result<Self, Rejection> {
+        if filter.is_empty() || filter.len() > NAME_BYTES_MAX || filter.chars().any(char::is_control) {
+            let why = format!("a topic filter has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+            return Err(Rejection::new(Code::Malformed, why));
+        }
+        Ok(Self(filter.into()))
+    }
+
+    /// A name that is written in the code.
+    pub fn fixed(name: &'static str) -> Self {
+        debug_assert!(Self::filter(name).is_ok(), "{name:?} is no name");
+        Self(name.into())
+    }
+
     /// A name that the code itself made, so that there is nothing to check.
     pub(crate) fn trusted(name: &str) -> Self {
         Self(name.into())

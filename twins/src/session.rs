@@ -63,7 +63,7 @@ pub struct Connection {
     pub address: Name,
 }
 
-/// Something a session listens to.
+/// Something a session listens to. A filter with a wildcard that selects several things is several subscriptions.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub struct Subscription {
     /// The topic filter as the client spelled it.
@@ -110,6 +110,13 @@ pub struct Known {
     /// The versions sent on this connection that it has not acknowledged, oldest first.
     #[n(1)]
     pub in_flight: Vec<u64>,
+}
+
+impl Subscription {
+    /// Whether `newer` is the same subscription, made again.
+    pub fn is_replaced_by(&self, newer: &Self) -> bool {
+        self.filter == newer.filter && self.topic == newer.topic
+    }
 }
 
 impl Known {
@@ -165,6 +172,11 @@ impl Sessions {
     /// The epoch of the next connection.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.epoch + 1
+    }
+
+    /// No session, but the epochs go on: those of an earlier generation never mean a later one's.
+    pub(crate) fn ended(&self) -> Self {
+        Self { all: Vec::new(), epoch: self.epoch }
     }
 
     pub(crate) fn at_mut(&mut self, epoch: u64) -> Option<&mut Session> {

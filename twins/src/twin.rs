@@ -136,6 +136,25 @@ impl Twin {
         [self.timers.next_due(), self.commands.next_deadline()].into_iter().flatten().min()
     }
 
+    /// Its kind, where it exists.
+    pub fn kind_name(&self) -> Option<&Name> {
+        self.kind.as_ref()
+    }
+
+    /// About how much memory it takes, in bytes: what is large is counted, what is small is estimated.
+    pub fn bytes(&self) -> usize {
+        let documents = [&self.tags, &self.desired, &self.reported];
+        let documents = documents.map(|section| section.document().len() + 64 * section.stamps().count());
+        let sessions = self.sessions.iter().map(|session| 200 + 80 * session.subscriptions.len()).sum::<usize>();
+        let commands = self.commands.open().chain(self.commands.ended()).map(|command| 200 + command.payload.len());
+        size_of::<Self>()
+            + documents.iter().sum::<usize>()
+            + self.state.document.len()
+            + commands.sum::<usize>()
+            + sessions
+            + 48 * self.timers.len()
+    }
+
     /// Makes of the twin what was decided. A transition that does not follow the twin's current one is none, and
     /// `false` is returned: all replicas agree on that, since they see the same log.
     pub fn apply(&mut self, transition: &Transition) -> bool {
@@ -159,17 +178,21 @@ impl Twin {
         }
     }
 
+    /// What of a twin outlives it: its generation, and the numbers that must never come again.
+    fn bare(&self) -> Self {
+        let sessions = self.sessions.ended();
+        Self { generation: self.generation, sequence: self.sequence, sessions, ..Self::default() }
+    }
+
     /// One change. Total: what does not fit changes nothing.
     pub(crate) fn change(&mut self, change: &Change, header: &Header) {
         let at = header.received;
         match change {
             Change::Created { kind } => {
-                let (generation, sequence) = (self.generation + 1, self.sequence);
-                *self = Self { generation, sequence, kind: Some(kind.clone()), created: at, ..Self::default() };
+                let generation = self.generation + 1;
+                *self = Self { generation, kind: Some(kind.clone()), created: at, ..self.bare() };
             }
-            Change::Removed => {
-                *self = Self { generation: self.generation, sequence: self.sequence, ..Self::default() };
-            }
+            Change::Removed => *self = self.bare(),
             Change::Patched { section, patch, by_behavior } => {
                 let by = if *by_behavior { &Principal::Behavior } else { &header.principal };
                 let section = match section {
@@ -190,7 +213,7 @@ impl Twin {
             Change::Disconnected { epoch, .. } => self.sessions.disconnect(*epoch, at),
             Change::Subscribed { epoch, subscription } => {
                 if let Some(session) = self.sessions.at_mut(*epoch) {
-                    session.subscriptions.retain(|before| before.filter != subscription.filter);
+                    session.subscriptions.retain(|before| !before.is_replaced_by(subscription));
                     session.subscriptions.push(subscription.clone());
                 }
             }

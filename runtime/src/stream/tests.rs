@@ -217,6 +217,21 @@ fn a_cut_is_synced_while_the_writer_goes_on() {
 }
 
 #[test]
+fn what_is_behind_the_checkpoint_is_cut_and_does_not_come_back() {
+    let disk = Sim::new(1);
+    let (mut writer, _) = open_at(&disk, 0).unwrap();
+    append(&mut writer, &sample(40));
+    let records = [vec![(at(0), vec![1; 100]); 5], vec![(at(0), vec![2; 20]); 5000]].concat();
+
+    let (mut writer, reader) = open_at(&disk, 0).unwrap();
+    append(&mut writer, &records);
+
+    assert_eq!(disk.list(Path::new(FOLDER)).unwrap().len(), 1);
+    assert!((0..5005).step_by(97).all(|n| reader.read(n, 1, 1).unwrap().items[0].offset == n));
+    assert_eq!(read_all(&reader, 999, 1 << 20), records);
+}
+
+#[test]
 fn a_full_disk_keeps_what_was_appended_until_there_is_room() {
     let disk = Sim::new(1);
     let (mut writer, reader) = open_at(&disk, 0).unwrap();

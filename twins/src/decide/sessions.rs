@@ -44,8 +44,9 @@ impl Draft<'_> {
 
     pub(super) fn subscribe(&mut self, subscriptions: &[Subscription]) -> Result<Reply, Rejection> {
         let epoch = self.epoch()?;
-        let held = self.twin().sessions().at(epoch).map_or(0, |session| session.subscriptions.len());
-        if held + subscriptions.len() > SUBSCRIPTIONS_MAX {
+        let held = self.twin().sessions().at(epoch).map_or(&[][..], |session| &session.subscriptions);
+        let replaced = |before: &&Subscription| subscriptions.iter().any(|newer| before.is_replaced_by(newer));
+        if held.len() - held.iter().filter(replaced).count() + subscriptions.len() > SUBSCRIPTIONS_MAX {
             let why = format!("a session has at most {SUBSCRIPTIONS_MAX} subscriptions");
             return Err(Rejection::new(Code::TooMany, why));
         }

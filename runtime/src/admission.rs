@@ -1,0 +1,87 @@
+//! Admission (step 5): a shard takes inputs from outside only while it has room for them.
+//!
+//! A permit is taken before an input is handed to the shard and held until it is answered, so that a shard's mailbox,
+//! its uncommitted decisions and their answers are bounded together. What the shard says to itself needs none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The limits of one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Inputs that are not answered yet. Default 4,096: less costs throughput, more costs latency under overload.
+    pub inputs: usize,
+    /// The bytes of their payloads. Default 4 MiB, at least one payload of the largest size.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { inputs: 4_096, bytes: 4 * 1024 * 1024 }
+    }
+}
+
+/// What a shard has admitted and not yet answered.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: Limits,
+    inputs: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// The room of one input; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    bytes: usize,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, inputs: AtomicUsize::new(0), bytes: AtomicUsize::new(0) })
+    }
+
+    /// Room for an input with this payload, or the limit that leaves none.
+    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, &'static str> {
+        if !add(&self.inputs, 1, self.limits.inputs) {
+            return Err("too many inputs are not answered yet");
+        }
+        if !add(&self.bytes, bytes, self.limits.bytes) {
+            self.inputs.fetch_sub(1, Ordering::Relaxed);
+            return Err("the inputs that are not answered yet have too many bytes");
+        }
+        Ok(Permit { admission: self.clone(), bytes })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.admission.inputs.fetch_sub(1, Ordering::Relaxed);
+        self.admission.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Adds, unless that would pass the limit. An empty counter takes anything, so that no input is too large for ever.
+fn add(counter: &AtomicUsize, n: usize, limit: usize) -> bool {
+    let fits = |held: usize| (held == 0 || held + n <= limit).then_some(held + n);
+    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_full_refuses_until_a_permit_is_given_back() {
+        let admission = Admission::new(Limits { inputs: 2, bytes: 100 });
+
+        let first = admission.admit(60).unwrap();
+        assert!(admission.admit(60).is_err());
+        let second = admission.admit(40).unwrap();
+        assert!(admission.admit(0).is_err());
+        drop(first);
+        drop(second);
+
+        assert!(admission.admit(1_000).is_ok(), "an empty shard takes any one input");
+    }
+}

@@ -1,0 +1,242 @@
+//! The node's twins, started and stopped: an actor for each shard, and the one that supervises them.
+//!
+//! ```text
+//! Node --spawns--> Keeper (supervisor) --links--> shard 0 .. shard 63
+//! ```
+//!
+//! A shard that fails is started again from its log, after a pause that grows while it keeps failing. Meanwhile its
+//! [`Door`] is closed: what comes for it is answered with the reason.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+use twins::id::TwinId;
+use twins::kind::Kinds;
+
+use crate::access::Access;
+use crate::admission::{self, Admission};
+use crate::clock::Clock;
+use crate::files::Files;
+use crate::log::ShardLog;
+use crate::router::Router;
+use crate::shard::actor::{Host, Message};
+use crate::shard::{self, Setting};
+use crate::store::StateStore;
+use crate::stream;
+
+/// Limits of the node's shards. The worst case of memory is the sum over all shards.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What each shard takes in before it refuses.
+    pub admission: admission::Limits,
+    /// How each shard uses memory and disk.
+    pub shard: shard::Options,
+    /// How each shard's stream is kept.
+    pub stream: stream::Options,
+}
+
+/// What a node is made of.
+pub struct Parts {
+    /// The node's id and its generation, raised at each start.
+    pub node: (u64, u64),
+    /// The kinds of twins.
+    pub kinds: Kinds,
+    /// The shard of each of the 65,536 slots.
+    pub slots: Arc<[u32]>,
+    /// The log of each shard.
+    pub logs: Vec<Arc<dyn ShardLog>>,
+    /// Where images are.
+    pub store: Arc<dyn StateStore>,
+    /// Where files are.
+    pub files: Arc<dyn Files>,
+    /// The folder of the streams; each shard has one in it.
+    pub streams: PathBuf,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Who decides who comes in.
+    pub access: Arc<dyn Access>,
+}
+
+/// Running twins.
+pub struct Node {
+    router: Router,
+    keeper: ActorRef<()>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotStarted(String);
+
+/// The way to a shard, open while its actor serves.
+pub(crate) struct Door {
+    pub(crate) admission: Arc<Admission>,
+    way: RwLock<Way>,
+}
+
+enum Way {
+    Closed(String),
+    Open { actor: ActorRef<Message>, reader: stream::Reader },
+}
+
+impl Door {
+    pub(crate) fn open(&self, actor: ActorRef<Message>, reader: stream::Reader) {
+        *self.way.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Way::Open { actor, reader };
+    }
+
+    pub(crate) fn close(&self, why: &str) {
+        *self.way.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Way::Closed(why.to_owned());
+    }
+
+    pub(crate) fn actor(&self) -> Result<ActorRef<Message>, String> {
+        self.through(|actor, _| actor.clone())
+    }
+
+    pub(crate) fn reader(&self) -> Result<stream::Reader, String> {
+        self.through(|_, reader| reader.clone())
+    }
+
+    fn through<T>(&self, take: impl FnOnce(&ActorRef<Message>, &stream::Reader) -> T) -> Result<T, String> {
+        match &*self.way.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Way::Closed(why) => Err(why.clone()),
+            Way::Open { actor, reader } => Ok(take(actor, reader)),
+        }
+    }
+
+    fn leads_to(&self, id: ActorId) -> bool {
+        self.through(|actor, _| actor.get_id() == id).unwrap_or(false)
+    }
+}
+
+impl Node {
+    /// Starts all shards; each recovers from its checkpoint and its log.
+    ///
+    /// # Errors
+    /// When a shard cannot be recovered. Nothing runs then.
+    pub async fn start(parts: Parts, options: Options) -> Result<Self, NotStarted> {
+        let shards = u32::try_from(parts.logs.len()).unwrap_or(u32::MAX);
+        let registered: Arc<[AtomicU64]> = (0..shards).map(|_| AtomicU64::new(0)).collect();
+        let (kinds, shard_options) = (Arc::new(parts.kinds), Arc::new(options.shard));
+        let closed = || Door {
+            admission: Admission::new(options.admission),
+            way: RwLock::new(Way::Closed("it starts".into())),
+        };
+        let doors: Arc<[Arc<Door>]> = (0..shards).map(|_| Arc::new(closed())).collect();
+        let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
+            setting: Setting {
+                number,
+                node: parts.node,
+                kinds: kinds.clone(),
+                options: shard_options.clone(),
+                registered: registered.clone(),
+            },
+            log,
+            store: parts.store.clone(),
+            files: parts.files.clone(),
+            folder: parts.streams.join(number.to_string()),
+            stream: options.stream,
+            clock: parts.clock.clone(),
+            door: doors[number as usize].clone(),
+        });
+        let hosts: Arc<[Host]> = hosts.collect();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper { hosts: hosts.clone(), stopping: stopping.clone() };
+        let spawned = Actor::spawn(None, keeper, ()).await;
+        let (keeper, _) = spawned.map_err(|error| NotStarted(error.to_string()))?;
+        let router = Router::new(parts.slots, doors, kinds, parts.access, parts.clock, parts.node, stopping);
+        let node = Self { router, keeper };
+        let starts: Vec<_> =
+            hosts.iter().map(|host| tokio::spawn(start(host.clone(), node.keeper.clone()))).collect();
+        for started in starts {
+            let started = started.await.map_err(|error| error.to_string()).and_then(|started| started);
+            if let Err(why) = started {
+                node.keeper.stop(None);
+                return Err(NotStarted(why));
+            }
+        }
+        Ok(node)
+    }
+
+    /// The handle through which everybody speaks to the twins.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Stops: nothing more is taken in, what was taken in is committed, everything is written to the state store.
+    /// Whoever holds connections stops before, so that their ends are known.
+    pub async fn stop(self) {
+        let finishes: Vec<_> = self
+            .router
+            .close()
+            .filter_map(|actor| {
+                let (finished, wait) = oneshot::channel();
+                actor.cast(Message::Finish(finished)).ok().map(|()| wait)
+            })
+            .collect();
+        for wait in finishes {
+            // A shard that fails meanwhile has nothing to finish: its log has it.
+            let _failed = wait.await;
+        }
+        drop(self.keeper.stop_and_wait(None, None).await);
+    }
+}
+
+async fn start(host: Host, keeper: ActorRef<()>) -> Result<(), String> {
+    let spawned = Actor::spawn_linked(None, host, (), keeper.get_cell()).await;
+    spawned.map(drop).map_err(|error| error.to_string())
+}
+
+/// Supervises the shards.
+struct Keeper {
+    hosts: Arc<[Host]>,
+    stopping: Arc<AtomicBool>,
+}
+
+/// The pause before a failed shard is started again: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+impl Actor for Keeper {
+    type Msg = ();
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<()>,
+        event: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        let SupervisionEvent::ActorFailed(actor, why) = event else { return Ok(()) };
+        let Some(host) = self.hosts.iter().find(|host| host.door.leads_to(actor.get_id())) else {
+            return Ok(());
+        };
+        let shard = host.setting.number;
+        tracing::error!(shard, %why, "a shard failed; it is started again from its log");
+        host.door.close(&why.to_string());
+        let (host, stopping) = (host.clone(), self.stopping.clone());
+        tokio::spawn(async move {
+            let mut pause = PAUSE.0;
+            while !stopping.load(Ordering::Relaxed) {
+                tokio::time::sleep(pause).await;
+                let Err(why) = start(host.clone(), myself.clone()).await else { return };
+                tracing::error!(shard, %why, "a shard could not be started again");
+                host.door.close(&why);
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Which shard a twin belongs to.
+pub(crate) fn shard_of(slots: &[u32], id: &TwinId) -> u32 {
+    slots.get(usize::from(id.slot())).copied().unwrap_or(0)
+}

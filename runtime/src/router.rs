@@ -1,0 +1,289 @@
+//! From a twin's id to its shard (step 4 of the path): the handle through which everybody outside speaks to twins.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+use twins::body::Body;
+use twins::header::Header;
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::kind::Kinds;
+use twins::name::Name;
+use twins::rejection::{Code, Rejection};
+use twins::reply::Reply;
+use twins::time::Timestamp;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::mailbox::Mailbox;
+use crate::node::{Door, shard_of};
+use crate::shard::actor::Message;
+use crate::shard::requests::Asked;
+use crate::shard::work::{Answer, Asker, Work};
+use crate::stream::{self, Page, Selection};
+
+/// How many requests may wait for one device's answers.
+pub const REQUESTS_MAX: usize = 64;
+
+/// A cheap handle on all twins of the node.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+struct Inner {
+    slots: Arc<[u32]>,
+    doors: Arc<[Arc<Door>]>,
+    kinds: Arc<Kinds>,
+    access: Arc<dyn Access>,
+    clock: Arc<dyn Clock>,
+    node: (u64, u64),
+    stopping: Arc<AtomicBool>,
+}
+
+/// One input of a session.
+#[derive(Debug)]
+pub struct Submission {
+    /// The caller's name for it; the answer carries it.
+    pub token: u64,
+    /// To which twin.
+    pub twin: TwinId,
+    /// Its envelope. The shard sets `received`.
+    pub header: Header,
+    /// What it says.
+    pub input: Input,
+}
+
+/// A device's answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// As in HTTP.
+    pub status: u16,
+    /// What it answers.
+    pub payload: Body,
+}
+
+impl Router {
+    pub(crate) fn new(
+        slots: Arc<[u32]>,
+        doors: Arc<[Arc<Door>]>,
+        kinds: Arc<Kinds>,
+        access: Arc<dyn Access>,
+        clock: Arc<dyn Clock>,
+        node: (u64, u64),
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self(Arc::new(Inner { slots, doors, kinds, access, clock, node, stopping }))
+    }
+
+    /// Hands inputs of one connection to their shards, in order for each shard. Does not wait. Each is answered in the
+    /// mailbox once: the first that finds no room, and all of its shard that follow it here, at once with an error, so
+    /// that a session's inputs keep their order.
+    ///
+    /// After a [`Reply::Connected`] the mailbox gets what is meant for that connection.
+    pub fn submit(&self, mailbox: &Arc<Mailbox>, inputs: Vec<Submission>) {
+        let mut batches: Vec<Batch> = Vec::new();
+        for Submission { token, twin, header, input } in inputs {
+            let shard = shard_of(&self.0.slots, &twin);
+            let index = batches.iter().position(|batch| batch.shard == shard);
+            let index = index.unwrap_or_else(|| {
+                batches.push(Batch { shard, inputs: Vec::new(), refused: None });
+                batches.len() - 1
+            });
+            let batch = &mut batches[index];
+            let answer = Answer::new(shard, Asker::Mailbox { mailbox: mailbox.clone(), token });
+            let admitted = match &batch.refused {
+                Some(error) => Err(error.clone()),
+                None => self.work(shard, twin, header, input),
+            };
+            match admitted {
+                Ok(work) => batch.inputs.push(Work { answer, ..work }),
+                Err(error) => {
+                    batch.refused = Some(error.clone());
+                    answer.give(Err(error));
+                }
+            }
+        }
+        for Batch { shard, inputs, .. } in batches {
+            self.hand_over(shard, inputs);
+        }
+    }
+
+    /// Says something to a twin and waits for the answer.
+    ///
+    /// # Errors
+    /// A refusal, or that it could not be said.
+    pub async fn ask(&self, twin: TwinId, header: Header, input: Input) -> Result<Reply, Error> {
+        let shard = shard_of(&self.0.slots, &twin);
+        let (answer, wait) = oneshot::channel();
+        let work = self.work(shard, twin, header, input)?;
+        self.hand_over(shard, vec![Work { answer: Answer::new(shard, Asker::Once(answer)), ..work }]);
+        let gone = || Error::Unknown { shard, why: "the shard stopped before it answered".into() };
+        wait.await.map_err(|_| gone())?
+    }
+
+    /// Asks the device itself, over the newest connection that listens to requests.
+    ///
+    /// # Errors
+    /// `unknown-twin`, or `not-connected` also at once when the connection ends first; `timeout`; `too-many` past
+    /// [`REQUESTS_MAX`].
+    pub async fn request(
+        &self,
+        twin: TwinId,
+        name: Name,
+        payload: Body,
+        timeout: Duration,
+    ) -> Result<Response, Error> {
+        let shard = shard_of(&self.0.slots, &twin);
+        let actor = self.actor(shard)?;
+        let id = Name::new("a request's id", &uuid::Uuid::now_v7().to_string())?;
+        let (answer, wait) = oneshot::channel();
+        let asked = Asked { twin: twin.clone(), id: id.clone(), name, payload, answer };
+        let gone = || Error::Unknown { shard, why: "the shard stopped before the device answered".into() };
+        actor.cast(Message::Ask(asked)).map_err(|_| gone())?;
+        match tokio::time::timeout(timeout, wait).await {
+            Ok(answered) => answered.map_err(|_| gone())?,
+            Err(_) => {
+                let late = format!("`{}` did not answer within {} s", twin.id(), timeout.as_secs());
+                drop(actor.cast(Message::Forget { twin, id }));
+                Err(Rejection::new(Code::Timeout, late).into())
+            }
+        }
+    }
+
+    /// The device of `twin` answers the request `id`. Returns whether anybody still waited: `false` is too late.
+    pub async fn respond(&self, twin: &TwinId, id: &Name, response: Response) -> bool {
+        let Ok(actor) = self.actor(shard_of(&self.0.slots, twin)) else { return false };
+        let (waited, wait) = oneshot::channel();
+        let message = Message::Respond { twin: twin.clone(), id: id.clone(), response, waited };
+        actor.cast(message).is_ok() && wait.await.unwrap_or(false)
+    }
+
+    /// The ids of a tenant's twins after `after`, in order; at most `limit`.
+    ///
+    /// # Errors
+    /// When a shard cannot be asked.
+    pub async fn list(
+        &self,
+        tenant: &str,
+        after: Option<&TwinId>,
+        limit: usize,
+    ) -> Result<Vec<TwinId>, Error> {
+        let mut waits = Vec::new();
+        for shard in 0..self.shards() {
+            let (answer, wait) = oneshot::channel();
+            let (tenant, after) = (tenant.to_owned(), after.cloned());
+            drop(self.actor(shard)?.cast(Message::List { tenant, after, limit, answer }));
+            waits.push((shard, wait));
+        }
+        let mut ids = Vec::new();
+        for (shard, wait) in waits {
+            let listed = wait.await.unwrap_or_else(|_| Err("the shard stopped".into()));
+            ids.extend(listed.map_err(|why| Error::Unwritten { shard, why })?);
+        }
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
+    }
+
+    /// Reads the streams.
+    ///
+    /// # Errors
+    /// `malformed` for a cursor that is none; `trimmed` for one whose records are gone.
+    pub async fn read(&self, selection: Selection) -> Result<Page, Error> {
+        let shard = selection.twin.as_ref().map(|twin| shard_of(&self.0.slots, twin)).or(selection.shard);
+        let doors = self.0.doors.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let reader = |shard: u32| {
+                let door = doors.get(shard as usize);
+                door.ok_or_else(|| format!("there is no shard {shard}")).and_then(|door| door.reader())
+            };
+            stream::read(&selection, shard, doors.len() as u32, reader)
+        });
+        read.await.unwrap_or_else(|_| Err(Error::Stopping))
+    }
+
+    /// The kinds of twins that the node knows.
+    pub fn kinds(&self) -> &Kinds {
+        &self.0.kinds
+    }
+
+    /// Who decides who comes in.
+    pub fn access(&self) -> &dyn Access {
+        &*self.0.access
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// This node's id and generation, as sessions record them.
+    pub fn node(&self) -> (u64, u64) {
+        self.0.node
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> u32 {
+        u32::try_from(self.0.doors.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether every shard serves.
+    ///
+    /// # Errors
+    /// Which one does not, and why.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.0.stopping.load(Ordering::Relaxed) {
+            return Err("the node stops".into());
+        }
+        (0..self.shards()).try_for_each(|shard| {
+            self.0.doors[shard as usize].actor().map(drop).map_err(|why| format!("shard {shard}: {why}"))
+        })
+    }
+
+    /// Takes nothing more in; the actors that still serve.
+    pub(crate) fn close(&self) -> impl Iterator<Item = ActorRef<Message>> {
+        self.0.stopping.store(true, Ordering::Relaxed);
+        self.0.doors.iter().filter_map(|door| door.actor().ok())
+    }
+
+    /// Admits an input (step 5).
+    fn work(&self, shard: u32, twin: TwinId, header: Header, input: Input) -> Result<Work, Error> {
+        if self.0.stopping.load(Ordering::Relaxed) && !matches!(input, Input::Disconnect { .. }) {
+            return Err(Error::Stopping);
+        }
+        // The end of a connection is a fact, not a wish: it is never refused.
+        let permit = match input {
+            Input::Disconnect { .. } => None,
+            _ => {
+                let admission = &self.0.doors[shard as usize].admission;
+                Some(admission.admit(input.bytes()).map_err(|limit| Error::Overloaded { shard, limit })?)
+            }
+        };
+        Ok(Work { twin, header, input, answer: Answer::new(shard, Asker::Nobody), permit })
+    }
+
+    fn hand_over(&self, shard: u32, inputs: Vec<Work>) {
+        if inputs.is_empty() {
+            return;
+        }
+        match self.actor(shard) {
+            // An actor that stops before it gets to the message drops it; the answers in it say so.
+            Ok(actor) => drop(actor.cast(Message::Take(inputs))),
+            Err(error) => inputs.into_iter().for_each(|work| work.answer.give(Err(error.clone()))),
+        }
+    }
+
+    fn actor(&self, shard: u32) -> Result<ActorRef<Message>, Error> {
+        self.0.doors[shard as usize].actor().map_err(|why| Error::Unwritten { shard, why })
+    }
+}
+
+/// Inputs for one shard.
+struct Batch {
+    shard: u32,
+    inputs: Vec<Work>,
+    refused: Option<Error>,
+}

@@ -1,0 +1,162 @@
+//! Checkpoints: a consistent cut of the shard, written behind, so that the log may forget.
+//!
+//! Between two commits the shard notes which images the state store lacks; images are shared and never change, so
+//! noting them is copying pointers. The driver writes them on a thread of its own: first the stream files are synced,
+//! then one batch with the images, the rows of timers and connections, and the marks is written and synced. Only then
+//! the log may drop what the cut contains.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use twins::id::TwinId;
+use twins::time::Timestamp;
+use twins::twin::Twin;
+
+use crate::store::{self, Space, StateStore, Timer};
+use crate::stream;
+
+use super::resident::{Slot, Stored};
+use super::{Action, Failed, Shard};
+
+/// A cut of a shard: everything that it has committed through one entry and the state store lacks.
+pub(crate) struct Cut {
+    shard: u32,
+    marks: Marks,
+    images: Vec<(TwinId, Arc<Twin>, Stored)>,
+    stream: stream::Cut,
+}
+
+/// Where a shard stood at its last checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+pub(super) struct Marks {
+    /// The index of the last entry that the images contain.
+    #[n(0)]
+    pub(super) applied: u64,
+    /// The offset after the last record that the stream had.
+    #[n(1)]
+    pub(super) end: u64,
+    /// The shard's now.
+    #[n(2)]
+    pub(super) now: Timestamp,
+    /// How many twins were registered.
+    #[n(3)]
+    pub(super) registered: u64,
+}
+
+/// The name of the marks' row.
+pub(super) const MARKS: &[u8] = b"marks";
+
+/// A cut that is durable.
+pub(crate) struct Written {
+    applied: u64,
+    images: Vec<(TwinId, Stored)>,
+}
+
+impl Cut {
+    /// Writes it. Blocks; durable when it returns.
+    pub(crate) fn write(self, store: &dyn StateStore) -> Result<Written, String> {
+        let Self { shard, marks, images, stream } = self;
+        stream.sync().map_err(|error| format!("the stream could not be synced: {error}"))?;
+        let mut batch = store::Batch::default();
+        let images = images.into_iter().map(|(id, twin, before)| {
+            let after = Stored::of(&twin);
+            let key = id.as_str().as_bytes();
+            batch.put(Space::Image, key, minicbor::to_vec(&*twin).expect("writing to memory does not fail"));
+            row(&mut batch, Space::Registered, key, before.registered, after.registered);
+            row(&mut batch, Space::Connected, key, before.connected, after.connected);
+            if let Some(due) = before.due.filter(|due| Some(*due) != after.due) {
+                batch.delete(Space::Timer, Timer { due, twin: id.clone() }.key());
+            }
+            if let Some(due) = after.due.filter(|due| Some(*due) != before.due) {
+                batch.put(Space::Timer, Timer { due, twin: id.clone() }.key(), []);
+            }
+            (id, after)
+        });
+        let images = images.collect();
+        batch.put(Space::Mark, MARKS, minicbor::to_vec(marks).expect("writing to memory does not fail"));
+        store
+            .write(shard, batch)
+            .map_err(|error| format!("the state store could not be written: {error}"))?;
+        Ok(Written { applied: marks.applied, images })
+    }
+}
+
+impl Written {
+    /// The log may drop everything through this index.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+}
+
+/// Puts or deletes a row that only says that something is so.
+fn row(batch: &mut store::Batch, space: Space, key: &[u8], before: bool, after: bool) {
+    match (before, after) {
+        (false, true) => batch.put(space, key, []),
+        (true, false) => batch.delete(space, key),
+        _ => {}
+    }
+}
+
+impl Shard {
+    /// Begins a checkpoint if enough was logged, or enough time has passed, since the last one.
+    pub(super) fn checkpoint_if_due(&mut self) -> Result<(), Failed> {
+        let options = &self.setting.options;
+        let late = self.dirty_since.is_some_and(|since| since + options.checkpoint_every <= self.now);
+        if self.logged >= options.checkpoint_bytes || late { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Begins a checkpoint, unless one is being written or there is nothing to write.
+    pub(super) fn checkpoint(&mut self) -> Result<(), Failed> {
+        if self.checkpointing || self.dirty.is_empty() || self.stream_full {
+            return Ok(());
+        }
+        self.writing = std::mem::take(&mut self.dirty);
+        let images = self.writing.iter().filter_map(|id| match self.twins.get(id) {
+            Some(Slot::Resident(resident)) => Some((id.clone(), resident.committed.clone(), resident.stored)),
+            _ => None,
+        });
+        let images = images.collect();
+        let number = self.setting.number;
+        let stream = self.stream.cut().map_err(|error| self.failed(error))?;
+        let marks = Marks {
+            applied: self.applied,
+            end: stream.end(),
+            now: self.now,
+            registered: self.setting.registered[number as usize].load(Ordering::Relaxed),
+        };
+        (self.checkpointing, self.logged, self.dirty_since) = (true, 0, None);
+        self.actions.push_back(Action::Checkpoint(Cut { shard: number, marks, images, stream }));
+        Ok(())
+    }
+
+    /// A cut has been written.
+    pub(crate) fn checkpointed(&mut self, now: Timestamp, written: Written) -> Result<(), Failed> {
+        self.pass(now);
+        self.checkpointing = false;
+        self.writing.clear();
+        for (id, stored) in written.images {
+            if let Some(resident) = self.resident(&id) {
+                resident.stored = stored;
+            }
+        }
+        self.turn()
+    }
+
+    /// Begins the last checkpoint before the shard stops. Returns whether there is anything left to wait for.
+    pub(crate) fn finish(&mut self, now: Timestamp) -> Result<bool, Failed> {
+        self.pass(now);
+        self.turn()?;
+        self.checkpoint()?;
+        Ok(self.flying.is_some() || self.checkpointing)
+    }
+
+    /// Counts a twin that came or went.
+    pub(super) fn count(&self, existed: bool, exists: bool) {
+        let count = &self.setting.registered[self.setting.number as usize];
+        match (existed, exists) {
+            (false, true) => drop(count.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(count.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Batches: what is decided forms one while another is in flight; what rests on a batch leaves when it is committed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use twins::id::TwinId;
+use twins::reply::{Delivery, Output, Reply};
+use twins::time::Timestamp;
+use twins::twin::Twin;
+
+use crate::admission::Permit;
+use crate::error::{Error, Outcome};
+use crate::log::{self, LogId};
+use crate::mailbox::Mail;
+use crate::stream;
+
+use super::entry::{Batch, Decided};
+use super::post::Post;
+use super::work::Answer;
+use super::{Action, Failed, Shard};
+
+/// After the log was full, how long what is due waits before it is tried again.
+const DUE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A batch that takes decisions.
+pub(super) struct Forming {
+    pub(super) number: u64,
+    pub(super) decisions: Vec<Decided>,
+    /// The records of the decisions, encoded, each with the time it was received.
+    pub(super) records: Vec<(Timestamp, Vec<u8>)>,
+    pub(super) releases: Vec<Release>,
+}
+
+impl Forming {
+    pub(super) fn new(number: u64) -> Self {
+        Self { number, decisions: Vec::new(), records: Vec::new(), releases: Vec::new() }
+    }
+}
+
+/// A batch that the log has and has not committed.
+pub(super) struct Flying {
+    number: u64,
+    /// The twins that it changes, as they are when it is committed.
+    twins: Vec<(TwinId, Arc<Twin>)>,
+    records: Vec<(Timestamp, Vec<u8>)>,
+    releases: Vec<Release>,
+    bytes: u64,
+}
+
+/// What leaves when that which it rests on is committed.
+pub(super) struct Release {
+    pub(super) twin: TwinId,
+    pub(super) outcome: Outcome,
+    pub(super) answer: Answer,
+    pub(super) outputs: Vec<Output>,
+    /// Given back when this is dropped.
+    #[allow(dead_code, reason = "held, not read")]
+    pub(super) permit: Option<Permit>,
+}
+
+impl Shard {
+    /// Holds an answer until the batch with this number is committed.
+    pub(super) fn when_committed(&mut self, batch: u64, release: Release) {
+        if batch == self.forming.number {
+            return self.forming.releases.push(release);
+        }
+        match self.flying.as_mut().filter(|flying| flying.number == batch) {
+            Some(flying) => flying.releases.push(release),
+            None => self.ready.push(release),
+        }
+    }
+
+    /// Closes the forming batch and proposes it, unless one is in flight.
+    pub(super) fn propose(&mut self) -> Result<(), Failed> {
+        if self.flying.is_some() || self.forming.decisions.is_empty() {
+            return Ok(());
+        }
+        if self.stream_full {
+            self.flush_stream()?;
+        }
+        if self.stream_full {
+            let why = "the disk is full; free some space, then writing goes on by itself".to_owned();
+            self.fall_back(&Error::Unwritten { shard: self.setting.number, why });
+            self.due_after = self.now + DUE_PAUSE;
+            return Ok(());
+        }
+        let next = Forming::new(self.forming.number + 1);
+        let Forming { number, decisions, records, releases } = std::mem::replace(&mut self.forming, next);
+        let mut ids: Vec<_> = decisions.iter().map(|decided| decided.twin.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let twins = ids.into_iter().filter_map(|id| {
+            let twin = self.resident(&id)?.live.twin().clone();
+            Some((id, twin))
+        });
+        let twins = twins.collect();
+        let payload = Bytes::from(Batch { term: self.term, stamp: self.now, decisions }.encode());
+        let bytes = payload.len() as u64;
+        self.flying = Some(Flying { number, twins, records, releases, bytes });
+        self.actions.push_back(Action::Propose { term: self.term, payload });
+        Ok(())
+    }
+
+    /// The batch in flight is committed.
+    pub(crate) fn committed(&mut self, now: Timestamp, id: LogId) -> Result<(), Failed> {
+        self.pass(now);
+        let Some(flying) = self.flying.take() else { return Ok(()) };
+        self.applied = id.index;
+        self.logged += flying.bytes;
+        self.dirty_since.get_or_insert(self.now);
+        for (received, record) in &flying.records {
+            self.stream.append(*received, record).map_err(|error| self.failed(error))?;
+        }
+        self.flush_stream()?;
+        for (twin, committed) in &flying.twins {
+            self.commit(twin, committed);
+        }
+        self.ready.extend(flying.releases);
+        self.hand_out();
+        flying.twins.iter().for_each(|(twin, committed)| self.drop_ended(twin, committed));
+        self.turn()
+    }
+
+    /// Shows the stream's new records to readers. On a full disk they wait in memory, and no batch is proposed.
+    fn flush_stream(&mut self) -> Result<(), Failed> {
+        self.stream_full = match self.stream.flush() {
+            Ok(()) => false,
+            Err(stream::Error::Full { .. }) => true,
+            Err(error) => return Err(self.failed(error)),
+        };
+        Ok(())
+    }
+
+    /// The log did not take the batch in flight, or nobody knows whether it did.
+    pub(crate) fn refused(&mut self, now: Timestamp, error: &log::Error) -> Result<(), Failed> {
+        self.pass(now);
+        let shard = self.setting.number;
+        let (answer, fatal) = match error {
+            log::Error::Full(_) => (Error::Unwritten { shard, why: error.to_string() }, false),
+            log::Error::NotLeader { .. } => (Error::Unwritten { shard, why: error.to_string() }, true),
+            log::Error::Unknown(_) | log::Error::Unreadable(_) => {
+                (Error::Unknown { shard, why: error.to_string() }, true)
+            }
+        };
+        self.fall_back(&answer);
+        if fatal {
+            return Err(self.failed(error));
+        }
+        self.due_after = self.now + DUE_PAUSE;
+        Ok(())
+    }
+
+    /// Drops everything that is decided and not committed; whoever waits for it gets `answer`.
+    fn fall_back(&mut self, answer: &Error) {
+        let next = Forming::new(self.forming.number + 1);
+        let forming = std::mem::replace(&mut self.forming, next);
+        let mut ids: Vec<_> = forming.decisions.into_iter().map(|decided| decided.twin).collect();
+        let mut releases = forming.releases;
+        if let Some(flying) = self.flying.take() {
+            ids.extend(flying.twins.into_iter().map(|(id, _)| id));
+            releases.splice(..0, flying.releases);
+        }
+        let mut post = Post::default();
+        for release in releases {
+            post.answer(release.answer, Err(answer.clone()));
+        }
+        for id in ids {
+            let Some(resident) = self.resident(&id) else { continue };
+            resident.fall_back();
+            let committed = resident.committed.clone();
+            self.index_due(&id, &committed);
+        }
+    }
+
+    /// A twin's newest committed state becomes this one.
+    pub(super) fn commit(&mut self, id: &TwinId, committed: &Arc<Twin>) {
+        let Some(resident) = self.resident(id) else { return };
+        let existed = resident.committed.exists();
+        let (before, after) = (resident.bytes, committed.bytes());
+        resident.committed = committed.clone();
+        resident.bytes = after;
+        self.bytes = self.bytes + after - before;
+        self.count(existed, committed.exists());
+        self.dirty.insert(id.clone());
+        self.index_due(id, committed);
+    }
+
+    /// Hands out what rests on nothing uncommitted.
+    pub(super) fn hand_out(&mut self) {
+        let mut post = Post::default();
+        for release in self.ready.drain(..) {
+            let Release { twin, outcome, answer, outputs, permit: _ } = release;
+            if let (Ok(Reply::Connected { epoch, .. }), Some(mailbox)) = (&outcome, answer.mailbox()) {
+                self.mailboxes.entry(twin.clone()).or_default().push((*epoch, mailbox.clone()));
+            }
+            post.answer(answer, outcome);
+            let mailboxes = self.mailboxes.get(&twin);
+            for Output { epoch, what } in outputs {
+                let mailbox = mailboxes.and_then(|all| all.iter().find(|(of, _)| *of == epoch));
+                if let Some((_, mailbox)) = mailbox {
+                    post.put(mailbox, Mail::Delivery { epoch, what });
+                }
+            }
+        }
+    }
+
+    /// Forgets the mailboxes of connections that are no more, and fails what was asked over them.
+    fn drop_ended(&mut self, id: &TwinId, twin: &Twin) {
+        if let Some(mailboxes) = self.mailboxes.get_mut(id) {
+            mailboxes.retain(|(epoch, _)| twin.sessions().at(*epoch).is_some());
+            if mailboxes.is_empty() {
+                self.mailboxes.remove(id);
+            }
+        }
+        self.drop_pending(id, |epoch| twin.sessions().at(epoch).is_some());
+    }
+}
+
+/// A shard that ends, by failure or by order, leaves no connection waiting for it.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        let why = "the shard stopped before it was committed".to_owned();
+        self.fall_back(&Error::Unknown { shard: self.setting.number, why });
+        let closed =
+            |epoch| Mail::Delivery { epoch, what: Delivery::Close(twins::reply::Closed::Unavailable) };
+        for (epoch, mailbox) in self.mailboxes.values().flatten() {
+            mailbox.put([closed(*epoch)]);
+        }
+    }
+}

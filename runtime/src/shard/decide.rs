@@ -1,0 +1,140 @@
+//! Taking inputs (step 6): each is decided on its twin's newest state, or waits until the twin is read.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use twins::decide::Decision;
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::rejection::{Code, Rejection};
+use twins::time::Timestamp;
+use twins::twin::Twin;
+
+use crate::record;
+
+use super::commit::Release;
+use super::entry::Decided;
+use super::resident::{Resident, Slot, Stored, Waiting};
+use super::work::Work;
+use super::{Failed, Image, Shard};
+
+impl Shard {
+    /// Takes a buffer of inputs.
+    pub(crate) fn take(&mut self, now: Timestamp, inputs: Vec<Work>) -> Result<(), Failed> {
+        self.pass(now);
+        inputs.into_iter().for_each(|work| self.one(work));
+        self.turn()
+    }
+
+    /// Images that were asked for have been read; a twin without one is absent.
+    pub(crate) fn loaded(&mut self, now: Timestamp, images: Vec<Image>) -> Result<(), Failed> {
+        self.pass(now);
+        for (id, image) in images {
+            let Some(Slot::Loading(waiting)) = self.twins.remove(&id) else { continue };
+            let twin = match image {
+                None => Twin::default(),
+                Some(image) => minicbor::decode(&image)
+                    .map_err(|error| self.failed(format!("the image of `{id}` cannot be read: {error}")))?,
+            };
+            let stored = Stored::of(&twin);
+            self.settle_in(id, Resident::new(twin, stored));
+            for waiting in waiting {
+                match waiting {
+                    Waiting::Work(work) => self.one(work),
+                    Waiting::Asked(asked) => self.ask(asked),
+                }
+            }
+        }
+        self.turn()
+    }
+
+    pub(super) fn settle_in(&mut self, id: TwinId, resident: Resident) {
+        self.bytes += resident.bytes;
+        self.hand.push_back(id.clone());
+        self.twins.insert(id, Slot::Resident(Box::new(resident)));
+    }
+
+    /// Reads a twin, if nobody has begun to; `waiting` comes when it is here.
+    pub(super) fn load(&mut self, id: &TwinId, waiting: Waiting) {
+        match self.twins.get_mut(id) {
+            Some(Slot::Loading(queue)) => queue.push(waiting),
+            _ => {
+                self.twins.insert(id.clone(), Slot::Loading(vec![waiting]));
+                self.loads.push(id.clone());
+            }
+        }
+    }
+
+    pub(super) fn one(&mut self, work: Work) {
+        match self.twins.get_mut(&work.twin) {
+            Some(Slot::Resident(_)) => self.decide(work),
+            _ => self.load(&work.twin.clone(), Waiting::Work(work)),
+        }
+    }
+
+    fn decide(&mut self, work: Work) {
+        let Work { twin: id, mut header, input, answer, permit } = work;
+        header.received = self.now;
+        let (kinds, options) = (self.setting.kinds.clone(), self.setting.options.clone());
+        if let Err(rejection) = self.room_for(&id, &input) {
+            return answer.give(Err(rejection.into()));
+        }
+        let number = self.forming.number;
+        let Some(resident) = self.resident(&id) else { return };
+        resident.used = true;
+        let kind_before = resident.live.twin().kind_name().cloned();
+        let started = Instant::now();
+        let Decision { transition, reply, outputs } = kinds.decide(&id, &mut resident.live, &input, header);
+        let took = started.elapsed();
+        if took > options.handler_budget {
+            let (kind, micros) = (resident.live.twin().kind(), took.as_micros());
+            tracing::warn!(twin = %id, kind, micros, "a decision took longer than its budget");
+        }
+        if let Some(transition) = transition {
+            resident.batch = number;
+            let after = resident.live.twin().clone();
+            let kind = after.kind_name().cloned().or(kind_before);
+            let kind = kind.as_ref().expect("only a twin that is or was has transitions");
+            for record in record::records(&id, kind, &after, &transition) {
+                let received = record.header.received;
+                self.forming.records.push((received, encoded(&record)));
+            }
+            self.forming.decisions.push(Decided { twin: id.clone(), transition });
+        }
+        let batch = self.resident(&id).map_or(0, |resident| resident.batch);
+        let outcome = reply.map_err(Into::into);
+        self.when_committed(batch, Release { twin: id, outcome, answer, outputs, permit });
+    }
+
+    /// Whether the node may register one more device by itself.
+    fn room_for(&mut self, id: &TwinId, input: &Input) -> Result<(), Rejection> {
+        let Input::Connect { register: Some(_), .. } = input else { return Ok(()) };
+        let exists = self.resident(id).is_some_and(|resident| resident.live.twin().exists());
+        let max = self.setting.options.auto_registered_max;
+        let registered =
+            || self.setting.registered.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
+        if exists || registered() < max {
+            return Ok(());
+        }
+        Err(Rejection::new(
+            Code::TooMany,
+            format!("{max} devices are registered, which is the most in `dev`"),
+        ))
+    }
+}
+
+pub(super) fn encoded(record: &record::Record) -> Vec<u8> {
+    minicbor::to_vec(record).expect("writing to memory does not fail")
+}
+
+impl Stored {
+    /// What the state store has of a twin whose image this is.
+    pub(super) fn of(twin: &Twin) -> Self {
+        Self {
+            sequence: twin.sequence(),
+            due: twin.next_due(),
+            connected: twin.sessions().connected().next().is_some(),
+            registered: twin.exists(),
+        }
+    }
+}

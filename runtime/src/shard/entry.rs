@@ -1,0 +1,46 @@
+//! An entry of a shard's log: the decisions of one batch.
+
+use twins::id::TwinId;
+use twins::time::Timestamp;
+use twins::transition::Transition;
+
+/// A batch of decisions, in the order they were made.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Batch {
+    /// The term it was decided in. An entry whose own term differs is a no-op on every replica: its decisions were
+    /// made on a state that the log does not have.
+    #[n(0)]
+    pub term: u64,
+    /// The shard's now when the batch was closed.
+    #[n(1)]
+    pub stamp: Timestamp,
+    /// The decisions.
+    #[n(2)]
+    pub decisions: Vec<Decided>,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Decided {
+    /// On which twin.
+    #[n(0)]
+    pub twin: TwinId,
+    /// What was decided.
+    #[n(1)]
+    pub transition: Transition,
+}
+
+impl Batch {
+    /// The entry's bytes: CBOR, as the fields are numbered.
+    pub fn encode(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("writing to memory does not fail")
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// When the bytes are not what [`Batch::encode`] writes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, minicbor::decode::Error> {
+        minicbor::decode(bytes)
+    }
+}

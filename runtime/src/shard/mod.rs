@@ -1,0 +1,193 @@
+//! A shard: the twins whose slots fall to it, its log, its streams, its timers. Steps 6 to 8 of the path.
+//!
+//! [`Shard`] is a state machine without threads, clock or network: it takes inputs and events and leaves [`Action`]s.
+//! [`actor`] drives it. Nothing it says leaves before the log has committed what it rests on:
+//!
+//! ```text
+//! take(inputs) -> decide -> forming batch --(no batch in flight)--> Action::Propose
+//! committed(id) -> records to the stream, images are current, answers and deliveries leave, next batch is proposed
+//! ```
+//!
+//! A twin does not wait for its commit: its next input is decided on what was decided before. When the log refuses a
+//! batch, everything that rests on it falls back to what is committed; when nobody knows, the shard fails, and begins
+//! again from what the log has.
+
+pub(crate) mod actor;
+mod checkpoint;
+mod commit;
+mod decide;
+mod due;
+pub mod entry;
+mod list;
+mod passivate;
+mod post;
+pub(crate) mod recovery;
+pub(crate) mod requests;
+mod resident;
+pub(crate) mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use twins::id::TwinId;
+use twins::kind::Kinds;
+use twins::time::Timestamp;
+
+use crate::mailbox::Mailbox;
+use crate::stream;
+
+use checkpoint::Cut;
+use commit::{Flying, Forming, Release};
+use requests::Pending;
+use resident::{Resident, Slot};
+
+/// How a shard uses memory and disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Memory for its twins, in bytes, by estimate. Past it, twins whose images are written are passivated, those used
+    /// longest ago first. Default 16 MiB, a gigabyte for 64 shards. Less costs reads of images; what is not written
+    /// yet stays, so the worst case is this and what [`Options::checkpoint_bytes`] of log can touch.
+    pub memory_bytes: usize,
+    /// A checkpoint after so many bytes of log. Default 8 MiB. More costs time at the next start.
+    pub checkpoint_bytes: u64,
+    /// A checkpoint at the latest so long after the first change since the last one. Default 30 s.
+    pub checkpoint_every: Duration,
+    /// How long a handler may take before it is counted and named. Default 1 ms.
+    pub handler_budget: Duration,
+    /// How many twins the node registers by itself for devices it does not know. Default 100,000.
+    pub auto_registered_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 16 * 1024 * 1024,
+            checkpoint_bytes: 8 * 1024 * 1024,
+            checkpoint_every: Duration::from_secs(30),
+            handler_budget: Duration::from_millis(1),
+            auto_registered_max: 100_000,
+        }
+    }
+}
+
+/// A twin's image as the state store has it; none for a twin that never was.
+pub(crate) type Image = (TwinId, Option<Vec<u8>>);
+
+/// Something for the driver to do.
+pub(crate) enum Action {
+    /// Propose to the log. Its fate comes back by [`Shard::committed`] or [`Shard::refused`].
+    Propose { term: u64, payload: Bytes },
+    /// Read the images of these twins. They come back by [`Shard::loaded`].
+    Load(Vec<TwinId>),
+    /// Write this to the state store. It comes back by [`Shard::checkpointed`].
+    Checkpoint(Cut),
+}
+
+/// The shard cannot go on; it begins again from what the log and the state store have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shard {shard} failed: {why}")]
+pub(crate) struct Failed {
+    pub(crate) shard: u32,
+    pub(crate) why: String,
+}
+
+/// What a shard shares with its node.
+#[derive(Clone)]
+pub(crate) struct Setting {
+    /// Its number, from 0.
+    pub(crate) number: u32,
+    /// The node's id and generation.
+    pub(crate) node: (u64, u64),
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) options: Arc<Options>,
+    /// How many twins are registered, for each shard of the node.
+    pub(crate) registered: Arc<[AtomicU64]>,
+}
+
+pub(crate) struct Shard {
+    setting: Setting,
+    /// The term it leads in.
+    term: u64,
+    /// The latest time it has seen. Never goes back.
+    now: Timestamp,
+    /// The index of the last entry that is applied.
+    applied: u64,
+    twins: HashMap<TwinId, Slot>,
+    /// By estimate, of all residents.
+    bytes: usize,
+    /// In the order they are looked at for passivation.
+    hand: VecDeque<TwinId>,
+    /// When each twin's next timer or deadline is due, for all twins, here or not.
+    due: BTreeSet<(Timestamp, TwinId)>,
+    /// Nothing that is due fires before this: the log was full.
+    due_after: Timestamp,
+    mailboxes: HashMap<TwinId, Vec<(u64, Arc<Mailbox>)>>,
+    pending: HashMap<TwinId, Vec<Pending>>,
+    forming: Forming,
+    flying: Option<Flying>,
+    /// Answers that rest on nothing uncommitted.
+    ready: Vec<Release>,
+    loads: Vec<TwinId>,
+    stream: stream::Writer,
+    /// The disk had no room for the stream's last records; they are in memory, and nothing more is decided on them.
+    stream_full: bool,
+    /// Twins whose images the state store lacks.
+    dirty: BTreeSet<TwinId>,
+    /// Twins whose images are being written.
+    writing: BTreeSet<TwinId>,
+    /// Bytes of log since the last checkpoint.
+    logged: u64,
+    /// When the first change since the last checkpoint was made.
+    dirty_since: Option<Timestamp>,
+    checkpointing: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Shard {
+    /// What the driver has to do, in order.
+    pub(crate) fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When the driver should call [`Shard::tick`] next.
+    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+        let due = self.due.first().map(|(due, _)| (*due).max(self.due_after));
+        let checkpoint = self.dirty_since.filter(|_| !self.checkpointing);
+        let checkpoint = checkpoint.map(|since| since + self.setting.options.checkpoint_every);
+        [due, checkpoint].into_iter().flatten().min()
+    }
+
+    /// Time goes on: the wall clock's now counts as far as it is not before the shard's own.
+    fn pass(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    fn resident(&mut self, id: &TwinId) -> Option<&mut Resident> {
+        match self.twins.get_mut(id) {
+            Some(Slot::Resident(resident)) => Some(resident),
+            _ => None,
+        }
+    }
+
+    /// What every entry point ends with: answers leave, batches and reads and checkpoints begin.
+    fn turn(&mut self) -> Result<(), Failed> {
+        self.hand_out();
+        self.propose()?;
+        if !self.loads.is_empty() {
+            let loads = std::mem::take(&mut self.loads);
+            self.actions.push_back(Action::Load(loads));
+        }
+        self.passivate()?;
+        self.checkpoint_if_due()
+    }
+
+    fn failed(&self, why: impl std::fmt::Display) -> Failed {
+        Failed { shard: self.setting.number, why: why.to_string() }
+    }
+}

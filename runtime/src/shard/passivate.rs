@@ -1,0 +1,34 @@
+//! Passivation: past the memory budget, twins that nobody used lately go, if the state store has them.
+//!
+//! A clock over the residents: each that was used gets a second chance. Going is forgetting: the image is written, the
+//! connections' mailboxes are kept apart, and whatever arrives reads the image again.
+
+use super::resident::Slot;
+use super::{Failed, Shard};
+
+/// How many residents one turn looks at, so that a shard whose twins all wait for a checkpoint stays responsive.
+const STEPS_MAX: usize = 256;
+
+impl Shard {
+    pub(super) fn passivate(&mut self) -> Result<(), Failed> {
+        if self.bytes <= self.setting.options.memory_bytes {
+            return Ok(());
+        }
+        let mut kept_dirty = false;
+        for _ in 0..self.hand.len().min(STEPS_MAX) {
+            if self.bytes <= self.setting.options.memory_bytes {
+                return Ok(());
+            }
+            let Some(id) = self.hand.pop_front() else { return Ok(()) };
+            let Some(Slot::Resident(resident)) = self.twins.get_mut(&id) else { continue };
+            if std::mem::take(&mut resident.used) || resident.is_ahead() || resident.is_dirty() {
+                kept_dirty |= resident.is_dirty();
+                self.hand.push_back(id);
+                continue;
+            }
+            self.bytes -= resident.bytes;
+            self.twins.remove(&id);
+        }
+        if kept_dirty { self.checkpoint() } else { Ok(()) }
+    }
+}

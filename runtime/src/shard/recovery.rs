@@ -1,0 +1,193 @@
+//! Beginning again: the last checkpoint, and the log after it, make the shard what it was.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::name::Name;
+use twins::twin::Twin;
+
+use crate::files::Files;
+use crate::log::{Entry, ShardLog};
+use crate::record;
+use crate::store::{self, Space, StateStore, Timer};
+use crate::stream;
+
+use super::checkpoint::{MARKS, Marks};
+use super::commit::Forming;
+use super::decide::encoded;
+use super::entry::Batch;
+use super::resident::{Resident, Slot, Stored};
+use super::work::Work;
+use super::{Failed, Setting, Shard};
+
+/// Keys read at once when an index is built.
+const KEYS_AT_ONCE: usize = 4_096;
+
+/// What a shard is made from.
+pub(crate) struct Ground<'a> {
+    pub(crate) setting: Setting,
+    pub(crate) log: &'a dyn ShardLog,
+    pub(crate) store: &'a dyn StateStore,
+    pub(crate) files: Arc<dyn Files>,
+    /// Where the shard's stream is.
+    pub(crate) folder: &'a std::path::Path,
+    pub(crate) stream: &'a stream::Options,
+}
+
+impl Shard {
+    /// Reads the shard from its checkpoint and its log. Blocks.
+    ///
+    /// The connections that this node held when it stopped are ended by inputs of the shard's own, which it returns.
+    pub(crate) fn recover(ground: Ground<'_>) -> Result<(Self, stream::Reader, Vec<Work>), Failed> {
+        let Ground { setting, log, store, files, folder, stream } = ground;
+        let number = setting.number;
+        let failed = |why: String| Failed { shard: number, why };
+        let term = log.lead().map_err(|error| failed(error.to_string()))?;
+        let marks = store.get(number, Space::Mark, MARKS).map_err(|error| failed(error.to_string()))?;
+        let marks: Marks = match marks {
+            None => Marks::default(),
+            Some(row) => minicbor::decode(&row).map_err(|error| failed(format!("marks: {error}")))?,
+        };
+        let opened = stream::open(files, folder, marks.end, *stream);
+        let (writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
+        setting.registered[number as usize].store(marks.registered, Ordering::Relaxed);
+        let mut shard = Self {
+            setting,
+            term,
+            now: marks.now,
+            applied: marks.applied,
+            twins: HashMap::new(),
+            bytes: 0,
+            hand: VecDeque::new(),
+            due: BTreeSet::new(),
+            due_after: twins::time::Timestamp::ZERO,
+            mailboxes: HashMap::new(),
+            pending: HashMap::new(),
+            forming: Forming::new(1),
+            flying: None,
+            ready: Vec::new(),
+            loads: Vec::new(),
+            stream: writer,
+            stream_full: false,
+            dirty: BTreeSet::new(),
+            writing: BTreeSet::new(),
+            logged: 0,
+            dirty_since: None,
+            checkpointing: false,
+            actions: VecDeque::new(),
+        };
+        shard.read_due(store)?;
+        shard.replay(log, store)?;
+        let ended = shard.ended_connections(store)?;
+        Ok((shard, reader, ended))
+    }
+
+    fn read_due(&mut self, store: &dyn StateStore) -> Result<(), Failed> {
+        let keys = all_keys(store, self.setting.number, Space::Timer).map_err(|error| self.failed(error))?;
+        let timers = keys.iter().filter_map(|key| Timer::parse(key));
+        self.due.extend(timers.map(|Timer { due, twin }| (due, twin)));
+        Ok(())
+    }
+
+    fn replay(&mut self, log: &dyn ShardLog, store: &dyn StateStore) -> Result<(), Failed> {
+        let mut outcome = Ok(());
+        let replayed = log.replay(self.applied, &mut |entry| {
+            outcome = self.redo(&entry, store);
+            outcome.is_ok()
+        });
+        replayed.map_err(|error| self.failed(error))?;
+        outcome?;
+        self.stream.flush().map_err(|error| self.failed(error))
+    }
+
+    /// Applies one entry, as every replica does.
+    fn redo(&mut self, entry: &Entry, store: &dyn StateStore) -> Result<(), Failed> {
+        let index = entry.id.index;
+        let batch = Batch::decode(&entry.payload).map_err(|error| {
+            self.failed(format!("entry {index} cannot be read: {error}; run `twinfold log verify`"))
+        })?;
+        self.applied = index;
+        self.logged += entry.payload.len() as u64;
+        if batch.term != entry.id.term {
+            return Ok(());
+        }
+        self.now = self.now.max(batch.stamp);
+        self.dirty_since.get_or_insert(self.now);
+        for decided in &batch.decisions {
+            self.bring_in(&decided.twin, store)?;
+            let Some(resident) = self.resident(&decided.twin) else { continue };
+            let kind_before: Option<Name> = resident.committed.kind_name().cloned();
+            let mut twin = Twin::clone(&resident.committed);
+            if !twin.apply(&decided.transition) {
+                continue;
+            }
+            let twin = Arc::new(twin);
+            let kind = twin.kind_name().cloned().or(kind_before).unwrap_or_else(|| Name::fixed("unknown"));
+            for record in record::records(&decided.twin, &kind, &twin, &decided.transition) {
+                let appended = self.stream.append(record.header.received, &encoded(&record));
+                appended.map_err(|error| self.failed(error))?;
+            }
+            self.commit(&decided.twin, &twin);
+            if let Some(resident) = self.resident(&decided.twin) {
+                resident.fall_back();
+            }
+        }
+        Ok(())
+    }
+
+    fn bring_in(&mut self, id: &TwinId, store: &dyn StateStore) -> Result<(), Failed> {
+        if self.resident(id).is_some() {
+            return Ok(());
+        }
+        let image = store.get(self.setting.number, Space::Image, id.as_str().as_bytes());
+        let twin: Twin = match image.map_err(|error| self.failed(error))? {
+            None => Twin::default(),
+            Some(image) => minicbor::decode(&image)
+                .map_err(|error| self.failed(format!("the image of `{id}` cannot be read: {error}")))?,
+        };
+        let stored = Stored::of(&twin);
+        self.settle_in(id.clone(), Resident::new(twin, stored));
+        Ok(())
+    }
+
+    /// The connections that this node held before: they ended with the process, or with the shard that knew their
+    /// mailboxes. A connection of another node is that node's to end.
+    fn ended_connections(&mut self, store: &dyn StateStore) -> Result<Vec<Work>, Failed> {
+        let mut ids: BTreeSet<TwinId> = self.twins.keys().cloned().collect();
+        let keys =
+            all_keys(store, self.setting.number, Space::Connected).map_err(|error| self.failed(error))?;
+        let keys = keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
+        ids.extend(keys.filter_map(|key| TwinId::parse(key).ok()));
+        let node = self.setting.node.0;
+        let mut ended = Vec::new();
+        for id in ids {
+            self.bring_in(&id, store)?;
+            let Some(Slot::Resident(resident)) = self.twins.get(&id) else { continue };
+            let held = resident.committed.sessions().connected();
+            let held = held.filter(|session| session.connection.as_ref().is_some_and(|c| c.node == node));
+            for session in held {
+                let reason = Name::fixed("the node restarted");
+                let input = Input::Disconnect { epoch: session.epoch, reason };
+                ended.push(Work::internal(id.clone(), input));
+            }
+        }
+        Ok(ended)
+    }
+}
+
+/// All keys of a space, read in pieces.
+fn all_keys(store: &dyn StateStore, shard: u32, space: Space) -> Result<Vec<Vec<u8>>, store::Error> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let after = all.last().map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_slice()));
+        let keys = store.keys(shard, space, (after, Bound::Unbounded), KEYS_AT_ONCE)?;
+        if keys.is_empty() {
+            return Ok(all);
+        }
+        all.extend(keys);
+    }
+}

@@ -1,0 +1,48 @@
+//! A behaviour that shows all there is to lose: state, timers, events, commands, refusals and panics.
+
+use twins::prelude::*;
+
+pub(super) const COUNT: Telemetry<u64> = Telemetry::named("count");
+pub(super) const RANG: Event<u64> = Event::named("rang");
+pub(super) const TURN: Command<u64> = Command::named("turn");
+pub(super) const ALARM: Timer = Timer::named("alarm");
+
+/// Adds up what it is told. A multiple of ten arms its alarm; 13 is refused; 666 is a bug.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Adder {
+    pub(super) sum: u64,
+    pub(super) rang: u64,
+    pub(super) done: u64,
+}
+
+impl Behavior for Adder {
+    const KIND: &'static str = "adder";
+
+    fn routes(on: &mut Routes<Self>) {
+        on.telemetry(&COUNT, Self::told).timer(ALARM, Self::ring).outcome(&TURN, Self::turned);
+    }
+}
+
+impl Adder {
+    fn told(&mut self, n: u64, fx: &mut Effects) -> Result<(), Rejection> {
+        self.sum += n;
+        match n {
+            13 => return Err(Rejection::because("13 is bad luck")),
+            // A panic that does not go through the hook, which would print thousands of them.
+            666 => std::panic::resume_unwind(Box::new("666 is a bug")),
+            n if n % 10 == 0 => fx.arm(ALARM, Duration::from_millis(n)),
+            n if n % 7 == 0 => fx.send(&TURN, &n, Duration::from_millis(500)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn ring(&mut self, fx: &mut Effects) {
+        self.rang += 1;
+        fx.emit(&RANG, &self.rang);
+    }
+
+    fn turned(&mut self, _: u64, outcome: Outcome, _: &mut Effects) {
+        self.done += u64::from(outcome == Outcome::Done);
+    }
+}

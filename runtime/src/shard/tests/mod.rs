@@ -1,0 +1,6 @@
+//! The shard as a whole, on a simulated disk and a simulated log, over thousands of seeds.
+
+mod kind;
+mod oracle;
+mod simulation;
+mod world;

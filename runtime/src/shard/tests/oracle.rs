@@ -1,0 +1,36 @@
+//! What must be true, worked out from the log alone by the simplest code there is.
+
+use std::collections::BTreeMap;
+
+use twins::id::TwinId;
+use twins::name::Name;
+use twins::twin::Twin;
+
+use crate::log::Entry;
+use crate::record::{Record, records};
+use crate::shard::entry::Batch;
+
+/// All twins and all records that the log makes, from its first entry on.
+#[derive(Default)]
+pub(super) struct Oracle {
+    pub(super) twins: BTreeMap<TwinId, Twin>,
+    pub(super) records: Vec<Record>,
+}
+
+impl Oracle {
+    pub(super) fn of(history: &[Entry]) -> Self {
+        let mut oracle = Self::default();
+        for entry in history {
+            let batch = Batch::decode(&entry.payload).expect("what the shard wrote can be read");
+            assert_eq!(batch.term, entry.id.term);
+            for decided in &batch.decisions {
+                let twin = oracle.twins.entry(decided.twin.clone()).or_default();
+                let kind = twin.kind_name().cloned();
+                assert!(twin.apply(&decided.transition), "a decision follows its predecessor");
+                let kind = twin.kind_name().cloned().or(kind).unwrap_or_else(|| Name::fixed("unknown"));
+                oracle.records.extend(records(&decided.twin, &kind, twin, &decided.transition));
+            }
+        }
+        oracle
+    }
+}

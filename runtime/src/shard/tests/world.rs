@@ -1,0 +1,223 @@
+//! A shard with everything around it under the test's control: what it asks for happens when the test says so, or never.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+use twins::header::Header;
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::kind::{Kind, Kinds};
+use twins::time::Timestamp;
+use twins::twin::Twin;
+
+use crate::error::Outcome;
+use crate::files::sim::Sim;
+use crate::log::{Done, Entry, Error, LogId, ShardLog};
+use crate::shard::recovery::Ground;
+use crate::shard::work::{Answer, Asker, Work};
+use crate::shard::{Action, Failed, Options, Setting, Shard};
+use crate::store::memory::Memory;
+use crate::store::{Space, StateStore};
+use crate::stream;
+
+use super::kind::Adder;
+
+/// A log that keeps every entry, so that the whole history can be told again; what is purged it will not replay.
+#[derive(Default)]
+pub(super) struct History {
+    pub(super) entries: Vec<Entry>,
+    term: u64,
+    purged: u64,
+}
+
+#[derive(Default)]
+struct Log(Mutex<History>);
+
+impl ShardLog for Log {
+    fn lead(&self) -> Result<u64, Error> {
+        let mut log = self.0.lock().unwrap();
+        log.term += 1;
+        Ok(log.term)
+    }
+
+    fn replay(&self, after: u64, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> {
+        let log = self.0.lock().unwrap();
+        if after < log.purged {
+            return Err(Error::Unreadable(format!("entries through {} are purged", log.purged)));
+        }
+        let left = log.entries.iter().filter(|entry| entry.id.index > after);
+        left.cloned().all(visit);
+        Ok(())
+    }
+
+    fn propose(&self, _: u64, _: bytes::Bytes, _: Done) {
+        unreachable!("the world carries out proposals itself")
+    }
+
+    fn purge(&self, index: u64) {
+        let mut log = self.0.lock().unwrap();
+        log.purged = log.purged.max(index);
+    }
+}
+
+pub(super) struct World {
+    log: Log,
+    store: Memory,
+    files: Arc<Sim>,
+    kinds: Arc<Kinds>,
+    options: Arc<Options>,
+    pub(super) now: Timestamp,
+    pub(super) shard: Option<Shard>,
+    pub(super) reader: Option<stream::Reader>,
+    /// What the shard asked for and did not get yet.
+    pub(super) asked: VecDeque<Action>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, options: Options) -> Self {
+        Self {
+            log: Log::default(),
+            store: Memory::new(),
+            files: Arc::new(Sim::new(seed)),
+            kinds: Arc::new(Kinds::default().with(Kind::of::<Adder>())),
+            options: Arc::new(options),
+            now: Timestamp::from_millis(1_000_000),
+            shard: None,
+            reader: None,
+            asked: VecDeque::new(),
+        }
+    }
+
+    /// Starts the shard on what is durable.
+    pub(super) fn start(&mut self) -> Result<(), Failed> {
+        let setting = Setting {
+            number: 0,
+            node: (1, 1),
+            kinds: self.kinds.clone(),
+            options: self.options.clone(),
+            registered: Arc::new([AtomicU64::new(0)]),
+        };
+        let (shard, reader, ended) = Shard::recover(Ground {
+            setting,
+            log: &self.log,
+            store: &self.store,
+            files: self.files.clone(),
+            folder: Path::new("/streams/0"),
+            stream: &stream::Options { segment_bytes: 4_096.try_into().unwrap() },
+        })?;
+        (self.shard, self.reader) = (Some(shard), Some(reader));
+        self.with(|shard, now| shard.take(now, ended))
+    }
+
+    /// Power fails: what the shard asked for and did not get never happens, and the disk keeps what was synced.
+    pub(super) fn crash(&mut self, seed: u64) {
+        self.asked.clear();
+        (self.shard, self.reader) = (None, None);
+        self.store = self.store.crash(seed);
+        self.files.crash();
+    }
+
+    /// Says something to a twin; the answer comes by the channel.
+    pub(super) fn say(
+        &mut self,
+        twin: &TwinId,
+        header: Header,
+        input: Input,
+    ) -> Result<oneshot::Receiver<Outcome>, Failed> {
+        let (answer, wait) = oneshot::channel();
+        let answer = Answer::new(0, Asker::Once(answer));
+        let work = Work { twin: twin.clone(), header, input, answer, permit: None };
+        self.with(|shard, now| shard.take(now, vec![work]))?;
+        Ok(wait)
+    }
+
+    pub(super) fn with(
+        &mut self,
+        act: impl FnOnce(&mut Shard, Timestamp) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        let shard = self.shard.as_mut().expect("the shard runs");
+        let acted = act(shard, self.now);
+        self.asked.extend(std::iter::from_fn(|| shard.poll()));
+        acted
+    }
+
+    /// Does what the shard asked for at this place in line.
+    pub(super) fn carry_out(&mut self, index: usize) -> Result<(), Failed> {
+        match self.asked.remove(index) {
+            None => Ok(()),
+            Some(Action::Propose { term, payload }) => {
+                let id = self.append(term, payload);
+                self.with(|shard, now| shard.committed(now, id))
+            }
+            Some(Action::Load(ids)) => {
+                let keys: Vec<_> = ids.iter().map(|id| id.as_str().as_bytes()).collect();
+                let images = self.store.get_many(0, Space::Image, &keys).expect("the store can be read");
+                self.with(|shard, now| shard.loaded(now, ids.into_iter().zip(images).collect()))
+            }
+            Some(Action::Checkpoint(cut)) => {
+                let written = cut.write(&self.store);
+                let written = written.map_err(|why| Failed { shard: 0, why })?;
+                self.log.purge(written.applied());
+                self.with(|shard, now| shard.checkpointed(now, written))
+            }
+        }
+    }
+
+    /// The log refuses what the shard proposed, if it did.
+    pub(super) fn refuse(&mut self, index: usize, error: &Error) -> Result<(), Failed> {
+        if !matches!(self.asked.get(index), Some(Action::Propose { .. })) {
+            return Ok(());
+        }
+        self.asked.remove(index);
+        self.with(|shard, now| shard.refused(now, error))
+    }
+
+    /// The log takes what the shard proposed, but the power fails before the shard hears of it.
+    pub(super) fn append_unheard(&mut self, index: usize) {
+        if let Some(Action::Propose { .. }) = self.asked.get(index)
+            && let Some(Action::Propose { term, payload }) = self.asked.remove(index)
+        {
+            self.append(term, payload);
+        }
+    }
+
+    fn append(&self, term: u64, payload: bytes::Bytes) -> LogId {
+        let mut log = self.log.0.lock().unwrap();
+        let id = LogId { term, index: log.entries.len() as u64 + 1 };
+        log.entries.push(Entry { id, payload });
+        id
+    }
+
+    pub(super) fn history(&self) -> Vec<Entry> {
+        self.log.0.lock().unwrap().entries.clone()
+    }
+
+    /// Everything that was asked for happens, until nothing is asked for any more.
+    pub(super) fn settle(&mut self) -> Result<(), Failed> {
+        while !self.asked.is_empty() {
+            self.carry_out(0)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a twin through the shard.
+    pub(super) fn read(&mut self, twin: &TwinId) -> Result<Option<Arc<Twin>>, Failed> {
+        let mut wait = self.say(twin, Header::default(), Input::Read)?;
+        self.settle()?;
+        match wait.try_recv().expect("everything has settled") {
+            Ok(twins::reply::Reply::Twin(twin)) => Ok(Some(twin)),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn files(&self) -> &Sim {
+        &self.files
+    }
+
+    pub(super) fn store(&self) -> &Memory {
+        &self.store
+    }
+}
