@@ -43,8 +43,9 @@ impl Memory {
         let mut state = self.state();
         let mut synced = std::mem::take(&mut state.synced);
         state.stopped = Some("simulated: the power is gone");
+        let is_kept = seed.count_ones().is_multiple_of(2);
         if let Some((shard, batch)) = state.unsynced.take()
-            && seed.count_ones().is_multiple_of(2)
+            && is_kept
         {
             apply(&mut synced, shard, batch);
         }

@@ -20,7 +20,7 @@ pub enum Error {
         /// Its length.
         bytes: usize,
     },
-    /// Nothing was written, and the writer keeps what it has: flush again when there is room.
+    /// Readers see nothing new, and the writer keeps what it has: flush again when there is room.
     #[error("{} cannot grow, the disk is full; free some space, then writing goes on by itself", path.display())]
     Full {
         /// The file.

@@ -6,12 +6,13 @@
 //! everything is durable, and behind it nothing needs to be.
 //!
 //! A segment is cut into [`page`]s, which carry a time and an offset index in their headers: a file is its own index,
-//! nothing is kept in memory, and opening reads one page. The bodies of the pages, one after the other, hold one
+//! no index is kept in memory, and opening reads the last page. The bodies of the pages, one after the other, hold one
 //! [`frame`] for each record.
 //!
 //! One [`Writer`] appends; [`Reader`]s read beside it, from any thread. All calls block.
 
 mod cursor;
+mod cut;
 mod error;
 mod extent;
 mod frame;
@@ -24,12 +25,14 @@ mod segment;
 mod selection;
 #[cfg(test)]
 mod simulation;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod walk;
 mod writer;
 
 pub use cursor::{Cursor, NotACursor};
+pub use cut::Cut;
 pub use error::Error;
 pub use frame::RECORD_BYTES_MAX;
 pub(crate) use merge::read;
@@ -37,7 +40,7 @@ pub use options::Options;
 pub use reader::{Batch, Item, Reader};
 pub use recovery::open;
 pub use selection::{From, Page, Placed, Selection};
-pub use writer::{Cut, Writer};
+pub use writer::Writer;
 
 /// A record's place in its shard's stream: how many came before it, also of those that were trimmed. The same on every
 /// replica.

@@ -6,8 +6,8 @@
 
 use super::extent::Extent;
 use super::segment::{self, Segment};
-use super::writer::Tail;
-use super::{Error, Offset, Options, Reader, Writer};
+use super::tail::Tail;
+use super::{Error, Offset, Options, Reader, Writer, page};
 use crate::files::Files;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ fn resume(files: &dyn Files, folder: &Path, first: Offset, end: Offset) -> Resul
         walk.skip_to(end)?;
         (walk.position, walk.latest)
     };
-    let cut = segment.file.set_len(super::page::file_len(body));
+    let cut = segment.file.set_len(page::file_len(body));
     cut.map_err(Error::io("cutting", &segment.path))?;
     Ok(Tail { first, file: segment.file, end, body, latest })
 }

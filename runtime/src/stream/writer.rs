@@ -1,11 +1,12 @@
 //! The writing side of a stream: the only one that changes its files while the node runs.
 //!
-//! Three steps, each weaker promise before a stronger one: appended (in memory), flushed (readers see it), synced (a
+//! Three steps, each a stronger promise than the one before: appended (in memory), flushed (readers see it), synced (a
 //! checkpoint may record it).
 
+use super::cut::Cut;
 use super::extent::Extent;
-use super::page::{self, BODY};
-use super::{Error, Offset, Options, RECORD_BYTES_MAX, frame, segment};
+use super::tail::Tail;
+use super::{Error, Offset, Options, RECORD_BYTES_MAX, frame, page, segment};
 use crate::files::File;
 use std::collections::VecDeque;
 use std::io;
@@ -24,18 +25,6 @@ pub struct Writer {
     buffer: Vec<u8>,
     /// First offset and file of the segments that hold records after the last sync, or of the last one.
     unsynced: VecDeque<(Offset, Arc<dyn File>)>,
-}
-
-/// The segment that is written, and where its records end.
-pub(super) struct Tail {
-    pub(super) first: Offset,
-    pub(super) file: Arc<dyn File>,
-    /// The next record's offset.
-    pub(super) end: Offset,
-    /// The length of the pages' bodies.
-    pub(super) body: u64,
-    /// The latest time of all records.
-    pub(super) latest: Timestamp,
 }
 
 impl Writer {
@@ -122,7 +111,7 @@ impl Writer {
         let files = self.unsynced.iter().map(|(_, file)| file.clone()).collect();
         // A segment begins after a record that no sync has covered yet, so the newest name tells of all.
         let has_new_names = self.tail.first > synced;
-        Ok(Cut { extent: self.extent.clone(), end: self.tail.end, files, has_new_names })
+        Ok(Cut::new(self.extent.clone(), self.tail.end, files, has_new_names))
     }
 
     /// Flushes and syncs: everything before the answer is durable.
@@ -160,64 +149,5 @@ impl Writer {
             return Error::Full { path };
         }
         self.extent.stop(Error::Io { doing, path, source: error })
-    }
-}
-
-impl Tail {
-    /// Puts a record's frame, and the headers of the pages that it begins, as they follow in the file.
-    fn put(&mut self, buffer: &mut Vec<u8>, header: frame::Header, record: &[u8]) {
-        let before = page::Header { offset: self.end, latest: self.latest, skip: 0 };
-        self.end += 1;
-        self.latest = self.latest.max(header.time);
-        let whole = frame::HEADER + record.len();
-        let mut left = whole;
-        for mut part in [&header.encode()[..], record] {
-            while !part.is_empty() {
-                let within = self.body % BODY;
-                if within == 0 {
-                    let after = page::Header { offset: self.end, latest: self.latest, skip: left as u32 };
-                    let header = if left == whole { before } else { after };
-                    buffer.extend_from_slice(&header.encode(self.body / BODY));
-                }
-                let (now, later) = part.split_at(part.len().min((BODY - within) as usize));
-                buffer.extend_from_slice(now);
-                self.body += now.len() as u64;
-                left -= now.len();
-                part = later;
-            }
-        }
-    }
-}
-
-/// What a checkpoint must sync. Dropping it loses nothing: the next one takes it over.
-#[must_use = "the end may only be recorded after `sync`"]
-pub struct Cut {
-    extent: Arc<Extent>,
-    end: Offset,
-    files: Vec<Arc<dyn File>>,
-    has_new_names: bool,
-}
-
-impl Cut {
-    /// Where the stream ended.
-    #[must_use]
-    pub fn end(&self) -> Offset {
-        self.end
-    }
-
-    /// Makes everything before [`Cut::end`] durable, and answers that end.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`], for this and everything later: what a failed sync left behind, nobody knows.
-    pub fn sync(self) -> Result<Offset, Error> {
-        self.extent.running()?;
-        let folder = &self.extent.folder;
-        let mut synced = self.files.iter().try_for_each(|file| file.sync_data());
-        if self.has_new_names {
-            synced = synced.and_then(|()| self.extent.files.sync_folder(folder));
-        }
-        synced.map_err(|error| self.extent.stop(Error::io("syncing", folder)(error)))?;
-        self.extent.mark_synced(self.end);
-        Ok(self.end)
     }
 }

@@ -15,6 +15,8 @@
 //! # Traps
 //! A fjall batch is only buffered unless it is told to sync, and two changes of one key in a batch have no order;
 //! [`Batch`] holds one. After a failed write fjall takes no other, but goes on reading; here everything stops.
+//! A damaged batch in its journal passes for a torn tail, so that an older state opens: the shard refuses one that is
+//! older than its log.
 
 mod key;
 #[cfg(test)]
@@ -36,7 +38,7 @@ pub struct Options {
     /// Memory for blocks that were read, in bytes. Default 32 MiB. Too small: activating twins reads the disk each
     /// time; too large: the memory lacks elsewhere, since the operating system caches the same files.
     ///
-    /// At worst the store takes this and the rows that are in journals only, which have 128 MiB on disk.
+    /// At worst the store takes this and, for the rows that are in journals only, about 128 MiB.
     pub cache_bytes: u64,
 }
 
