@@ -26,10 +26,10 @@ pub(crate) trait Logic: Send + Sync {
     /// The lines of its contract.
     fn described(&self) -> &[Described];
 
-    /// The canonical name and the key, where there is a reaction to `name` (which may be a former one).
-    fn find<'n>(&self, plane: Plane, name: &'n str) -> Option<Found<'n>>;
+    /// Whether there is a reaction to `name`, which may be a former one.
+    fn reacts(&self, plane: Plane, name: &str) -> bool;
 
-    /// Reacts. `name` is one that [`Logic::find`] found.
+    /// Reacts, where there is a reaction.
     fn react(
         &self,
         state: &mut Decoded,
@@ -71,13 +71,6 @@ pub(crate) trait Logic: Send + Sync {
 
     /// Copies a state.
     fn copy(&self, state: &Decoded) -> Decoded;
-}
-
-/// A reaction that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found<'n> {
-    pub(crate) name: &'static str,
-    pub(crate) key: Option<&'n str>,
 }
 
 /// A property that a behaviour reacts to.
@@ -142,8 +135,8 @@ impl<B: Behavior> Logic for Typed<B> {
         &self.routes.described
     }
 
-    fn find<'n>(&self, plane: Plane, name: &'n str) -> Option<Found<'n>> {
-        self.resolve(plane, name).map(|(reaction, key)| Found { name: reaction.name, key })
+    fn reacts(&self, plane: Plane, name: &str) -> bool {
+        self.resolve(plane, name).is_some()
     }
 
     fn react(

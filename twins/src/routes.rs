@@ -73,8 +73,6 @@ pub(crate) struct Given<'a> {
 type Function<S> = Box<dyn Fn(&mut S, Given<'_>, &mut Effects<'_>) -> Result<(), Rejection> + Send + Sync>;
 
 pub(crate) struct Reaction<S> {
-    /// The name of today: the key of the table may be a former one.
-    pub(crate) name: &'static str,
     pub(crate) keyed: bool,
     pub(crate) function: Function<S>,
 }
@@ -236,7 +234,7 @@ impl<S: 'static> Routes<S> {
     {
         let Label { name, .. } = *command.item().label();
         self.describe(Plane::Command, command.item().label(), I::KEYED);
-        self.react(Plane::Command, name, name, I::KEYED, move |state, given, fx| {
+        self.react(Plane::Command, name, I::KEYED, move |state, given, fx| {
             let payload = given.value.decode()?;
             let outcome = given.outcome.unwrap_or(Outcome::Done);
             handler.call(state, I::told(given.key.unwrap_or(""), payload, outcome), fx)
@@ -246,7 +244,7 @@ impl<S: 'static> Routes<S> {
     /// A timer that fires: `fn(&mut self, fx)`.
     pub fn timer<I: Armable, H: Handler<S, I::Arguments>>(&mut self, timer: I, handler: H) -> &mut Self {
         self.describe(Plane::Timer, &Label::named(timer.name()), I::KEYED);
-        self.react(Plane::Timer, timer.name(), timer.name(), I::KEYED, move |state, given, fx| {
+        self.react(Plane::Timer, timer.name(), I::KEYED, move |state, given, fx| {
             handler.call(state, I::arguments(given.key.unwrap_or("")), fx)
         })
     }
@@ -306,12 +304,12 @@ impl<S: 'static> Routes<S> {
         let handler = std::sync::Arc::new(handler);
         if let Some((former, convert)) = item.was() {
             let handler = handler.clone();
-            self.react(plane, former, name, I::KEYED, move |state, given, fx| {
+            self.react(plane, former, I::KEYED, move |state, given, fx| {
                 let value = converted(former, convert, given.value)?;
                 handler.call(state, I::arguments(given.key.unwrap_or(""), value), fx)
             });
         }
-        self.react(plane, name, name, I::KEYED, move |state, given, fx| {
+        self.react(plane, name, I::KEYED, move |state, given, fx| {
             handler.call(state, I::arguments(given.key.unwrap_or(""), given.value.decode()?), fx)
         })
     }
@@ -319,13 +317,12 @@ impl<S: 'static> Routes<S> {
     fn react(
         &mut self,
         plane: Plane,
-        known_as: &'static str,
         name: &'static str,
         keyed: bool,
         function: impl Fn(&mut S, Given<'_>, &mut Effects<'_>) -> Result<(), Rejection> + Send + Sync + 'static,
     ) -> &mut Self {
-        let reaction = Reaction { name, keyed, function: Box::new(function) };
-        self.reactions.entry(plane).or_default().insert(known_as, reaction);
+        let reaction = Reaction { keyed, function: Box::new(function) };
+        self.reactions.entry(plane).or_default().insert(name, reaction);
         self
     }
 

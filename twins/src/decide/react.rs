@@ -76,7 +76,7 @@ impl Draft<'_> {
 
     fn tell_outcome(&mut self, command: &Command) {
         let (Some(outcome), Some(logic)) = (command.outcome(), &self.kind.logic) else { return };
-        if logic.find(Plane::Command, &command.name).is_none() {
+        if !logic.reacts(Plane::Command, &command.name) {
             return;
         }
         let null = Json::null();
@@ -100,7 +100,7 @@ impl Draft<'_> {
     fn carry_out(&mut self, intent: Intent) {
         match intent {
             Intent::Send { name, payload, deadline, mode } => {
-                let expects = self.kind.logic.as_ref().is_some_and(|l| l.find(Plane::Command, &name).is_some());
+                let expects = self.kind.logic.as_ref().is_some_and(|logic| logic.reacts(Plane::Command, &name));
                 let command = Command {
                     id: self.command_id(),
                     name,

@@ -28,12 +28,11 @@ struct Sample {
 
 impl Draft<'_> {
     pub(super) fn sample(&mut self, channel: &Name, body: &Body) -> Result<Reply, Rejection> {
-        let found = self.kind.logic.as_ref().and_then(|logic| logic.find(Plane::Telemetry, channel));
-        if found.is_some() && body.json().is_none() {
+        let declared = self.kind.logic.as_ref().is_some_and(|logic| logic.reacts(Plane::Telemetry, channel));
+        if declared && body.json().is_none() {
             return Err(Rejection::new(Code::Malformed, format!("channel `{channel}` takes JSON")));
         }
-        let channel = found.map_or_else(|| channel.clone(), |found| Name::keyed(found.name, found.key));
-        self.take_samples(vec![Sample { channel, body: body.clone(), time: None }])
+        self.take_samples(vec![Sample { channel: channel.clone(), body: body.clone(), time: None }])
     }
 
     pub(super) fn telemetry(&mut self, body: &Body) -> Result<Reply, Rejection> {
@@ -93,17 +92,14 @@ impl Draft<'_> {
 
     fn declared(&self, name: &str) -> Declared {
         let Some(logic) = &self.kind.logic else { return Declared::No };
-        if let Some(found) = logic.find(Plane::Telemetry, name) {
-            return Declared::One(Name::keyed(found.name, found.key));
+        if logic.reacts(Plane::Telemetry, name) {
+            return Declared::One(Name::trusted(name));
         }
-        match logic.find(Plane::Telemetry, &format!("{name}/")) {
-            Some(_) => Declared::Keyed,
-            None => Declared::No,
-        }
+        if logic.reacts(Plane::Telemetry, &format!("{name}/")) { Declared::Keyed } else { Declared::No }
     }
 
     fn take_samples(&mut self, samples: Vec<Sample>) -> Result<Reply, Rejection> {
-        let reacts = |logic: &dyn Logic, sample: &Sample| logic.find(Plane::Telemetry, &sample.channel).is_some();
+        let reacts = |logic: &dyn Logic, sample: &Sample| logic.reacts(Plane::Telemetry, &sample.channel);
         if self.kind.logic.as_ref().is_some_and(|logic| samples.iter().any(|sample| reacts(&**logic, sample))) {
             let ran = self.run(|logic, state, fx| tell(logic, state, fx, &samples));
             match ran {

@@ -14,11 +14,6 @@ pub fn diff(from: &Document, to: &Document) -> Patch {
     recorder.finish()
 }
 
-/// The changes that replace `target` by `with`, which is their [`diff`].
-pub fn replace(target: &Document, with: &Document) -> Patch {
-    diff(target, with)
-}
-
 struct Old<'a> {
     value: Raw<'a>,
     stays: bool,

@@ -37,7 +37,7 @@ mod value;
 #[cfg(test)]
 mod arbitrary;
 
-pub use diff::{diff, replace};
+pub use diff::diff;
 pub use document::Document;
 pub use error::Error;
 pub use merge::merge;
