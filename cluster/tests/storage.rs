@@ -177,6 +177,27 @@ fn a_purge_frees_segments_and_a_state_that_is_too_old_is_refused() {
 }
 
 #[test]
+fn the_entries_of_an_idle_shard_outlive_the_segment_they_were_written_to() {
+    let disk = Sim::new(1);
+    let storage = open(&disk);
+    let (idle, active) = (storage.shard_log(1), storage.shard_log(2));
+    let kept = propose(&idle, 1, b"kept").unwrap();
+    for _ in 0..100 {
+        let last = propose(&active, 1, &[7; 5000]).unwrap();
+        active.purge(last.index);
+    }
+    storage.shutdown();
+    assert!(!disk.list(Path::new("data/log")).unwrap().contains(&"000000000001.wal".to_owned()));
+    disk.crash();
+    drop(storage);
+
+    let storage = open(&disk);
+
+    assert_eq!(replayed(&storage.shard_log(1), 0), [(kept, b"kept".to_vec())]);
+    assert_eq!((storage.generation(), storage.shard_log(64).lead()), (2, Ok(2)));
+}
+
+#[test]
 fn damage_before_a_valid_batch_stops_the_node() {
     let disk = Sim::new(1);
     let storage = open(&disk);

@@ -44,7 +44,8 @@ pub enum Error {
     Unreadable(String),
 }
 
-/// Called once with a proposal's fate, on the log's own thread: hand it on and return at once.
+/// Called once with a proposal's fate, on the log's own thread, or on the caller's if it is refused at once: hand it on
+/// and return.
 pub type Done = Box<dyn FnOnce(Result<LogId, Error>) + Send>;
 
 /// One shard's log.

@@ -3,7 +3,7 @@
 use super::record::{Kind, Record};
 use runtime::log::Error;
 
-/// Called once, with whether the records are durable.
+/// Called once, with whether the records are durable. It holds up the writer, so it must return at once, and not panic.
 pub type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// Records that are written in one batch.

@@ -65,6 +65,8 @@ impl Segment {
         while at < capacity {
             let part = &zeros[..ZEROS.min((capacity - at) as usize)];
             file.write_at(part, at)?;
+            // Synced bit by bit: the writer's next sync would wait behind a whole segment of zeros.
+            file.sync_data()?;
             at += part.len() as u64;
         }
         file.write_at(&header(number, salt), 0)?;

@@ -43,7 +43,9 @@ fn write(mut writer: Writer, queue: &Queue, chores: &mpsc::SyncSender<Chore>) {
             chores.send(chore).expect("the helper waits for chores until this thread ends");
         }
         wait = match turn {
-            Turn::Waits => Wait::ForChore,
+            Turn::Waits if writer.chore_is_out => Wait::ForChore,
+            // The room for the chore is gone again: the next turn refuses.
+            Turn::Waits => Wait::No,
             Turn::Answered if tidied || !jobs.is_empty() => Wait::No,
             Turn::Answered => Wait::ForAnything,
         };

@@ -17,7 +17,7 @@ const FOLDER: &str = "log";
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_else_appears() {
-    for seed in 0..2000 {
+    for seed in 0..4000 {
         let mut run = Run::new(seed);
         run.steps(120);
         run.heal();
@@ -74,6 +74,11 @@ fn a_torn_tail_is_cut() {
     run.append_one();
     run.reopen().unwrap();
     assert_eq!(Model::read(run.writer()).unwrap(), run.model.visible());
+}
+
+#[test]
+fn all_that_waits_is_made_durable_at_once() {
+    assert_eq!(Run::new(1).batches_of_all_groups(), 1);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Run {
         let mut random = Random::new(seed);
         let options = Options {
             segment_bytes: 4096 << random.below(2),
-            batch_bytes: 1 + random.below(4000) as usize,
+            batch_bytes: 400 + random.below(4000) as usize,
             tail_bytes: random.below(3) as usize * 1000,
             reserve_bytes: random.below(2) * 4096,
             ..Options::default()
@@ -211,11 +211,13 @@ impl Run {
     }
 
     fn fault(&mut self) {
-        match self.random.below(4) {
+        match self.random.below(6) {
             0 => self.disk.fail_sync_after(self.random.below(3)),
             1 => self.disk.cut_power_after(self.random.below(12)),
             2 => self.disk.set_capacity(self.disk.used() + self.random.below(20_000)),
-            _ => self.disk.set_capacity(u64::MAX),
+            3 => self.disk.set_capacity(u64::MAX),
+            4 => self.disk.fail_reads(true),
+            _ => self.disk.fail_reads(false),
         }
     }
 
@@ -298,6 +300,19 @@ impl Run {
                 Err(other) => panic!("seed {}: {other}", self.seed),
             }
         }
+    }
+
+    /// Proposes an entry of each group, and answers how many batches the next turn made of them.
+    pub(super) fn batches_of_all_groups(&mut self) -> u64 {
+        let before = self.writer().shared.meter.read().count;
+        for group in 0..GROUPS as u32 {
+            let id = LogId { term: self.term(group), index: self.model.next(group) };
+            self.submit(vec![Record::entry(group, Kind::Normal, id, Bytes::new())]);
+        }
+        self.turn();
+        self.take_fates();
+        assert!(self.waiting.is_empty(), "seed {}: every group was answered", self.seed);
+        self.writer().shared.meter.read().count - before
     }
 
     /// Appends a proposal of any group, and sees it acknowledged.
