@@ -36,7 +36,7 @@ const ENGINES: [(&str, &[&str]); 9] = [
     ("openraft", &["cluster/tests"]),
     ("quinn", &[]),
     ("rumqttc", &["src/simulate.rs", "tests"]),
-    ("rustix", &["runtime/src/files/disk.rs"]),
+    ("rustix", &["runtime/src/files/disk.rs", "tests"]),
     ("ureq", &["src/cli/client.rs", "tests"]),
     ("utoipa", &["gateway/src/http"]),
 ];
@@ -401,12 +401,12 @@ fn uses_crate(code: &str, name: &str) -> bool {
 
 /// Whether a word of a document is the path of a source file or folder, not a topic or a command.
 fn is_source_path(word: &str) -> bool {
-    let rooms = ["twins", "runtime", "cluster", "gateway"];
-    let in_room =
-        |room: &&str| ["src/", "tests/"].iter().any(|folder| word.starts_with(&format!("{room}/{folder}")));
+    let in_room = word.split_once('/').is_some_and(|(top, rest)| {
+        DIRECTION.iter().any(|(room, _)| *room == top)
+            && (rest.starts_with("src/") || rest.starts_with("tests/"))
+    });
     let at_top = ["src/", "tests/", "examples/", ".ci/"].iter().any(|folder| word.starts_with(folder));
-    let is_plain = !word.contains([' ', '*', '{', '<', '\n']);
-    is_plain && (at_top || rooms.iter().any(|room| in_room(&room)))
+    (in_room || at_top) && !word.contains([' ', '*', '{', '<', '\n'])
 }
 
 #[test]
