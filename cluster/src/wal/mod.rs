@@ -1,12 +1,12 @@
 //! The write-ahead log of a node: one chain of batches, shared by all groups.
 //!
 //! Whatever waits when the writer turns goes into one batch: one write, one fdatasync, then the callbacks. The files
-//! are described where they are made: [`segment`] holds batches, [`batch`] holds records, [`record`] is one fact about
-//! one group. Nothing is durable that is not a record, and the [`index`] in memory is made of records alone.
+//! are described where they are made: `segment` holds batches, `batch` holds records, [`record`] is one fact about one
+//! group. Nothing is durable that is not a record, and the `index` in memory is made of records alone.
 //!
-//! [`scan`] tells a torn tail from damage and [`recovery`] repairs the one and refuses the other; the [`writer`]
-//! appends, [`tidy`] drops the oldest segment, a [`chore`] makes the next. All of these are plain synchronous code:
-//! [`threads`] drives them in a node, `simulation` in tests.
+//! `scan` tells a torn tail from damage, and `recovery` repairs the one and refuses the other. The `writer` appends
+//! where there is `room`, `tidy` drops the oldest segment, a `chore` makes the next. All of these are plain synchronous
+//! code: `threads` drives them in a node, `simulation` in tests.
 
 mod batch;
 mod chore;
@@ -18,6 +18,7 @@ mod queue;
 mod read;
 pub mod record;
 mod recovery;
+mod room;
 pub(crate) mod scan;
 pub(crate) mod segment;
 #[cfg(test)]

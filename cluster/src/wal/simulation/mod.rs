@@ -7,6 +7,7 @@
 mod model;
 mod run;
 
+use super::record::{Record, Vote};
 use super::segment;
 use crate::Error;
 use model::Model;
@@ -79,6 +80,19 @@ fn a_torn_tail_is_cut() {
 #[test]
 fn all_that_waits_is_made_durable_at_once() {
     assert_eq!(Run::new(1).batches_of_all_groups(), 1);
+}
+
+#[test]
+fn a_full_disk_still_takes_votes() {
+    for seed in 0..20 {
+        let mut run = Run::new(seed);
+        run.fill_disk();
+
+        run.append(Record::vote(0, Vote { term: 9, node: 1, committed: true }));
+
+        run.reopen().unwrap();
+        assert_eq!(Model::read(run.writer()).unwrap(), run.model.visible());
+    }
 }
 
 #[test]

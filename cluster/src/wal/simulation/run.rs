@@ -302,6 +302,25 @@ impl Run {
         }
     }
 
+    /// Proposes entries as small as a vote until the disk has no room for one more.
+    pub(super) fn fill_disk(&mut self) {
+        self.finish_chores();
+        self.disk.set_capacity(self.disk.used());
+        loop {
+            let before = self.model.next(0);
+            let id = LogId { term: self.term(0), index: before };
+            self.submit(vec![Record::entry(0, Kind::Normal, id, Bytes::from_static(&[0; 9]))]);
+            while !self.jobs.is_empty() {
+                self.turn();
+                self.finish_chores();
+            }
+            self.take_fates();
+            if self.model.next(0) == before {
+                return;
+            }
+        }
+    }
+
     /// Proposes an entry of each group, and answers how many batches the next turn made of them.
     pub(super) fn batches_of_all_groups(&mut self) -> u64 {
         let before = self.writer().shared.meter.read().count;
@@ -328,7 +347,7 @@ impl Run {
         self.model.groups.get(&group).and_then(|group| group.state.last).map_or(0, |last| last.term)
     }
 
-    fn append(&mut self, record: Record) {
+    pub(super) fn append(&mut self, record: Record) {
         let mut expected = self.model.clone();
         expected.apply(&record);
         self.submit(vec![record]);
