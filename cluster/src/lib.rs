@@ -1,7 +1,7 @@
 //! The node's storage: the write-ahead log, the logs of the shards on it, and the meta group.
 //!
 //! # One log
-//! A node has one log for all its groups: the meta group (0) and the shards (1..=64). One thread writes it. Whatever
+//! A node has one log for all its groups: the meta group (0) and the shards (shard `n` is group `n + 1`). One thread writes it. Whatever
 //! waits when the thread turns becomes one batch, made durable by one fdatasync; so the more is proposed at once, the
 //! less each entry costs. [`wal`] describes the files byte by byte.
 //!
@@ -32,7 +32,7 @@
 //!
 //! let options = Options { segment_bytes: 1 << 20, ..Options::default() };
 //! let storage = Storage::open(Arc::new(Sim::new(1)), Path::new("data/log"), options)?;
-//! let log = storage.shard_log(1);
+//! let log = storage.shard_log(0);
 //! let term = log.lead()?;
 //!
 //! let (sender, fate) = mpsc::channel();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// The group of the node's own definitions.
 pub const META_GROUP: u32 = 0;
 
-/// How many shards there are; shard `n` is group `n`, from 1 on.
+/// How many shards there are, numbered from 0; shard `n` is group `n + 1` of the log.
 pub const SHARDS: u32 = 64;
 
 /// A node's storage, open. Dropping it shuts it down.
@@ -58,11 +58,11 @@ impl Storage {
     /// The log of a shard.
     ///
     /// # Panics
-    /// When `shard` is not one of 1..=[`SHARDS`].
+    /// When `shard` is not one of 0..[`SHARDS`].
     #[must_use]
     pub fn shard_log(&self, shard: u32) -> Arc<dyn ShardLog> {
-        assert!((1..=SHARDS).contains(&shard), "shard {shard} is none of 1..={SHARDS}");
-        self.shards[shard as usize - 1].clone()
+        assert!(shard < SHARDS, "shard {shard} is none of 0..{SHARDS}");
+        self.shards[shard as usize].clone()
     }
 
     /// How long the log's batches took to become durable.

@@ -119,7 +119,7 @@ impl State {
         if let Some(other) = self.domains.keys().next() {
             return Err(format!("the domain {other:?} has all shards"));
         }
-        self.domains.insert(name.to_owned(), Domain { first: 1, shards });
+        self.domains.insert(name.to_owned(), Domain { first: 0, shards });
         Ok(())
     }
 }
@@ -177,6 +177,6 @@ mod tests {
         let mut slots = BTreeMap::<u32, u32>::new();
         (0..=u16::MAX).for_each(|slot| *slots.entry(state.domains["default"].shard(slot)).or_default() += 1);
 
-        assert_eq!(slots, (1..=SHARDS).map(|shard| (shard, SLOTS / SHARDS)).collect());
+        assert_eq!(slots, (0..SHARDS).map(|shard| (shard, SLOTS / SHARDS)).collect());
     }
 }

@@ -24,6 +24,8 @@ use super::resident::{Resident, Slot, Stored};
 use super::work::Work;
 use super::{Failed, Setting, Shard};
 
+/// Entries after which the stream's replayed records are written, so that they do not gather in memory.
+const FLUSH_EVERY: u64 = 64;
 /// Keys read at once when an index is built.
 const KEYS_AT_ONCE: usize = 4_096;
 
@@ -110,6 +112,9 @@ impl Shard {
         let batch = Batch::decode(&entry.payload).map_err(|error| {
             self.failed(format!("entry {index} cannot be read: {error}; run `twinfold log verify`"))
         })?;
+        if index.is_multiple_of(FLUSH_EVERY) {
+            self.stream.flush().map_err(|error| self.failed(error))?;
+        }
         self.applied = index;
         self.logged += entry.payload.len() as u64;
         if batch.term != entry.id.term {
