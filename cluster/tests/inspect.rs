@@ -23,7 +23,7 @@ fn stopped(payloads: &[&'static [u8]]) -> Sim {
     for payload in payloads {
         let (sender, fate) = mpsc::channel();
         let done = Box::new(move |result| drop(sender.send(result)));
-        storage.shard_log(1).propose(1, Bytes::from_static(payload), done);
+        storage.shard_log(0).propose(1, Bytes::from_static(payload), done);
         fate.recv().unwrap().unwrap();
     }
     disk

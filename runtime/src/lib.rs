@@ -30,6 +30,8 @@
 //! `shard/tests` runs a shard on a simulated disk and log through thousands of seeds of crashes and faults, and compares
 //! it with an oracle that only applies the log.
 
+#![warn(missing_docs)]
+
 pub mod access;
 pub mod admission;
 pub mod clock;

@@ -17,6 +17,8 @@ use crate::section::{SECTION_BYTES_MAX, Which};
 use crate::time::Timestamp;
 use crate::timers::TIMERS_MAX;
 
+/// The bytes of one value that a handler sends, announces or sets.
+pub const VALUE_BYTES_MAX: usize = 256 * 1024;
 /// How many effects one input may have.
 pub const EFFECTS_MAX: usize = 1_000;
 
@@ -142,7 +144,12 @@ impl<'a> Effects<'a> {
 
     fn json<T: Serialize>(&mut self, name: &Name, value: &T) -> Option<Json> {
         match Json::of(value) {
-            Ok(json) => Some(json),
+            Ok(json) if json.len() <= VALUE_BYTES_MAX => Some(json),
+            Ok(json) => {
+                let why = format!("the value of `{name}` has {} bytes; the limit is {VALUE_BYTES_MAX}", json.len());
+                self.fail(Code::TooLarge, why);
+                None
+            }
             Err(error) => {
                 self.fail(Code::BehaviorFailed, format!("the value of `{name}` has no JSON: {error}"));
                 None

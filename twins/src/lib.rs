@@ -14,6 +14,8 @@
 //! The feature `behavior` is on by default. Without it the crate is the [`contract`] module alone, for device code
 //! that shares the constants.
 
+#![warn(missing_docs)]
+
 pub mod contract;
 
 macro_rules! model {

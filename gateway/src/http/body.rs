@@ -1,0 +1,96 @@
+//! A request's body: read within its limits, checked once, and decoded with an error that names the place.
+
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::rt::time::timeout;
+use actix_web::web::{Bytes, PayloadConfig};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
+use twins::json::{Json, Limits};
+
+use super::problem::Problem;
+
+/// What a body may cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    pub(super) bytes: usize,
+    pub(super) time: Duration,
+}
+
+/// The body as a type. An empty one is null. What media type it may have, the [guard](super::guard) has checked.
+#[derive(Debug)]
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest for Body<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let allowance = request.app_data::<Allowance>().copied();
+        let bytes = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let allowance = allowance.ok_or_else(|| Problem::internal("bodies have no limits"))?;
+            let bytes = timeout(allowance.time, bytes).await.map_err(|_| Problem::slow_body())?;
+            let bytes = bytes.map_err(|error| match error.as_error() {
+                Some(PayloadError::Overflow) => Problem::large_body(allowance.bytes),
+                _ => Problem::body(format!("the body could not be read: {error}")),
+            })?;
+            read(&bytes, allowance.bytes).map(Self)
+        })
+    }
+}
+
+impl Allowance {
+    /// The same limit as actix-web asks for it.
+    pub(super) fn config(self) -> PayloadConfig {
+        PayloadConfig::new(self.bytes)
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Problem> {
+    let json = match bytes {
+        [] => Json::null(),
+        text => Json::parse(text, &Limits { bytes: bytes_max, ..Limits::default() })?,
+    };
+    Ok(json.decode()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only refusals are looked at")]
+    struct Shape {
+        kind: Option<String>,
+    }
+
+    #[track_caller]
+    fn check(text: &str, problem: &str) {
+        let refused = read::<Option<Shape>>(text.as_bytes(), 64).unwrap_err().to_string();
+        assert!(refused.starts_with(problem), "{refused}");
+    }
+
+    #[test]
+    fn a_refusal_says_where_the_body_is_wrong() {
+        check("{\"kind\":}", "malformed: JSON is malformed at byte 8: expected a value");
+        check(r#"{"kind":"a","kind":"b"}"#, r#"malformed: JSON names the member "kind" twice"#);
+        check(r#"{"kind":1}"#, r#"malformed: value at "/kind" does not fit: invalid type: integer `1`"#);
+        check(
+            r#"{"kinds":"a"}"#,
+            r#"malformed: value at "/kinds" does not fit: unknown field `kinds`, expected `kind`"#,
+        );
+        check(&" ".repeat(65), "too-large: JSON of 65 bytes is larger than the limit of 64");
+    }
+
+    #[test]
+    fn an_empty_body_is_null() {
+        assert!(read::<Option<Shape>>(b"", 64).unwrap().is_none());
+    }
+}

@@ -1,0 +1,188 @@
+//! Commands to a device: queued durably, delivered in order, each with one end.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use actix_web::web::Path;
+use runtime::access::Verb;
+use serde::{Deserialize, Serialize};
+use twins::command::{Command, CommandId, State};
+use twins::input::Input;
+use twins::json::Json;
+use twins::rejection::{Code, Rejection};
+use twins::reply::Reply;
+use twins::time::Timestamp;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::envelope::Content;
+
+use super::body::Body;
+use super::caller::{Caller, unexpected};
+use super::order::{Expectation, Line, Order};
+use super::page::{Limit, Page};
+use super::problem::Problem;
+use super::query::Query;
+
+/// A command that was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Taken {
+    /// The id under which it is found again.
+    id: String,
+    /// How far it got.
+    state: &'static str,
+}
+
+/// A command as it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Command)]
+pub(super) struct Shown<'a> {
+    id: String,
+    name: &'a str,
+    #[schema(value_type = Object)]
+    payload: Content<'a>,
+    /// `queued`, `sent`, `delivered`, `done`, `rejected`, `expired`, `cancelled`, `superseded` or `dead`.
+    state: &'static str,
+    mode: Line,
+    answer: Expectation,
+    /// How often it was sent.
+    attempt: u32,
+    #[schema(value_type = String, format = DateTime)]
+    created: Timestamp,
+    /// When it expires.
+    #[schema(value_type = String, format = DateTime)]
+    deadline: Timestamp,
+    /// When its state last changed.
+    #[schema(value_type = String, format = DateTime)]
+    changed: Timestamp,
+    /// Who sent it.
+    by: String,
+    /// What the device said about it.
+    #[schema(value_type = Option<Object>)]
+    result: Option<&'a Json>,
+}
+
+/// Which commands to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Listing {
+    /// Only those in this state.
+    state: Option<String>,
+    /// At most so many.
+    #[param(value_type = usize, default = 100, minimum = 1, maximum = 1000)]
+    limit: Limit,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+impl<'a> From<&'a Command> for Shown<'a> {
+    fn from(command: &'a Command) -> Self {
+        Self {
+            id: command.id.to_string(),
+            name: &command.name,
+            payload: (&command.payload).into(),
+            state: command.state.as_str(),
+            mode: command.mode.into(),
+            answer: command.answer.into(),
+            attempt: command.attempt,
+            created: command.created,
+            deadline: command.deadline,
+            changed: command.changed,
+            by: command.by.to_string(),
+            result: command.result.as_ref(),
+        }
+    }
+}
+
+/// Sends a command to a device.
+///
+/// It is queued durably and delivered when the device listens.
+#[utoipa::path(
+    post,
+    path = "/v1/twins/{id}/commands",
+    tag = "commands",
+    params(("id" = String, Path, description = "The device's id.")),
+    request_body = Order,
+    responses(
+        (status = 202, description = "It is queued; `Location` leads to it.", body = Taken),
+        (status = 404, description = "`unknown-twin`"),
+        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 429, description = "`queue-full`: as many commands are open as may"),
+    )
+)]
+pub(super) async fn send(
+    caller: Caller,
+    id: Path<String>,
+    Body(order): Body<Order>,
+) -> Result<HttpResponse, Problem> {
+    let twin = caller.may(Verb::Control, &id)?;
+    let command = match twin.ask(Input::Command(order.send(caller.now())?)).await? {
+        Reply::Command(command) => command,
+        other => return Err(unexpected(&other)),
+    };
+    let taken = Taken { id: command.id.to_string(), state: command.state.as_str() };
+    let location = format!("/v1/twins/{}/commands/{}", twin.id().id(), taken.id);
+    Ok(HttpResponse::Accepted().insert_header((LOCATION, location)).json(taken))
+}
+
+/// Reads a command.
+#[utoipa::path(
+    get,
+    path = "/v1/twins/{id}/commands/{command}",
+    tag = "commands",
+    params(
+        ("id" = String, Path, description = "The device's id."),
+        ("command" = String, Path, description = "The command's id."),
+    ),
+    responses(
+        (status = 200, description = "The command.", body = Shown),
+        (status = 404, description = "`unknown-twin` or `unknown-command`: the last 32 that ended are remembered"),
+    )
+)]
+pub(super) async fn get(caller: Caller, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let (id, command) = path.into_inner();
+    let twin = caller.may(Verb::Read, &id)?.read().await?;
+    let found = command.parse().ok().and_then(|id| twin.commands().get(id));
+    let unknown = || Rejection::new(Code::UnknownCommand, format!("no command `{}`", command.escape_debug()));
+    Ok(HttpResponse::Ok().json(Shown::from(found.ok_or_else(unknown)?)))
+}
+
+/// Lists the commands that are open, and the last ones that ended, in the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/v1/twins/{id}/commands",
+    tag = "commands",
+    params(("id" = String, Path, description = "The device's id."), Listing),
+    responses(
+        (status = 200, description = "Some commands, and where the list goes on.", body = Page<Shown>),
+        (status = 404, description = "`unknown-twin`"),
+    )
+)]
+pub(super) async fn list(
+    caller: Caller,
+    id: Path<String>,
+    Query(listing): Query<Listing>,
+) -> Result<HttpResponse, Problem> {
+    let state = listing.state.as_deref().map(state).transpose()?;
+    let after: Option<CommandId> =
+        listing.after.as_deref().map(str::parse).transpose().map_err(|_| {
+            Problem::parameter("parameter `after`: it is not the `next` of a page of commands")
+        })?;
+    let twin = caller.may(Verb::Read, &id)?.read().await?;
+    let queue = twin.commands();
+    let mut selected: Vec<_> = queue
+        .ended()
+        .chain(queue.open())
+        .filter(|command| state.is_none_or(|state| command.state == state))
+        .filter(|command| after.is_none_or(|after| command.id > after))
+        .collect();
+    // By id, which begins with the time: a command keeps its place when it ends.
+    selected.sort_unstable_by_key(|command| command.id);
+    let shown = selected.into_iter().map(|command| (Shown::from(command), command.id.to_string()));
+    Ok(HttpResponse::Ok().json(Page::of(shown, listing.limit.get())?))
+}
+
+fn state(name: &str) -> Result<State, Problem> {
+    let unknown =
+        || Problem::parameter(format!("parameter `state`: no command is `{}`", name.escape_debug()));
+    State::parse(name).ok_or_else(unknown)
+}

@@ -1,0 +1,173 @@
+//! What is refused before anything else looks at it: any web page can reach 127.0.0.1 (DESIGN.md, section 7).
+//!
+//! A page cannot forge `Host` and `Origin`, and it cannot send a JSON content type without asking first, which nothing
+//! here allows. So a node that trusts whoever reaches its loopback address asks for the three.
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING,
+};
+use actix_web::http::uri::Authority;
+use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError};
+
+use super::problem::Problem;
+
+/// Whether only what comes from this machine, and not from a web page of elsewhere, is let through.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoopbackOnly(pub(super) bool);
+
+/// The guard as a step around all routes.
+pub(super) async fn pass(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let LoopbackOnly(loopback_only) = request.app_data().copied().unwrap_or(LoopbackOnly(true));
+    let checked = if loopback_only { from_here(request.uri(), request.headers()) } else { Ok(()) };
+    match checked.and_then(|()| is_json(request.method(), request.headers())) {
+        Ok(()) => next.call(request).await,
+        Err(problem) => Ok(request.into_response(problem.error_response())),
+    }
+}
+
+/// Refuses what names another host, or comes from a page of another one.
+fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let hosts = texts(headers, HOST).map(|host| host.unwrap_or("").parse::<Authority>().ok());
+    let mut hosts: Vec<_> = hosts.collect();
+    hosts.extend(uri.authority().map(|authority| Some(authority.clone())));
+    let port = match hosts.as_slice() {
+        [Some(first), ..] => first.port_u16(),
+        _ => None,
+    };
+    let ours = |authority: &Authority| is_loopback(authority.host()) && authority.port_u16() == port;
+    if hosts.is_empty() || !hosts.iter().all(|host| host.as_ref().is_some_and(ours)) {
+        let detail = "this node answers on loopback only, and `Host` names something else";
+        let next = "use http://127.0.0.1 or http://localhost";
+        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", detail, next));
+    }
+    let same = |origin: &str| {
+        let authority = origin.strip_prefix("http://").and_then(|rest| rest.parse::<Authority>().ok());
+        authority.is_some_and(|authority| ours(&authority))
+    };
+    if !texts(headers, ORIGIN).all(|origin| origin.is_some_and(same)) {
+        let detail = "a page of another origin asked for this, and this node answers none";
+        let next = "ask from outside a web page, or from a page of this node";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail, next));
+    }
+    Ok(())
+}
+
+/// Refuses a change that is not said in JSON. DELETE, and a POST without a body, have nothing to say.
+fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let has_body = headers.contains_key(TRANSFER_ENCODING)
+        || texts(headers, CONTENT_LENGTH).any(|length| length.is_none_or(|length| length.trim() != "0"));
+    let silent = method.is_safe() || *method == Method::DELETE || (*method == Method::POST && !has_body);
+    let named = texts(headers, CONTENT_TYPE).next().flatten();
+    if silent || named.is_some_and(twins::body::is_json) {
+        return Ok(());
+    }
+    let detail = match named {
+        Some(named) => format!("`{}` is not JSON", named.escape_debug()),
+        None => "the request does not say what its body is".to_owned(),
+    };
+    let next = "send `Content-Type: application/json`, or a type that ends in +json";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, next))
+}
+
+/// The lines of a header; `None` for one that is no text.
+fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Option<&str>> {
+    headers.get_all(name).map(|line| line.to_str().ok())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match address.parse::<std::net::IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn check(lines: &[(HeaderName, &'static str)], code: Option<&str>) {
+        let refused = from_here(&Uri::from_static("/v1/devices"), &headers(lines)).err();
+        assert_eq!(refused.as_ref().map(Problem::code), code, "{lines:?}");
+    }
+
+    #[track_caller]
+    fn check_type(method: Method, lines: &[(HeaderName, &'static str)], passes: bool) {
+        assert_eq!(is_json(&method, &headers(lines)).is_ok(), passes, "{method} {lines:?}");
+    }
+
+    #[test]
+    fn a_host_that_is_not_loopback_is_refused() {
+        for host in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080", "localhost.:80"]
+        {
+            check(&[(HOST, host)], None);
+        }
+        for host in
+            ["evil.example", "10.0.0.1:8080", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::2]"]
+        {
+            check(&[(HOST, host)], Some("foreign-host"));
+        }
+        check(&[], Some("foreign-host"));
+        check(&[(HOST, "localhost"), (HOST, "evil.example")], Some("foreign-host"));
+    }
+
+    #[test]
+    fn a_host_in_the_request_line_counts_too() {
+        let asked = from_here(&Uri::from_static("http://evil.example/v1"), &headers(&[(HOST, "localhost")]));
+        assert_eq!(asked.unwrap_err().code(), "foreign-host");
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused() {
+        let host = (HOST, "127.0.0.1:8080");
+        for origin in ["http://127.0.0.1:8080", "http://localhost:8080"] {
+            check(&[host.clone(), (ORIGIN, origin)], None);
+        }
+        for origin in
+            ["http://evil.example", "null", "", "http://localhost:3000", "https://localhost:8080", "file://"]
+        {
+            check(&[host.clone(), (ORIGIN, origin)], Some("foreign-origin"));
+        }
+    }
+
+    #[test]
+    fn a_change_must_be_said_in_json() {
+        let (json, text) = ((CONTENT_TYPE, "application/json"), (CONTENT_TYPE, "text/plain"));
+        let length = (CONTENT_LENGTH, "7");
+        check_type(Method::PATCH, &[(CONTENT_TYPE, "application/merge-patch+json; charset=utf-8")], true);
+        check_type(Method::POST, &[json, length.clone()], true);
+        check_type(Method::POST, &[text.clone(), length.clone()], false);
+        check_type(Method::POST, &[length], false);
+        check_type(Method::POST, &[(TRANSFER_ENCODING, "chunked")], false);
+        check_type(Method::PUT, &[], false);
+        check_type(Method::PUT, &[text], false);
+    }
+
+    #[test]
+    fn what_has_nothing_to_say_needs_no_type() {
+        check_type(Method::GET, &[], true);
+        check_type(Method::DELETE, &[], true);
+        check_type(Method::POST, &[], true);
+        check_type(Method::POST, &[(CONTENT_LENGTH, "0")], true);
+    }
+}

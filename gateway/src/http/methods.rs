@@ -1,0 +1,41 @@
+//! Methods: calls of a twin's behaviour, which answers from the twin and may change it.
+
+use actix_web::web::{self, Path};
+use runtime::access::Verb;
+use twins::input::Input;
+use twins::json::Json;
+use twins::name::Name;
+use twins::reply::Reply;
+
+use super::body::Body;
+use super::caller::{Caller, unexpected};
+use super::problem::Problem;
+
+/// Calls a method or a query of the twin's behaviour.
+///
+/// The body is the argument; no body is null.
+#[utoipa::path(
+    post,
+    path = "/v1/twins/{id}/methods/{name}",
+    tag = "twins",
+    params(("id" = String, Path, description = "The device's id."), ("name" = String, Path, description = "The method.")),
+    request_body = Option<Object>,
+    responses(
+        (status = 200, description = "What the behaviour answered.", body = Object),
+        (status = 404, description = "`unknown-twin` or `unknown-method`"),
+        (status = 422, description = "`rejected`: the behaviour refused; `malformed`: the argument does not fit"),
+    )
+)]
+pub(super) async fn call(
+    caller: Caller,
+    path: Path<(String, String)>,
+    Body(argument): Body<Json>,
+) -> Result<web::Json<Json>, Problem> {
+    let (id, name) = path.into_inner();
+    let twin = caller.may(Verb::Control, &id)?;
+    let name = Name::new("the method's name", &name)?;
+    match twin.ask(Input::Call { name, argument }).await? {
+        Reply::Returned(answer) => Ok(web::Json(answer)),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,32 @@
+//! The HTTP API: JSON over HTTP/1.1, for people and their programs.
+//!
+//! A request passes the `guard`, is matched against the one table in `routes`, proves who it comes from and what it
+//! may do in `caller`, and becomes an input like any other. Whatever goes wrong on the way is a `problem`: every
+//! answer that is not a success has that one shape.
+//!
+//! actix-web is named in this folder only.
+
+mod body;
+mod caller;
+mod commands;
+mod devices;
+mod etag;
+mod guard;
+mod health;
+mod history;
+mod kinds;
+mod methods;
+mod openapi;
+mod options;
+mod order;
+mod page;
+mod problem;
+mod query;
+mod requests;
+mod routes;
+mod server;
+mod trace;
+mod twins;
+
+pub use options::Options;
+pub use server::Server;

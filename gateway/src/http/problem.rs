@@ -1,0 +1,275 @@
+//! An answer that is not a success: problem details (RFC 9457), with a stable `code` and what to do next.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use runtime::access::Denied;
+use runtime::error::Error;
+use serde::Serialize;
+use twins::json;
+use twins::rejection::{Code, Rejection};
+use utoipa::ToSchema;
+
+/// After how many seconds a caller may try again what failed for a reason that passes.
+const RETRY_AFTER_S: &str = "1";
+
+/// Why a request failed. Handlers and extractors return it as their error.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    next: &'static str,
+    hint: Hint,
+}
+
+/// What a header says beside.
+#[derive(Debug)]
+enum Hint {
+    None,
+    /// The methods that there are.
+    Allow(String),
+    /// Who one is has to be said.
+    Authenticate,
+    /// It passes.
+    RetryAfter,
+}
+
+/// As it is written.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Details<'a> {
+    /// `about:blank`: the status and the code say it all.
+    r#type: &'a str,
+    /// The status in words.
+    title: &'a str,
+    /// The status.
+    status: u16,
+    /// What happened, in words.
+    detail: &'a str,
+    /// What happened, as a stable text that programs may match on.
+    code: &'a str,
+    /// What to do next.
+    next: &'a str,
+}
+
+impl Problem {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+        next: &'static str,
+    ) -> Self {
+        Self { status, code, detail: detail.into(), next, hint: Hint::None }
+    }
+
+    /// The stable text.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn with(self, hint: Hint) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// The path leads nowhere.
+    pub(super) fn no_route(path: &str) -> Self {
+        let next = "see GET /openapi.json for all that there is";
+        Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is nothing at {path}"), next)
+    }
+
+    /// The path knows other methods: `allow`.
+    pub(super) fn no_method(method: &str, allow: &str) -> Self {
+        let detail = format!("{method} is not one of {allow}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail, "use a method of `Allow`")
+            .with(Hint::Allow(allow.to_owned()))
+    }
+
+    /// A parameter of the query or of the path is not what it should be.
+    pub(super) fn parameter(detail: impl Into<String>) -> Self {
+        let next = "see GET /openapi.json for the parameters";
+        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", detail, next)
+    }
+
+    /// A body was not read to its end.
+    pub(super) fn body(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-body", detail, "send the request again, with its whole body")
+    }
+
+    /// A body did not arrive in time.
+    pub(super) fn slow_body() -> Self {
+        let detail = "the body did not arrive in time";
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "slow-body",
+            detail,
+            "send the request again, faster or smaller",
+        )
+    }
+
+    /// A body is larger than `limit` bytes.
+    pub(super) fn large_body(limit: usize) -> Self {
+        Rejection::new(Code::TooLarge, format!("the body is larger than the limit of {limit} bytes")).into()
+    }
+
+    /// Something that cannot happen did.
+    pub(super) fn internal(detail: impl Into<String>) -> Self {
+        let next = "report it with the node's log";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail, next)
+    }
+
+    /// It passes: the same request may be sent again.
+    fn unavailable(code: &'static str, error: &Error, next: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string(), next).with(Hint::RetryAfter)
+    }
+}
+
+/// A refusal of a twin. What it calls malformed was well-formed enough to be understood, so that it is a 422.
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let status = match rejection.code() {
+            Code::Rejected | Code::Malformed | Code::UnknownKind => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::UnknownTwin | Code::UnknownMethod | Code::UnknownCommand | Code::NotConnected => {
+                StatusCode::NOT_FOUND
+            }
+            Code::NewerState | Code::Conflict | Code::SessionEnded | Code::OutOfOrder => StatusCode::CONFLICT,
+            Code::Trimmed => StatusCode::GONE,
+            Code::VersionMismatch => StatusCode::PRECONDITION_FAILED,
+            Code::QueueFull | Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Code::BehaviorFailed => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, rejection.code().as_str(), rejection.message(), rejection.code().next())
+    }
+}
+
+/// JSON that cannot be read, or not as what it should be.
+impl From<json::Error> for Problem {
+    fn from(error: json::Error) -> Self {
+        let bad_text = matches!(error, json::Error::Syntax { .. } | json::Error::Duplicate { .. });
+        let mut problem = Self::from(Rejection::from(error));
+        if bad_text {
+            problem.status = StatusCode::BAD_REQUEST;
+        }
+        problem
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Rejected(rejection) => rejection.into(),
+            Error::Overloaded { .. } => Self::unavailable("overloaded", &error, "send it again later"),
+            Error::Unwritten { .. } => Self::unavailable("not-written", &error, "send it again later"),
+            Error::Stopping => {
+                Self::unavailable("stopping", &error, "send it again, to another node or later")
+            }
+            Error::Unknown { .. } => {
+                let next = "read the twin to see whether it was done, before sending it again";
+                Self::unavailable("outcome-unknown", &error, next)
+            }
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let detail = denied.to_string();
+        match denied {
+            Denied::Unauthenticated(_) | Denied::BadName(_) => {
+                let next = "send `Authorization: Bearer TOKEN` with a valid token";
+                Self::new(StatusCode::UNAUTHORIZED, "not-authenticated", detail, next)
+                    .with(Hint::Authenticate)
+            }
+            Denied::Forbidden(_) => {
+                Self::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask for a role that may do this")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.code, self.detail, self.next)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(code = self.code, detail = self.detail, "a request failed");
+        }
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((CONTENT_TYPE, "application/problem+json"));
+        match &self.hint {
+            Hint::None => &mut response,
+            Hint::Allow(methods) => response.insert_header((ALLOW, methods.as_str())),
+            Hint::Authenticate => response.insert_header((WWW_AUTHENTICATE, "Bearer")),
+            Hint::RetryAfter => response.insert_header((RETRY_AFTER, RETRY_AFTER_S)),
+        };
+        response.json(Details {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            next: self.next,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twins::json::Pointer;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(problem: impl Into<Problem>, status: u16, code: &str) {
+        let problem = problem.into();
+        assert_eq!((problem.status_code().as_u16(), problem.code()), (status, code), "{problem}");
+        assert!(!problem.next.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_code_and_has_the_status_that_callers_expect() {
+        let refused = |code| Rejection::new(code, "no");
+        check(refused(Code::Rejected), 422, "rejected");
+        check(refused(Code::UnknownTwin), 404, "unknown-twin");
+        check(refused(Code::NotConnected), 404, "not-connected");
+        check(refused(Code::VersionMismatch), 412, "version-mismatch");
+        check(refused(Code::Timeout), 504, "timeout");
+        check(Error::from(refused(Code::QueueFull)), 429, "queue-full");
+    }
+
+    #[test]
+    fn text_that_is_no_json_differs_from_json_that_does_not_fit() {
+        check(json::Error::Syntax { at: 3, expected: "a value" }, 400, "malformed");
+        check(json::Error::Mismatch { pointer: Pointer::root(), reason: "no".into() }, 422, "malformed");
+        check(json::Error::TooDeep { depth_max: 32, at: 40 }, 413, "too-large");
+    }
+
+    #[test]
+    fn what_passes_may_be_tried_again_but_an_unknown_outcome_says_that_it_is_unknown() {
+        let why = || "the log moved".to_owned();
+        check(Error::Overloaded { shard: 1, limit: "1,000 inputs wait" }, 503, "overloaded");
+        check(Error::Unwritten { shard: 1, why: why() }, 503, "not-written");
+        check(Error::Unknown { shard: 1, why: why() }, 503, "outcome-unknown");
+        let response = Problem::from(Error::Unknown { shard: 1, why: why() }).error_response();
+        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), RETRY_AFTER_S);
+    }
+
+    #[test]
+    fn who_is_not_let_in_hears_how_to_be() {
+        let response = Problem::from(Denied::Unauthenticated("no token".into())).error_response();
+        assert_eq!(response.headers().get(WWW_AUTHENTICATE).unwrap(), "Bearer");
+        check(Denied::Forbidden("no".into()), 403, "forbidden");
+    }
+}

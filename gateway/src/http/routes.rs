@@ -1,0 +1,69 @@
+//! The one table of all routes: the server, the `Allow` of a 405 and the test of the document read it.
+
+use actix_web::guard;
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig, to};
+use actix_web::{HttpRequest, Route};
+
+use super::problem::Problem;
+use super::{commands, devices, health, history, kinds, methods, openapi, requests, twins};
+
+/// Each path, with what it answers to. Every handler but those of health and of the document begins with a
+/// [`Caller`](super::caller::Caller).
+pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
+    const GET: Method = Method::GET;
+    const PUT: Method = Method::PUT;
+    const POST: Method = Method::POST;
+    const PATCH: Method = Method::PATCH;
+    const DELETE: Method = Method::DELETE;
+    vec![
+        ("/v1/devices", vec![(GET, to(devices::list))]),
+        (
+            "/v1/devices/{id}",
+            vec![(GET, to(devices::get)), (PUT, to(devices::register)), (DELETE, to(devices::remove))],
+        ),
+        ("/v1/twins/{id}", vec![(GET, to(twins::get)), (PATCH, to(twins::update))]),
+        ("/v1/twins/{id}/desired", vec![(PUT, to(twins::replace_desired))]),
+        ("/v1/twins/{id}/commands", vec![(GET, to(commands::list)), (POST, to(commands::send))]),
+        ("/v1/twins/{id}/commands/{command}", vec![(GET, to(commands::get))]),
+        ("/v1/twins/{id}/requests/{name}", vec![(POST, to(requests::ask))]),
+        ("/v1/twins/{id}/methods/{name}", vec![(POST, to(methods::call))]),
+        ("/v1/twins/{id}/telemetry", vec![(GET, to(history::telemetry))]),
+        ("/v1/twins/{id}/events", vec![(GET, to(history::of_twin))]),
+        ("/v1/events", vec![(GET, to(history::of_all))]),
+        ("/v1/kinds", vec![(GET, to(kinds::list))]),
+        ("/v1/kinds/{kind}", vec![(GET, to(kinds::get))]),
+        ("/healthz", vec![(GET, to(health::alive))]),
+        ("/readyz", vec![(GET, to(health::ready))]),
+        ("/openapi.json", vec![(GET, to(openapi::document))]),
+    ]
+}
+
+/// Registers all routes, and what answers where there is none.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    for (path, methods) in table() {
+        let allow: Vec<_> = methods.iter().flat_map(|(method, _)| answered(method)).collect();
+        let allow = allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let mut resource = web::resource(path).default_service(to(move |request: HttpRequest| {
+            let problem = Problem::no_method(request.method().as_str(), &allow);
+            async move { Err::<String, _>(problem) }
+        }));
+        for (method, route) in methods {
+            let answered = answered(&method);
+            let guard = guard::fn_guard(move |context| answered.contains(&context.head().method));
+            resource = resource.route(route.guard(guard));
+        }
+        config.service(resource);
+    }
+    config.default_service(to(|request: HttpRequest| async move {
+        Err::<String, _>(Problem::no_route(request.path()))
+    }));
+}
+
+/// What a route for `method` answers: HEAD wherever GET is.
+fn answered(method: &Method) -> Vec<Method> {
+    match *method {
+        Method::GET => vec![Method::GET, Method::HEAD],
+        _ => vec![method.clone()],
+    }
+}

@@ -1,0 +1,166 @@
+//! The server: its start and its end, and the steps around every request.
+
+use std::io;
+use std::net::SocketAddr;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web::PathConfig;
+use actix_web::{App, Error, HttpServer};
+use runtime::router::Router;
+use tokio::task::JoinHandle;
+
+use super::body::Allowance;
+use super::guard::{self, LoopbackOnly};
+use super::options::Options;
+use super::problem::Problem;
+use super::routes;
+
+/// A running server. Dropping it lets it run on; [`stop`](Self::stop) ends it.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    handle: ServerHandle,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Listens, and serves until it is stopped. To be called within a tokio runtime; the workers are threads of their
+    /// own.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or is not loopback though `loopback_only` is set.
+    pub fn start(options: Options, router: Router) -> io::Result<Self> {
+        let address = options.address;
+        if options.loopback_only && !address.ip().is_loopback() {
+            let why =
+                format!("{address} is not loopback; without credentials only 127.0.0.1 or [::1] is served");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let workers = options.workers.get();
+        let steps = options.clone();
+        let server = HttpServer::new(move || app(steps.clone()).app_data(router.clone()));
+        let server = server
+            .workers(workers)
+            .max_connections(options.connections_max.get().div_ceil(workers))
+            .client_request_timeout(options.request_timeout)
+            .keep_alive(options.keep_alive)
+            .shutdown_timeout(options.stop_timeout.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX))
+            .disable_signals()
+            .bind(address)?;
+        let local_addr = server.addrs().first().copied().unwrap_or(address);
+        let running = server.run();
+        let handle = running.handle();
+        Ok(Self { local_addr, handle, serving: tokio::spawn(running) })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Accepts no more, lets the requests that are there end, and returns when all have, or when their time is up.
+    ///
+    /// # Errors
+    /// When the server had ended with an error before.
+    pub async fn stop(self) -> io::Result<()> {
+        self.handle.stop(true).await;
+        self.serving.await.map_err(io::Error::other)?
+    }
+}
+
+type Answer = ServiceResponse<BoxBody>;
+
+/// The API, but for the router: without one only what needs no caller answers.
+fn app(
+    options: Options,
+) -> App<impl ServiceFactory<ServiceRequest, Config = (), Response = Answer, Error = Error, InitError = ()>> {
+    let allowance = Allowance { bytes: options.payload_bytes, time: options.request_timeout };
+    App::new()
+        .app_data(LoopbackOnly(options.loopback_only))
+        .app_data(allowance)
+        .app_data(allowance.config())
+        .app_data(
+            PathConfig::default().error_handler(|error, _| Problem::parameter(error.to_string()).into()),
+        )
+        .configure(routes::configure)
+        .wrap(from_fn(guard::pass))
+        .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{ALLOW, CONTENT_TYPE, HOST};
+    use actix_web::http::{Method, StatusCode};
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+    use actix_web::web;
+    use serde_json::Value;
+
+    use super::super::body::Body;
+    use super::*;
+
+    /// Answers to `request` are problems of that status and code.
+    async fn check(request: TestRequest, status: StatusCode, code: &str) -> Value {
+        let options = Options { payload_bytes: 16, ..Options::default() };
+        let echo = web::post().to(|Body(json): Body<twins::json::Json>| async move { json.to_string() });
+        let service = init_service(app(options).route("/echo", echo)).await;
+
+        let answer = call_service(&service, request.insert_header((HOST, "localhost")).to_request()).await;
+
+        let allow = answer.headers().get(ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers().get(CONTENT_TYPE).unwrap(), "application/problem+json");
+        assert_eq!(answer.headers().get(CACHE_CONTROL).unwrap(), "no-store");
+        let mut problem: Value = read_body_json(answer).await;
+        assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.as_u16().into()));
+        assert!(problem["next"].is_string());
+        problem["allow"] = allow.into();
+        problem
+    }
+
+    fn json(method: Method, path: &str) -> TestRequest {
+        TestRequest::with_uri(path).method(method).insert_header((CONTENT_TYPE, "application/json"))
+    }
+
+    #[actix_web::test]
+    async fn a_path_that_leads_nowhere_is_a_problem() {
+        let problem = check(TestRequest::with_uri("/v1/nothing"), StatusCode::NOT_FOUND, "not-found").await;
+        assert_eq!(problem["detail"], "there is nothing at /v1/nothing");
+    }
+
+    #[actix_web::test]
+    async fn a_method_that_a_path_does_not_know_is_a_problem_that_names_those_it_does() {
+        let post = json(Method::POST, "/v1/devices/a");
+        let problem = check(post, StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed").await;
+        assert_eq!(problem["allow"], "GET, HEAD, PUT, DELETE");
+    }
+
+    #[actix_web::test]
+    async fn a_body_of_another_type_is_a_problem() {
+        let put = TestRequest::put().uri("/v1/devices/a").insert_header((CONTENT_TYPE, "text/plain"));
+        check(put, StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type").await;
+    }
+
+    #[actix_web::test]
+    async fn a_body_over_the_limit_is_a_problem() {
+        let large = json(Method::POST, "/echo").set_payload("[1,2,3,4,5,6,7,8]");
+        let problem = check(large, StatusCode::PAYLOAD_TOO_LARGE, "too-large").await;
+        assert_eq!(problem["detail"], "the body is larger than the limit of 16 bytes");
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_is_no_json_is_a_problem() {
+        let bad = json(Method::POST, "/echo").set_payload("{]");
+        let problem = check(bad, StatusCode::BAD_REQUEST, "malformed").await;
+        assert!(problem["detail"].as_str().unwrap().starts_with("JSON is malformed at byte 1"), "{problem}");
+    }
+
+    #[actix_web::test]
+    async fn head_is_answered_where_get_is() {
+        let service = init_service(app(Options::default())).await;
+        let head = TestRequest::with_uri("/healthz").method(Method::HEAD).insert_header((HOST, "localhost"));
+        assert_eq!(call_service(&service, head.to_request()).await.status(), StatusCode::OK);
+    }
+}

@@ -1,0 +1,197 @@
+//! A connection: one task that owns the socket, the timer, the mailbox and the session, and moves things between them.
+//!
+//! One read is parsed whole, and all that it says is submitted at once; mail is taken whole, and all that it answers is
+//! written at once. Bytes are read into a buffer of the thread, so that an idle connection owns none.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use runtime::mailbox::Mailbox;
+use runtime::router::Router;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
+
+use super::session::{Actions, Respond, Session};
+
+/// The most that is read at once.
+const READ_BYTES: usize = 64 << 10;
+/// An idle connection's timer is set this far ahead.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// What a connection is made of.
+pub(super) struct Connection<S> {
+    pub(super) stream: S,
+    pub(super) session: Session,
+    pub(super) router: Router,
+    /// How long one write may take.
+    pub(super) write_timeout: Duration,
+}
+
+/// A connection that runs.
+struct Driver<S> {
+    /// Absent once it is closed.
+    stream: Option<S>,
+    session: Session,
+    router: Router,
+    mailbox: Arc<Mailbox>,
+    write_timeout: Duration,
+}
+
+/// What happened.
+enum Event {
+    /// The session has taken what was read.
+    Read,
+    Lost(String),
+    Mail,
+    Timeout,
+    Stop,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Runs until the twin has heard of the connection's end. A change of `stopping` ends it.
+    pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
+        let Self { stream, session, router, write_timeout } = self;
+        let mailbox = Arc::new(Mailbox::default());
+        let mut driver =
+            Driver { stream: Some(stream), session, router, mailbox: mailbox.clone(), write_timeout };
+        let mut mail = Vec::new();
+        let mut told_to_stop = false;
+        // Reset only when it has to fire earlier, since it mostly moves on with each packet.
+        let mut armed = Instant::now() + FAR;
+        let mut sleep = pin!(sleep_until(armed.into()));
+        loop {
+            driver.act().await;
+            if driver.session.is_over() {
+                break;
+            }
+            let next = driver.session.next_timeout();
+            if let Some(next) = next.filter(|next| *next < armed) {
+                armed = next;
+                sleep.as_mut().reset(armed.into());
+            }
+            let event = tokio::select! {
+                () = mailbox.take(&mut mail) => Event::Mail,
+                event = driver.read() => event,
+                () = &mut sleep => Event::Timeout,
+                _ = stopping.changed(), if !told_to_stop => Event::Stop,
+            };
+            let now = Instant::now();
+            match event {
+                Event::Read => {}
+                Event::Lost(why) => driver.session.lost(now, &why),
+                Event::Mail => driver.session.mail(now, &mut mail),
+                Event::Timeout => {
+                    driver.session.timeout(now);
+                    armed = now + FAR;
+                    sleep.as_mut().reset(armed.into());
+                }
+                Event::Stop => {
+                    told_to_stop = true;
+                    driver.session.stop(now);
+                }
+            }
+        }
+        driver.report();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Does all that the session wants done.
+    async fn act(&mut self) {
+        loop {
+            let Actions { login, submissions, responses, bytes, close } = self.session.actions();
+            let idle = login.is_none() && submissions.is_empty() && responses.is_empty() && bytes.is_empty();
+            if idle && !close {
+                return;
+            }
+            if let Some(login) = login {
+                let admitted = login.present(self.router.access());
+                self.session.admitted(Instant::now(), admitted);
+            }
+            if !submissions.is_empty() {
+                self.router.submit(&self.mailbox, submissions);
+            }
+            for Respond { token, twin, id, response } in responses {
+                let waited = self.router.respond(&twin, &id, response).await;
+                self.session.responded(Instant::now(), token, waited);
+            }
+            if !bytes.is_empty() {
+                self.write(&bytes).await;
+            }
+            if close {
+                self.close().await;
+            }
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) {
+        let Some(stream) = &mut self.stream else { return };
+        let written = match timeout(self.write_timeout, stream.write_all(bytes)).await {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(_) => Err("the client does not read".to_owned()),
+        };
+        match written {
+            Ok(()) => self.session.written(Instant::now()),
+            Err(why) => self.session.lost(Instant::now(), &why),
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(mut stream) = self.stream.take() {
+            // It may be gone already.
+            drop(timeout(self.write_timeout, stream.shutdown()).await);
+        }
+    }
+
+    /// Reads once, when the session listens. Cancel safe: nothing is read unless the session takes it at once.
+    async fn read(&mut self) -> Event {
+        let (Some(stream), true) = (&mut self.stream, self.session.listens()) else {
+            return std::future::pending().await;
+        };
+        let session = &mut self.session;
+        let read =
+            poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| read(stream, session, scratch, context)));
+        match read.await {
+            Ok(0) => Event::Lost("closed by the client without DISCONNECT".into()),
+            Ok(_) => Event::Read,
+            Err(error) => Event::Lost(error.to_string()),
+        }
+    }
+
+    /// Says how it ended. Whole fleets come and go, so that it is no news but to who looks for it.
+    fn report(&self) {
+        let Some(end) = self.session.end() else { return };
+        match self.session.who() {
+            Some((twin, client, epoch)) => {
+                tracing::debug!(%twin, %client, epoch, reason = end.words, why = end.why, "a device disconnected");
+            }
+            None => tracing::debug!(reason = end.words, why = end.why, "a client was not let in"),
+        }
+    }
+}
+
+/// One read, taken by the session; returns its length.
+fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    session: &mut Session,
+    scratch: &mut [u8],
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(scratch);
+    ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+    let bytes = buffer.filled();
+    if !bytes.is_empty() {
+        session.received(Instant::now(), bytes);
+    }
+    Poll::Ready(Ok(bytes.len()))
+}

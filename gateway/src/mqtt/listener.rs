@@ -1,0 +1,186 @@
+//! The listener: an actor that owns the connections, and a task that accepts them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use runtime::router::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use twins::header::Transport;
+use twins::name::Name;
+use uuid::Uuid;
+
+use super::Options;
+use super::connection::Connection;
+use super::session::{Origin, Session};
+
+/// The pause after the system had nothing to accept with, such as file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener for MQTT over TCP. Dropping it lets it run on; [`stop`](Self::stop) ends it.
+///
+/// ```no_run
+/// # async fn example(router: runtime::router::Router) -> std::io::Result<()> {
+/// use gateway::mqtt::{Listener, Options};
+///
+/// let listener = Listener::start(Options::default(), router).await?;
+/// println!("MQTT on {}", listener.local_addr());
+/// listener.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    local_addr: SocketAddr,
+    actor: ActorRef<Accepted>,
+    running: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Listens, and serves until it is stopped.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn start(options: Options, router: Router) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.address).await?;
+        let local_addr = listener.local_addr()?;
+        let spawned = Actor::spawn(None, Host { options: Arc::new(options), router }, listener).await;
+        let (actor, running) = spawned.map_err(io::Error::other)?;
+        Ok(Self { local_addr, actor, running })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Accepts no more, tells each client that the node stops and each twin that its connection ended, and returns when
+    /// all have heard it, or when [`stop_timeout`](Options::stop_timeout) is over.
+    pub async fn stop(self) {
+        self.actor.stop(None);
+        drop(self.running.await);
+    }
+}
+
+/// A connection that was accepted: the actor's only message. There are no more of them than permits.
+struct Accepted {
+    stream: TcpStream,
+    address: SocketAddr,
+    permit: OwnedSemaphorePermit,
+}
+
+/// The actor.
+struct Host {
+    options: Arc<Options>,
+    router: Router,
+}
+
+struct State {
+    accepting: JoinHandle<()>,
+    connections: JoinSet<()>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Actor for Host {
+    type Msg = Accepted;
+    type State = State;
+    type Arguments = TcpListener;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Accepted>,
+        listener: TcpListener,
+    ) -> Result<State, ActorProcessingErr> {
+        let accepting = tokio::spawn(accept(listener, myself, self.options.connections_max.get()));
+        Ok(State { accepting, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Accepted>,
+        Accepted { stream, address, permit }: Accepted,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        while let Some(ended) = state.connections.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a connection failed");
+            }
+        }
+        let connection = Connection {
+            stream,
+            session: Session::new(self.options.clone(), self.origin(address)?, Instant::now()),
+            router: self.router.clone(),
+            write_timeout: self.options.answer_timeout,
+        };
+        let stopping = state.stopping.subscribe();
+        state.connections.spawn(async move {
+            connection.run(stopping).await;
+            drop(permit);
+        });
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Accepted>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.accepting.abort();
+        state.stopping.send_replace(true);
+        let connections = &mut state.connections;
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(self.options.stop_timeout, all_ended).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "connections were cut off; their twins hear of it later"
+            );
+            connections.shutdown().await;
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    fn origin(&self, address: SocketAddr) -> Result<Origin, ActorProcessingErr> {
+        Ok(Origin {
+            node: self.router.node(),
+            transport: Transport::Mqtt,
+            address: Name::new("the address", &address.to_string())?,
+            client: Name::new("the client id", &Uuid::now_v7().to_string())?,
+        })
+    }
+}
+
+/// Accepts connections until it is aborted.
+async fn accept(listener: TcpListener, host: ActorRef<Accepted>, connections_max: usize) {
+    let permits = Arc::new(Semaphore::new(connections_max));
+    let mut full = false;
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
+            if !std::mem::replace(&mut full, true) {
+                tracing::warn!(
+                    connections_max,
+                    "there are as many connections as may be; more are closed at once"
+                );
+            }
+            continue;
+        };
+        full = false;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, %address, "a connection was gone before it began");
+            continue;
+        }
+        if host.cast(Accepted { stream, address, permit }).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! MQTT 3.1.1 and 5: devices connect, speak to their twin and hear from it.
+//!
+//! ```text
+//! listener --accepts--> connection (a task: socket, timer, mailbox) --drives--> session (pure)
+//! ```
+//!
+//! A [`session`] is a protocol without I/O: bytes, mail and time in; bytes, inputs and an end out. The connection is
+//! the thin shell around it. Nothing a device says is acknowledged before its twin has committed it.
+//!
+//! Not there yet, and said so by the protocol: QoS 2 (granted and announced as 1; a 3.1.1 client that publishes with it
+//! is disconnected), wills with a delay in a session that is kept, subscription identifiers, shared subscriptions,
+//! enhanced authentication, and applications as clients. Retained messages are accepted as ordinary ones.
+
+mod connection;
+mod listener;
+mod options;
+mod session;
+
+pub use listener::Listener;
+pub use options::Options;

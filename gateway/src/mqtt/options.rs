@@ -1,0 +1,66 @@
+//! What an operator may set of MQTT.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::time::Duration;
+
+/// What a packet may have beside its payload: topic, properties, and a client's name and password.
+const OVERHEAD_BYTES: usize = 4 << 10;
+
+/// Limits of MQTT.
+///
+/// The memory of one connection, at worst: one packet that has not arrived whole (`payload_bytes` and 4 KiB), one read
+/// that waits (64 KiB), what is in flight from the device (`in_flight_bytes_max` and one packet more), topic aliases
+/// (72 KiB), and what the device has not acknowledged (8 MiB, after which it is disconnected). With the defaults that is
+/// less than 10 MiB. An idle connection has none of it: about 4 KiB with its task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where to listen; port 0 takes a free one. Default 127.0.0.1:1883.
+    pub address: SocketAddr,
+    /// How many connections there may be at once; one more is closed as soon as it is accepted. Default 50,000, which
+    /// is 200 MB when all are idle. The process needs as many file descriptors.
+    pub connections_max: NonZeroUsize,
+    /// How long a connection may take to send its CONNECT. Default 10 s. Too short cuts off slow links; too long lets
+    /// anybody hold connections for nothing.
+    pub connect_timeout: Duration,
+    /// The largest payload in bytes. Default 256 KiB. A packet of 4 KiB more is refused by its header, before it is read.
+    pub payload_bytes: usize,
+    /// How many packets of a device may be unanswered at once: the receive maximum of MQTT 5. Past it nothing more is
+    /// read, whatever the version and the quality of service, and the keep-alive stands still. Default 256. Too small
+    /// makes a device wait for each commit; larger costs memory and little else.
+    pub in_flight_max: NonZeroU16,
+    /// How many bytes of payload may be unanswered at once; past it nothing more is read. Default 1 MiB.
+    pub in_flight_bytes_max: usize,
+    /// How long an answer may take, retries included, and how long the device may take to read one. Then the connection
+    /// is closed with a reason. Default 20 s. Too short gives up on a shard that would have recovered.
+    pub answer_timeout: Duration,
+    /// The longest keep-alive, also for clients that ask for none; MQTT 5 tells them. Default 20 min. (A client of 3.1.1
+    /// keeps what it asked for, since it cannot be told.) A device that vanished is taken for present half as long again.
+    pub keep_alive_max: Duration,
+    /// How long the ends of connections may take at [`stop`](super::Listener::stop), before they are cut off. Default
+    /// 5 s.
+    pub stop_timeout: Duration,
+}
+
+impl Options {
+    /// The largest packet, in bytes.
+    pub(super) fn packet_bytes_max(&self) -> u32 {
+        u32::try_from(self.payload_bytes + OVERHEAD_BYTES).unwrap_or(u32::MAX)
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)),
+            connections_max: const { NonZeroUsize::new(50_000).unwrap() },
+            connect_timeout: Duration::from_secs(10),
+            payload_bytes: 256 << 10,
+            in_flight_max: const { NonZeroU16::new(256).unwrap() },
+            in_flight_bytes_max: 1 << 20,
+            answer_timeout: Duration::from_secs(20),
+            keep_alive_max: Duration::from_secs(20 * 60),
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}

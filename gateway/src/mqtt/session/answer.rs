@@ -1,0 +1,207 @@
+//! What was said is answered, in the order it was said.
+
+use std::time::Instant;
+
+use runtime::error::{Error, Outcome};
+use serde::Serialize;
+use twins::json::Json;
+use twins::name::Name;
+use twins::rejection::{Code, Rejection};
+use twins::reply::Reply;
+use twins::session::{Subscription, Topic};
+
+use crate::document::document;
+
+use super::packet::Ack;
+use super::queue::Answer;
+use super::reason::Reason;
+use super::refusal::Refusal;
+use super::{Phase, Session};
+
+/// What is to be done with an answer.
+#[derive(Debug)]
+pub(super) enum Then {
+    Connect,
+    Published(Published),
+    Subscribed {
+        id: u16,
+        reasons: Vec<Reason>,
+        subscriptions: Vec<Subscription>,
+    },
+    Unsubscribed {
+        id: u16,
+        reasons: Vec<Reason>,
+        filters: Vec<Name>,
+    },
+    /// Nobody waits for it.
+    Nothing,
+}
+
+/// A publish of the device.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// Absent under QoS 0.
+    pub(super) id: Option<u16>,
+    pub(super) topic: String,
+    pub(super) mid: Option<String>,
+    pub(super) asked: Option<Asked>,
+}
+
+/// An answer that the device asked for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// What a method returned.
+    Method { name: Name, id: Name },
+    /// The twin's document.
+    Document { id: Name },
+}
+
+/// An answer that is given on this side.
+#[derive(Debug)]
+pub(super) enum Own {
+    Done,
+    Refused(Refusal),
+    /// A response was handed on; whether anybody still waited.
+    Heard(bool),
+}
+
+/// An answer on `methods/{name}/{id}/reply`.
+#[derive(Serialize)]
+struct Returned<'a, T> {
+    status: u16,
+    payload: &'a T,
+}
+
+impl Session {
+    /// Gives the answers whose turn it is.
+    pub(super) fn settle(&mut self, now: Instant) {
+        while let Some((then, answer)) = self.queue.pop() {
+            match answer {
+                Answer::Shard(outcome) => self.answered(now, then, outcome),
+                Answer::Own(own) => self.answered_here(now, then, own),
+            }
+        }
+        if matches!(self.phase, Phase::Ending(_)) && self.queue.is_empty() {
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn answered(&mut self, now: Instant, then: Then, outcome: Outcome) {
+        if let Then::Connect = then {
+            return self.connected(now, outcome);
+        }
+        if !matches!(self.phase, Phase::Connected) {
+            return;
+        }
+        let outcome = match outcome {
+            Ok(reply) => Ok(reply),
+            Err(Error::Rejected(rejection)) => match rejection.code() {
+                Code::SessionEnded => return self.close(now, Reason::TakenOver, rejection.message()),
+                Code::OutOfOrder => return self.close(now, Reason::Implementation, rejection.message()),
+                _ => Err(rejection),
+            },
+            Err(error) => return self.close(now, Reason::ShuttingDown, &error.to_string()),
+        };
+        match then {
+            Then::Published(published) => self.published(now, published, outcome),
+            Then::Subscribed { id, reasons, subscriptions } => match outcome {
+                Ok(_) => self.subscribed(id, &reasons, subscriptions),
+                Err(rejection) => {
+                    let reasons = vec![Reason::Quota; reasons.len()];
+                    self.acknowledge(Ack::Suback { id, reasons: &reasons, why: rejection.message() });
+                }
+            },
+            Then::Unsubscribed { id, reasons, filters } => self.unsubscribed(id, &reasons, &filters),
+            Then::Connect | Then::Nothing => {}
+        }
+    }
+
+    fn answered_here(&mut self, now: Instant, then: Then, own: Own) {
+        if !matches!(self.phase, Phase::Connected) {
+            return;
+        }
+        match (then, own) {
+            (Then::Published(published), Own::Refused(refusal)) => self.refuse(now, &published, &refusal),
+            (Then::Published(published), Own::Heard(false)) => {
+                self.puback(&published, Reason::NobodyListens, "nobody waits for this answer any more");
+            }
+            (Then::Published(published), _) => self.puback(&published, Reason::Success, ""),
+            (Then::Subscribed { id, reasons, subscriptions }, _) => {
+                self.subscribed(id, &reasons, subscriptions)
+            }
+            (Then::Unsubscribed { id, reasons, filters }, _) => self.unsubscribed(id, &reasons, &filters),
+            (Then::Connect | Then::Nothing, _) => {}
+        }
+    }
+
+    fn published(&mut self, now: Instant, published: Published, outcome: Result<Reply, Rejection>) {
+        match (&published.asked, outcome) {
+            (None, Ok(_)) => self.puback(&published, Reason::Success, ""),
+            (None | Some(Asked::Document { .. }), Err(rejection)) => {
+                self.refuse(now, &published, &rejection.into());
+            }
+            (Some(Asked::Method { name, id }), outcome) => {
+                self.puback(&published, Reason::Success, "");
+                let level = format!("methods/{name}/{id}/reply");
+                self.say(now, Topic::Methods, &level, &returned(outcome));
+            }
+            (Some(Asked::Document { id }), Ok(reply)) => {
+                self.puback(&published, Reason::Success, "");
+                if let (Reply::Twin(twin), Some(device)) = (reply, &self.device) {
+                    let document = document(&device.twin, &twin);
+                    self.say(now, Topic::Document, &format!("document/{id}"), &document);
+                }
+            }
+        }
+    }
+
+    /// A publish is refused for good: it is acknowledged, or it would come again for ever.
+    fn refuse(&mut self, now: Instant, published: &Published, refusal: &Refusal) {
+        self.puback(published, refusal.reason, &refusal.message);
+        let report = refusal.report(&published.topic, published.mid.as_deref());
+        self.say(now, Topic::Errors, "errors", &report);
+    }
+
+    fn puback(&mut self, published: &Published, reason: Reason, why: &str) {
+        if let Some(id) = published.id {
+            self.acknowledge(Ack::Puback { id, reason, why });
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, ack: Ack<'_>) {
+        self.codec.acknowledge(ack, &mut self.actions.bytes);
+    }
+}
+
+/// What a call came to, as its caller reads it.
+fn returned(outcome: Result<Reply, Rejection>) -> Json {
+    #[derive(Serialize)]
+    struct Refused<'a> {
+        code: &'a str,
+        message: &'a str,
+        next: &'a str,
+    }
+
+    let written = match outcome {
+        Ok(Reply::Returned(json)) => Json::of(&Returned { status: 200, payload: &json }),
+        // A call that was made before the connection to the shard was lost: it was done, what it returned is gone.
+        Ok(_) => Json::of(&Returned { status: 208, payload: &Json::null() }),
+        Err(rejection) => {
+            let code = rejection.code();
+            let refused = Refused { code: code.as_str(), message: rejection.message(), next: code.next() };
+            Json::of(&Returned { status: status(code), payload: &refused })
+        }
+    };
+    written.unwrap_or_else(|_| Json::null())
+}
+
+/// As HTTP would say it.
+fn status(code: Code) -> u16 {
+    match code {
+        Code::UnknownTwin | Code::UnknownMethod => 404,
+        Code::BehaviorFailed | Code::NewerState => 500,
+        Code::TooLarge => 413,
+        Code::QueueFull | Code::TooMany => 429,
+        _ => 422,
+    }
+}

@@ -1,0 +1,168 @@
+//! What a client sent, without its version.
+
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::ArcPayload;
+use mqtt_protocol_core::mqtt::packet::{Packet as Coded, PayloadFormat, Property, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
+
+use super::super::packet::{Connect, Packet, Publish, Subscribe, Will};
+use super::super::reason::Reason;
+use super::Codec;
+
+impl Codec {
+    /// A packet as the session sees it. A packet id of 0 is malformed, which the codec lets pass.
+    pub(super) fn understand(&mut self, packet: Coded) -> Result<Packet, Reason> {
+        let packet = match packet {
+            Coded::V3_1_1Connect(connect) => Packet::Connect(Box::new(connect_v3(&connect))),
+            Coded::V5_0Connect(connect) => {
+                self.explains = !connect.props().iter().any(
+                    |property| matches!(property, Property::RequestProblemInformation(asked) if asked.val() == 0),
+                );
+                Packet::Connect(Box::new(connect_v5(&connect)))
+            }
+            Coded::V3_1_1Publish(publish) => Packet::Publish(Publish {
+                id: publish.packet_id(),
+                qos: publish.qos() as u8,
+                topic: publish.topic_name().to_owned(),
+                payload: payload(publish.payload()),
+                ..Publish::default()
+            }),
+            Coded::V5_0Publish(publish) => {
+                let mut read = described(publish.props());
+                read.id = publish.packet_id();
+                read.qos = publish.qos() as u8;
+                read.topic = publish.topic_name().to_owned();
+                read.payload = payload(publish.payload());
+                Packet::Publish(read)
+            }
+            Coded::V3_1_1Puback(puback) => Packet::Puback { id: puback.packet_id(), refused: false },
+            Coded::V5_0Puback(puback) => {
+                let refused = puback.reason_code().is_some_and(|code| code.is_failure());
+                Packet::Puback { id: puback.packet_id(), refused }
+            }
+            Coded::V3_1_1Subscribe(subscribe) => Packet::Subscribe(Subscribe {
+                id: subscribe.packet_id(),
+                filters: filters(subscribe.entries()),
+                has_identifier: false,
+            }),
+            Coded::V5_0Subscribe(subscribe) => Packet::Subscribe(Subscribe {
+                id: subscribe.packet_id(),
+                filters: filters(subscribe.entries()),
+                has_identifier: subscribe
+                    .props()
+                    .iter()
+                    .any(|p| matches!(p, Property::SubscriptionIdentifier(_))),
+            }),
+            Coded::V3_1_1Unsubscribe(unsubscribe) => Packet::Unsubscribe {
+                id: unsubscribe.packet_id(),
+                filters: unsubscribe.entries().iter().map(|filter| filter.as_str().to_owned()).collect(),
+            },
+            Coded::V5_0Unsubscribe(unsubscribe) => Packet::Unsubscribe {
+                id: unsubscribe.packet_id(),
+                filters: unsubscribe.entries().iter().map(|filter| filter.as_str().to_owned()).collect(),
+            },
+            Coded::V3_1_1Pingreq(_) | Coded::V5_0Pingreq(_) => Packet::Ping,
+            Coded::V3_1_1Disconnect(_) => Packet::Disconnect { with_will: false },
+            Coded::V5_0Disconnect(disconnect) => {
+                let code = disconnect.reason_code().unwrap_or(DisconnectReasonCode::NormalDisconnection);
+                Packet::Disconnect { with_will: code != DisconnectReasonCode::NormalDisconnection }
+            }
+            Coded::V5_0Auth(_) => Packet::Other("AUTH"),
+            Coded::V3_1_1Pubrec(_) | Coded::V5_0Pubrec(_) => Packet::Other("PUBREC"),
+            Coded::V3_1_1Pubrel(_) | Coded::V5_0Pubrel(_) => Packet::Other("PUBREL"),
+            Coded::V3_1_1Pubcomp(_) | Coded::V5_0Pubcomp(_) => Packet::Other("PUBCOMP"),
+            _ => Packet::Other("a server's packet"),
+        };
+        match packet {
+            Packet::Publish(Publish { id: Some(0), .. })
+            | Packet::Subscribe(Subscribe { id: 0, .. })
+            | Packet::Unsubscribe { id: 0, .. } => Err(Reason::Malformed),
+            packet => Ok(packet),
+        }
+    }
+}
+
+fn connect_v3(connect: &v3_1_1::Connect) -> Connect {
+    let will = connect.will_topic().map(|topic| Will {
+        message: Publish {
+            qos: connect.will_qos() as u8,
+            topic: topic.to_owned(),
+            payload: Bytes::copy_from_slice(connect.will_payload().unwrap_or_default()),
+            ..Publish::default()
+        },
+        delay_s: 0,
+    });
+    Connect {
+        v5: false,
+        client: connect.client_id().to_owned(),
+        username: connect.user_name().map(str::to_owned),
+        password: connect.password().map(<[u8]>::to_vec),
+        clean: connect.clean_session(),
+        keep: !connect.clean_session(),
+        keep_alive: connect.keep_alive(),
+        authentication_method: false,
+        will,
+    }
+}
+
+fn connect_v5(connect: &v5_0::Connect) -> Connect {
+    let will = connect.will_topic().map(|topic| {
+        let delay = connect.will_props().iter().find_map(|property| match property {
+            Property::WillDelayInterval(delay) => Some(delay.val()),
+            _ => None,
+        });
+        let mut message = described(connect.will_props());
+        message.qos = connect.will_qos() as u8;
+        message.topic = topic.to_owned();
+        message.payload = Bytes::copy_from_slice(connect.will_payload().unwrap_or_default());
+        Will { message, delay_s: delay.unwrap_or(0) }
+    });
+    let has = |found: fn(&Property) -> bool| connect.props().iter().any(found);
+    Connect {
+        v5: true,
+        client: connect.client_id().to_owned(),
+        username: connect.user_name().map(str::to_owned),
+        password: connect.password().map(<[u8]>::to_vec),
+        clean: connect.clean_start(),
+        keep: has(|property| matches!(property, Property::SessionExpiryInterval(expiry) if expiry.val() > 0)),
+        keep_alive: connect.keep_alive(),
+        authentication_method: has(|property| matches!(property, Property::AuthenticationMethod(_))),
+        will,
+    }
+}
+
+/// What the properties say of a message.
+fn described(properties: &[Property]) -> Publish {
+    let mut publish = Publish::default();
+    for property in properties {
+        match property {
+            Property::ContentType(content_type) => publish.content_type = Some(content_type.val().to_owned()),
+            Property::PayloadFormatIndicator(format) => {
+                publish.text = format.val() == PayloadFormat::String as u8
+            }
+            Property::UserProperty(user) if user.key() == "time" => {
+                publish.time = Some(user.val().to_owned())
+            }
+            Property::UserProperty(user) if user.key() == "mid" => publish.mid = Some(user.val().to_owned()),
+            _ => {}
+        }
+    }
+    publish
+}
+
+fn filters(entries: &[mqtt_protocol_core::mqtt::packet::SubEntry]) -> Vec<(String, u8)> {
+    entries.iter().map(|entry| (entry.topic_filter().to_owned(), entry.sub_opts().qos() as u8)).collect()
+}
+
+/// The payload where it lies in the packet: nothing is copied.
+fn payload(payload: &ArcPayload) -> Bytes {
+    struct Owner(ArcPayload);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_slice()
+        }
+    }
+
+    if payload.is_empty() { Bytes::new() } else { Bytes::from_owner(Owner(payload.clone())) }
+}

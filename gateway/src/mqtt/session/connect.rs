@@ -1,0 +1,158 @@
+//! A connection begins: its client is admitted, its twin is told, and only then the client.
+
+use std::time::{Duration, Instant};
+
+use runtime::access::Denied;
+use runtime::error::{Error, Outcome};
+use twins::header::Header;
+use twins::input::Input;
+use twins::name::Name;
+use twins::rejection::{Code, Rejection};
+use twins::reply::Reply;
+use twins::session;
+
+use super::answer::Then;
+use super::codec::TooLarge;
+use super::login::{Admitted, Login};
+use super::packet::{Connect, Welcome};
+use super::reason::Reason;
+use super::will;
+use super::{Device, Phase, Session};
+
+/// How many topics a client may have under aliases.
+const TOPIC_ALIAS_MAX: u16 = 8;
+
+impl Session {
+    pub(super) fn connect(&mut self, now: Instant, connect: Box<Connect>) {
+        let refused = if connect.authentication_method {
+            Some((Reason::AuthenticationMethod, "enhanced authentication is not supported"))
+        } else if connect.client.is_empty() && !connect.v5 && connect.keep {
+            Some((Reason::ClientId, "a session that is kept needs a client id"))
+        } else {
+            None
+        };
+        let Connect { username, client, password, .. } = &*connect;
+        let login = Login { username: username.clone(), client: client.clone(), password: password.clone() };
+        self.phase = Phase::Admitting(connect);
+        match refused {
+            Some((reason, why)) => self.close(now, reason, why),
+            None => self.actions.login = Some(login),
+        }
+    }
+
+    /// The answer to the login of the last actions.
+    pub(in super::super) fn admitted(&mut self, now: Instant, admitted: Result<Admitted, Denied>) {
+        let Phase::Admitting(connect) = std::mem::replace(&mut self.phase, Phase::Silent) else { return };
+        let begun = self.begin(now, &connect, admitted);
+        self.phase = Phase::Connecting(connect);
+        if let Err((reason, why)) = begun {
+            self.close(now, reason, &why);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        connect: &Connect,
+        admitted: Result<Admitted, Denied>,
+    ) -> Result<(), (Reason, String)> {
+        let Admitted { twin, register, principal, rights } = admitted.map_err(denied)?;
+        let client = match &*connect.client {
+            "" => Ok(self.origin.client.clone()),
+            client => Name::new("the client id", client),
+        };
+        let client = client.map_err(|bad| (Reason::ClientId, bad.to_string()))?;
+        let will = will::of(connect, &twin, rights, &self.options)?;
+        let begins = session::Connect {
+            client: client.clone(),
+            keep: connect.keep,
+            resumes: !connect.clean,
+            connection: session::Connection {
+                node: self.origin.node.0,
+                generation: self.origin.node.1,
+                transport: self.origin.transport,
+                address: self.origin.address.clone(),
+            },
+        };
+        self.device = Some(Device { twin, client, principal, rights, epoch: 0, n: 0, will });
+        self.submit(now, Input::Connect { connect: begins, register }, Header::default(), Then::Connect);
+        Ok(())
+    }
+
+    /// The twin's answer.
+    pub(super) fn connected(&mut self, now: Instant, outcome: Outcome) {
+        let (present, subscriptions) = match outcome {
+            Ok(Reply::Connected { epoch, present, subscriptions }) => {
+                self.device.iter_mut().for_each(|device| device.epoch = epoch);
+                (present, subscriptions)
+            }
+            Ok(_) => return self.close(now, Reason::Unspecified, "the twin did not connect"),
+            Err(error) => return self.close(now, of_error(&error), &error.to_string()),
+        };
+        match std::mem::replace(&mut self.phase, Phase::Connected) {
+            Phase::Connecting(connect) => {
+                self.subscriptions = subscriptions;
+                self.heard = now;
+                self.welcome(now, &connect, present);
+            }
+            // The client went while its twin was told.
+            phase => {
+                self.phase = phase;
+                self.tell_end(now);
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, connect: &Connect, present: bool) {
+        let capped = self.cap_keep_alive(connect);
+        let assigned = self.device.as_ref().filter(|_| connect.client.is_empty());
+        let welcome = Welcome {
+            present,
+            receive_max: self.options.in_flight_max.get(),
+            topic_alias_max: TOPIC_ALIAS_MAX,
+            keep_alive: capped,
+            assigned_client: assigned.map(|device| &*device.client),
+            kept: connect.keep,
+        };
+        if let Err(TooLarge) = self.codec.welcome(&welcome, &mut self.actions.bytes) {
+            self.close(now, Reason::PacketTooLarge, "the client takes no packet as large as a CONNACK");
+        }
+    }
+
+    /// Keeps the keep-alive; returns it in seconds where it is another one than the client asked for.
+    fn cap_keep_alive(&mut self, connect: &Connect) -> Option<u16> {
+        let max_s = u16::try_from(self.options.keep_alive_max.as_secs()).unwrap_or(u16::MAX);
+        let asked_s = connect.keep_alive;
+        let capped = connect.v5 && (asked_s == 0 || asked_s > max_s);
+        let keep_alive_s = if capped { max_s } else { asked_s };
+        self.keep_alive = (keep_alive_s > 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1500));
+        capped.then_some(keep_alive_s)
+    }
+}
+
+fn denied(denied: Denied) -> (Reason, String) {
+    let reason = match &denied {
+        Denied::Unauthenticated(_) => Reason::Credentials,
+        Denied::BadName(_) => Reason::ClientId,
+        Denied::Forbidden(_) => Reason::NotAuthorized,
+    };
+    (reason, denied.to_string())
+}
+
+fn of_error(error: &Error) -> Reason {
+    match error {
+        Error::Rejected(rejection) => of_rejection(rejection),
+        Error::Overloaded { .. } => Reason::Busy,
+        Error::Unwritten { .. } | Error::Unknown { .. } => Reason::Unavailable,
+        Error::Stopping => Reason::ShuttingDown,
+    }
+}
+
+fn of_rejection(rejection: &Rejection) -> Reason {
+    match rejection.code() {
+        Code::TooMany => Reason::Quota,
+        Code::UnknownTwin => Reason::NotAuthorized,
+        Code::Malformed => Reason::ClientId,
+        _ => Reason::Implementation,
+    }
+}

@@ -1,0 +1,52 @@
+//! Who a client is, and what it may do. Asked once, when the connection begins: a change of rights ends it.
+
+use runtime::access::{Access, Credentials, Denied, Identity, Verb};
+use twins::header::Principal;
+use twins::id::TwinId;
+use twins::name::Name;
+
+/// What a client shows at CONNECT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(super) username: Option<String>,
+    pub(super) client: String,
+    pub(super) password: Option<Vec<u8>>,
+}
+
+/// A device that was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub(super) twin: TwinId,
+    /// The kind to register it as, if it is unknown.
+    pub(super) register: Option<Name>,
+    pub(super) principal: Principal,
+    pub(super) rights: Rights,
+}
+
+/// What it may do with its own twin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rights {
+    pub(super) reads: bool,
+    pub(super) speaks: bool,
+    pub(super) controls: bool,
+}
+
+impl Login {
+    /// Presents it.
+    ///
+    /// # Errors
+    /// Why the client is not let in. Applications are not, here.
+    pub(crate) fn present(&self, access: &dyn Access) -> Result<Admitted, Denied> {
+        let (username, client, password) =
+            (self.username.as_deref(), &*self.client, self.password.as_deref());
+        let identity = access.authenticate(Credentials::Device { username, client, password })?;
+        let principal = identity.principal();
+        let Identity::Device { twin, register } = &identity else {
+            return Err(Denied::Forbidden("only devices connect here".into()));
+        };
+        let may = |verb| access.authorize(&identity, verb, twin).is_ok();
+        let rights =
+            Rights { reads: may(Verb::Read), speaks: may(Verb::Speak), controls: may(Verb::Control) };
+        Ok(Admitted { twin: twin.clone(), register: register.clone(), principal, rights })
+    }
+}

@@ -1,0 +1,329 @@
+//! The session step: MQTT without I/O. Bytes, mail and time go in; bytes, inputs and an end come out.
+//!
+//! ```text
+//! received(bytes) ─┐                        ┌─> bytes to write, then `written`
+//! mail(replies,    ├─> Session ─> Actions ──┼─> inputs to submit, then `mail`
+//!      deliveries) │                        ├─> a login to present, then `admitted`
+//! timeout(now)    ─┘                        └─> responses to hand on, then `responded`
+//! ```
+//!
+//! The life of a session: silent until its CONNECT, admitted or not, connecting until its twin has committed that,
+//! connected, and ending until the twin has heard of its end. What is said is a [`Queue`] in the order it was said;
+//! acknowledgements leave in that order, each when the twin has committed the input.
+
+mod acknowledge;
+mod answer;
+mod close;
+mod codec;
+mod connect;
+mod deliver;
+mod filter;
+mod login;
+mod outbox;
+mod packet;
+mod publish;
+mod queue;
+mod reason;
+mod refusal;
+mod subscribe;
+mod topic;
+mod will;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use runtime::mailbox::Mail;
+use runtime::router::{Response, Submission};
+use twins::header::{Header, Mark, Principal, Transport};
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::name::Name;
+use twins::session::Subscription;
+
+use super::Options;
+use answer::{Own, Then};
+use codec::Codec;
+use login::Rights;
+use outbox::Outbox;
+use packet::{Connect, Packet};
+use queue::Queue;
+use reason::Reason;
+
+pub(super) use close::End;
+pub(super) use login::Login;
+
+/// Where a connection is, and what it is called if its client does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The node and its generation.
+    pub(super) node: (u64, u64),
+    /// The way it came.
+    pub(super) transport: Transport,
+    /// The client's address.
+    pub(super) address: Name,
+    /// The client id of a client that gives none.
+    pub(super) client: Name,
+}
+
+/// What is to be done now. All of it, in this order.
+#[derive(Debug, Default)]
+pub(super) struct Actions {
+    /// To be presented; the answer goes to [`Session::admitted`].
+    pub(super) login: Option<Login>,
+    /// To be submitted; the answers come by mail.
+    pub(super) submissions: Vec<Submission>,
+    /// To be handed on; whether anybody still waited goes to [`Session::responded`].
+    pub(super) responses: Vec<Respond>,
+    /// To be written; then [`Session::written`] is called.
+    pub(super) bytes: Vec<u8>,
+    /// The socket is to be closed.
+    pub(super) close: bool,
+}
+
+/// A device's answer to a request.
+#[derive(Debug)]
+pub(super) struct Respond {
+    pub(super) token: u64,
+    pub(super) twin: TwinId,
+    pub(super) id: Name,
+    pub(super) response: Response,
+}
+
+/// One connection's protocol.
+pub(super) struct Session {
+    options: Arc<Options>,
+    origin: Origin,
+    codec: Codec,
+    phase: Phase,
+    device: Option<Device>,
+    /// What was read and has to wait: at most one read.
+    unread: Bytes,
+    /// When the client was last heard, or began to be heard again.
+    heard: Instant,
+    keep_alive: Option<Duration>,
+    queue: Queue<Then, Own>,
+    outbox: Outbox,
+    subscriptions: Vec<Subscription>,
+    actions: Actions,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No CONNECT yet.
+    Silent,
+    /// The login is being presented.
+    Admitting(Box<Connect>),
+    /// The twin is being told.
+    Connecting(Box<Connect>),
+    Connected,
+    /// The socket is closed or about to be; the twin is being told, but no longer than this.
+    Ending(Instant),
+    Over,
+}
+
+/// The device of an admitted connection.
+#[derive(Debug)]
+struct Device {
+    twin: TwinId,
+    client: Name,
+    principal: Principal,
+    rights: Rights,
+    /// The connection's number, given by the twin.
+    epoch: u64,
+    /// The number of the last input.
+    n: u64,
+    will: Option<Input>,
+}
+
+impl Session {
+    /// A connection from `origin`, accepted `now`.
+    pub(super) fn new(options: Arc<Options>, origin: Origin, now: Instant) -> Self {
+        let codec = Codec::new(options.packet_bytes_max());
+        Self {
+            options,
+            origin,
+            codec,
+            phase: Phase::Silent,
+            device: None,
+            unread: Bytes::new(),
+            heard: now,
+            keep_alive: None,
+            queue: Queue::new(),
+            outbox: Outbox::default(),
+            subscriptions: Vec::new(),
+            actions: Actions::default(),
+            end: None,
+        }
+    }
+
+    /// Whether more may be read now.
+    pub(super) fn listens(&self) -> bool {
+        self.unread.is_empty() && self.has_room()
+    }
+
+    /// Takes one whole read. To be called while it [`listens`](Self::listens).
+    pub(super) fn received(&mut self, now: Instant, bytes: &[u8]) {
+        self.heard = now;
+        let taken = self.parse(now, bytes);
+        self.hold(Bytes::copy_from_slice(&bytes[taken..]));
+        self.go_on(now);
+    }
+
+    /// Takes the mail, and leaves `mail` empty.
+    pub(super) fn mail(&mut self, now: Instant, mail: &mut Vec<Mail>) {
+        for mail in mail.drain(..) {
+            match mail {
+                Mail::Reply { token, outcome } => {
+                    self.queue.answer(now, token, outcome);
+                    self.settle(now);
+                }
+                Mail::Delivery { epoch, what } => self.deliver(now, epoch, what),
+            }
+        }
+        self.go_on(now);
+    }
+
+    /// A response was handed on; `waited` says whether anybody still waited for it.
+    pub(super) fn responded(&mut self, now: Instant, token: u64, waited: bool) {
+        self.queue.answer_own(token, Own::Heard(waited));
+        self.go_on(now);
+    }
+
+    /// The bytes of the last actions are written.
+    pub(super) fn written(&mut self, now: Instant) {
+        for message in self.outbox.written() {
+            self.tell(now, Input::Acknowledge(message), Then::Nothing);
+        }
+    }
+
+    /// When to call [`timeout`](Self::timeout), at the latest.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let deadline = match &self.phase {
+            Phase::Silent => Some(self.heard + self.options.connect_timeout),
+            Phase::Admitting(_) | Phase::Connecting(_) => self.queue.deadline(self.options.answer_timeout),
+            Phase::Connected => {
+                let quiet =
+                    self.keep_alive.filter(|_| self.listens()).map(|keep_alive| self.heard + keep_alive);
+                [self.queue.deadline(self.options.answer_timeout), quiet].into_iter().flatten().min()
+            }
+            Phase::Ending(until) => Some(*until),
+            Phase::Over => None,
+        };
+        [deadline, self.queue.pause()].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub(super) fn timeout(&mut self, now: Instant) {
+        if let Some(device) = &self.device {
+            self.actions.submissions.extend(self.queue.again(now, &device.twin));
+        }
+        match &self.phase {
+            Phase::Silent if self.heard + self.options.connect_timeout <= now => {
+                self.close(now, Reason::Protocol, "no CONNECT in time");
+            }
+            Phase::Admitting(_) | Phase::Connecting(_) | Phase::Connected => self.give_up(now),
+            Phase::Ending(until) if *until <= now => self.phase = Phase::Over,
+            Phase::Silent | Phase::Ending(_) | Phase::Over => {}
+        }
+    }
+
+    /// What is to be done now; to be asked after each step until there is nothing.
+    pub(super) fn actions(&mut self) -> Actions {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// The device and its connection's number, once there is one.
+    pub(super) fn who(&self) -> Option<(&TwinId, &Name, u64)> {
+        self.device.as_ref().map(|device| (&device.twin, &device.client, device.epoch))
+    }
+
+    /// Why it ended, once it has.
+    pub(super) fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Whether packets are taken now: what is in flight is bounded whatever the client does.
+    fn has_room(&self) -> bool {
+        matches!(self.phase, Phase::Silent | Phase::Connected)
+            && self.queue.len() < usize::from(self.options.in_flight_max.get())
+            && self.queue.bytes() < self.options.in_flight_bytes_max
+    }
+
+    /// Takes packets while there is room; returns how many bytes were taken.
+    fn parse(&mut self, now: Instant, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.has_room() {
+            match self.codec.read(&mut rest, &mut self.actions.bytes) {
+                None => {}
+                Some(Ok(packet)) => self.take(now, packet),
+                Some(Err(reason)) => self.close(now, reason, ""),
+            }
+        }
+        bytes.len() - rest.len()
+    }
+
+    fn take(&mut self, now: Instant, packet: Packet) {
+        match packet {
+            Packet::Connect(connect) => self.connect(now, connect),
+            Packet::Publish(publish) => self.publish(now, publish),
+            Packet::Puback { id, refused } => self.acknowledged(now, id, refused),
+            Packet::Subscribe(subscribe) => self.subscribe(now, subscribe),
+            Packet::Unsubscribe { id, filters } => self.unsubscribe(now, id, filters),
+            Packet::Ping => {}
+            Packet::Disconnect { with_will } => self.disconnected(now, with_will),
+            Packet::Other(name) => self.close(now, Reason::Protocol, &format!("{name} has no place here")),
+        }
+    }
+
+    /// Gives the answers whose turn it is, and takes what was waiting for them.
+    fn go_on(&mut self, now: Instant) {
+        self.settle(now);
+        while !self.unread.is_empty() && self.has_room() {
+            // While it did not listen the client could not be heard.
+            self.heard = now;
+            let mut unread = std::mem::take(&mut self.unread);
+            let taken = self.parse(now, &unread);
+            unread.advance(taken);
+            self.hold(unread);
+            self.settle(now);
+        }
+    }
+
+    /// Keeps what has to wait; what follows the end of a connection is nothing.
+    fn hold(&mut self, unread: Bytes) {
+        if !matches!(self.phase, Phase::Ending(_) | Phase::Over) {
+            self.unread = unread;
+        }
+    }
+
+    /// An input of this session, in its place.
+    fn tell(&mut self, now: Instant, input: Input, then: Then) {
+        self.tell_at(now, input, Header::default(), then);
+    }
+
+    /// An input of this session, in its place, with what its header has beside that.
+    fn tell_at(&mut self, now: Instant, input: Input, header: Header, then: Then) {
+        let Some(device) = &mut self.device else { return };
+        device.n += 1;
+        let mark = Some(Mark { epoch: device.epoch, n: device.n });
+        self.submit(now, input, Header { mark, ..header }, then);
+    }
+
+    /// An input without a place: it changes nothing, or is about the session itself.
+    fn submit(&mut self, now: Instant, input: Input, header: Header, then: Then) {
+        let Some(device) = &self.device else { return };
+        let (principal, transport) = (device.principal.clone(), self.origin.transport);
+        let header = Header { principal, transport, ..header };
+        self.actions.submissions.extend(self.queue.push(now, &device.twin, (header, input), then));
+    }
+}

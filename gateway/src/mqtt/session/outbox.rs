@@ -1,0 +1,84 @@
+//! Messages on their way to the device: those that wait for room, and those that the device has not acknowledged.
+
+use std::collections::{HashMap, VecDeque};
+
+use twins::input;
+
+use super::codec::{Codec, TooLarge};
+use super::packet::Message;
+
+/// How many messages may be unacknowledged by the device, whatever its receive maximum.
+const IN_FLIGHT_MAX: usize = 128;
+/// How many may wait for room, and the bytes of all that is unacknowledged. More than a twin has in flight, so that only
+/// a device that asks for documents and calls methods without ever acknowledging the answers gets here.
+const WAITING_MAX: usize = 256;
+const BYTES_MAX: usize = 8 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: VecDeque<Letter>,
+    /// By packet id: the bytes of the message, and what it acknowledges.
+    in_flight: HashMap<u16, (usize, Option<input::Message>)>,
+    /// Of all that waits or is in flight.
+    bytes: usize,
+    /// Under QoS 0, what is written counts as acknowledged.
+    written: Vec<input::Message>,
+}
+
+/// A message, and what the device acknowledges by acknowledging it.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) message: Message,
+    pub(super) acknowledges: Option<input::Message>,
+}
+
+/// The device does not acknowledge what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl Outbox {
+    pub(super) fn push(&mut self, letter: Letter) -> Result<(), Full> {
+        if self.waiting.len() >= WAITING_MAX || self.bytes >= BYTES_MAX {
+            return Err(Full);
+        }
+        self.bytes += letter.message.payload.len();
+        self.waiting.push_back(letter);
+        Ok(())
+    }
+
+    /// Sends what there is room for. Returns the letters that are larger than the client takes.
+    pub(super) fn send(&mut self, codec: &mut Codec, out: &mut Vec<u8>) -> Vec<Letter> {
+        let mut too_large = Vec::new();
+        while let Some(letter) = self.waiting.front() {
+            let acknowledged = letter.message.qos > 0;
+            if acknowledged && (self.in_flight.len() >= IN_FLIGHT_MAX || codec.vacancy() == Some(0)) {
+                break;
+            }
+            let sent = codec.publish(&letter.message, out);
+            let Some(letter) = self.waiting.pop_front() else { break };
+            let bytes = letter.message.payload.len();
+            if let Ok(Some(id)) = sent {
+                self.in_flight.insert(id, (bytes, letter.acknowledges));
+                continue;
+            }
+            self.bytes -= bytes;
+            match sent {
+                Ok(_) => self.written.extend(letter.acknowledges),
+                Err(TooLarge) => too_large.push(letter),
+            }
+        }
+        too_large
+    }
+
+    /// The device acknowledged a packet: what that acknowledges.
+    pub(super) fn acknowledged(&mut self, id: u16) -> Option<input::Message> {
+        let (bytes, acknowledged) = self.in_flight.remove(&id)?;
+        self.bytes -= bytes;
+        acknowledged
+    }
+
+    /// Everything that was sent is written: what that acknowledges.
+    pub(super) fn written(&mut self) -> Vec<input::Message> {
+        std::mem::take(&mut self.written)
+    }
+}

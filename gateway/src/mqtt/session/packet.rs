@@ -1,0 +1,107 @@
+//! Packets without their version: what a session needs of them, in and out.
+
+use bytes::Bytes;
+
+use super::reason::Reason;
+
+/// A packet from the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Packet {
+    Connect(Box<Connect>),
+    Publish(Publish),
+    /// The client has a message, or (`refused`) will not have it.
+    Puback {
+        id: u16,
+        refused: bool,
+    },
+    Subscribe(Subscribe),
+    Unsubscribe {
+        id: u16,
+        filters: Vec<String>,
+    },
+    /// Answered already.
+    Ping,
+    Disconnect {
+        /// The will is to be published all the same.
+        with_will: bool,
+    },
+    /// One that has no place here.
+    Other(&'static str),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Connect {
+    pub(super) v5: bool,
+    pub(super) client: String,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Vec<u8>>,
+    /// Nothing of an earlier session is wanted.
+    pub(super) clean: bool,
+    /// The session is to outlive the connection.
+    pub(super) keep: bool,
+    /// In seconds; 0 asks for none.
+    pub(super) keep_alive: u16,
+    pub(super) authentication_method: bool,
+    pub(super) will: Option<Will>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Will {
+    pub(super) message: Publish,
+    pub(super) delay_s: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Publish {
+    /// Absent under QoS 0.
+    pub(super) id: Option<u16>,
+    pub(super) qos: u8,
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) content_type: Option<String>,
+    /// The payload is said to be UTF-8.
+    pub(super) text: bool,
+    /// The user property `time`.
+    pub(super) time: Option<String>,
+    /// The user property `mid`.
+    pub(super) mid: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subscribe {
+    pub(super) id: u16,
+    /// Each filter with the quality of service that is asked for.
+    pub(super) filters: Vec<(String, u8)>,
+    pub(super) has_identifier: bool,
+}
+
+/// The CONNACK of a connection that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Welcome<'a> {
+    pub(super) present: bool,
+    pub(super) receive_max: u16,
+    pub(super) topic_alias_max: u16,
+    /// In seconds, where it is not the one that was asked for.
+    pub(super) keep_alive: Option<u16>,
+    /// Where the client gave none.
+    pub(super) assigned_client: Option<&'a str>,
+    /// The session outlives the connection.
+    pub(super) kept: bool,
+}
+
+/// A message to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) content_type: Option<String>,
+    pub(super) qos: u8,
+}
+
+/// An answer to a packet of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ack<'a> {
+    Puback { id: u16, reason: Reason, why: &'a str },
+    Suback { id: u16, reasons: &'a [Reason], why: &'a str },
+    Unsuback { id: u16, reasons: &'a [Reason] },
+}

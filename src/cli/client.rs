@@ -1,0 +1,262 @@
+//! The HTTP client: one call of the API, and its answer or why there is none.
+//!
+//! ureq is named in this file only. It speaks plain HTTP here and asks no proxy: a node in `dev` is on this machine.
+
+use std::fmt::{self, Write};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::Agent;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH};
+use ureq::http::{Method, Request, Uri};
+
+use super::problem::Problem;
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take, beside what the call itself waits for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer that is read: several times a page of the API.
+const ANSWER_BYTES_MAX: u64 = 32 << 20;
+
+/// Where a node answers: `http://host:port`.
+#[derive(Debug, Clone)]
+pub(super) struct Url(String);
+
+/// Why a URL is none.
+#[derive(Debug, thiserror::Error)]
+#[error("write http://HOST:PORT; https is not spoken yet, so reach a distant node through a tunnel")]
+pub(super) struct BadUrl;
+
+/// One call of the API.
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    body: Option<Vec<u8>>,
+    if_match: Option<String>,
+    patience: Duration,
+}
+
+/// What the API answered: the JSON as it came.
+pub(super) struct Answer {
+    pub(super) body: String,
+    pub(super) etag: Option<String>,
+    from: Url,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("no node answers at {0}: {1}\nnext: is a node running? start one: twinfold dev")]
+    Unreachable(Url, String),
+    #[error(
+        "the node at {0} did not answer: {1}\nnext: see its log; whether it did what was asked is not known"
+    )]
+    Unanswered(Url, String),
+    #[error(
+        "what answers at {0} is no node of this version: {1}\nnext: see what listens there, or choose another with --url"
+    )]
+    Foreign(Url, String),
+    #[error(
+        "the request cannot be sent: {0}\nnext: see whether --token and --if-match are one line of plain text"
+    )]
+    Unspeakable(#[from] ureq::http::Error),
+    #[error("{0}")]
+    Problem(Problem),
+}
+
+impl Call {
+    pub(super) fn get(segments: &[&str]) -> Self {
+        Self::new(Method::GET, segments, None)
+    }
+
+    pub(super) fn put(segments: &[&str], body: &impl Serialize) -> Self {
+        Self::new(Method::PUT, segments, Some(json(body)))
+    }
+
+    pub(super) fn post(segments: &[&str], body: &impl Serialize) -> Self {
+        Self::new(Method::POST, segments, Some(json(body)))
+    }
+
+    pub(super) fn patch(segments: &[&str], body: &impl Serialize) -> Self {
+        Self::new(Method::PATCH, segments, Some(json(body)))
+    }
+
+    pub(super) fn delete(segments: &[&str]) -> Self {
+        Self::new(Method::DELETE, segments, None)
+    }
+
+    /// A call of `/v1/{segments}`.
+    fn new(method: Method, segments: &[&str], body: Option<Vec<u8>>) -> Self {
+        let mut path = "/v1".to_owned();
+        for segment in segments {
+            path.push('/');
+            encode(segment, &mut path);
+        }
+        Self { method, path, body, if_match: None, patience: ANSWER_TIMEOUT }
+    }
+
+    /// With a parameter, where there is one.
+    pub(super) fn query(mut self, name: &str, value: Option<impl fmt::Display>) -> Self {
+        if let Some(value) = value {
+            self.path.push(if self.path.contains('?') { '&' } else { '?' });
+            self.path.push_str(name);
+            self.path.push('=');
+            encode(&value.to_string(), &mut self.path);
+        }
+        self
+    }
+
+    /// Only if the twin still has this ETag; its quotes may be left out.
+    pub(super) fn if_match(mut self, etag: Option<String>) -> Self {
+        let quoted = |etag: &str| etag == "*" || etag.contains('"');
+        self.if_match = etag.map(|etag| if quoted(&etag) { etag } else { format!("\"{etag}\"") });
+        self
+    }
+
+    /// The answer may take so much longer.
+    pub(super) fn waits(mut self, longer: Duration) -> Self {
+        self.patience += longer;
+        self
+    }
+
+    /// Asks the node there.
+    pub(super) fn send(self, url: &Url, token: Option<&str>) -> Result<Answer, Error> {
+        let mut request = Request::builder().method(self.method).uri(format!("{url}{}", self.path));
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(etag) = self.if_match {
+            request = request.header(IF_MATCH, etag);
+        }
+        let agent = agent(self.patience);
+        let answered = match self.body {
+            Some(body) => agent.run(request.header(CONTENT_TYPE, "application/json").body(body)?),
+            None => agent.run(request.body(())?),
+        };
+        let (head, mut body) = answered.map_err(|error| unanswered(url, &error))?.into_parts();
+        let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let body = body.map_err(|error| unanswered(url, &error))?;
+        if head.status.is_success() {
+            return Ok(Answer { body, etag: etag(&head.headers), from: url.clone() });
+        }
+        let foreign = |_| Error::Foreign(url.clone(), format!("it says {}", head.status));
+        Err(serde_json::from_str(&body).map_or_else(foreign, Error::Problem))
+    }
+}
+
+impl Answer {
+    /// The answer as a type.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_str(&self.body).map_err(|error| Error::Foreign(self.from.clone(), error.to_string()))
+    }
+}
+
+impl FromStr for Url {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
+        let uri: Uri = text.parse().map_err(|_| BadUrl)?;
+        let is_http = uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
+        if !is_http || uri.query().is_some() {
+            return Err(BadUrl);
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn agent(patience: Duration) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .user_agent(concat!("twinfold/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_global(Some(patience));
+    config.build().into()
+}
+
+/// Why there is no answer: because nobody is there, or for another reason.
+fn unanswered(url: &Url, error: &ureq::Error) -> Error {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    use ureq::Timeout::{Connect, Resolve};
+    let reason = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    let is_absent = match error {
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+        }
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        ureq::Error::Timeout(Connect | Resolve) => true,
+        _ => false,
+    };
+    match error {
+        _ if is_absent => Error::Unreachable(url.clone(), reason),
+        ureq::Error::Protocol(_) => Error::Foreign(url.clone(), reason),
+        _ => Error::Unanswered(url.clone(), reason),
+    }
+}
+
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("what the verbs send has a form in JSON")
+}
+
+fn etag(headers: &HeaderMap) -> Option<String> {
+    headers.get(ETAG)?.to_str().ok().map(str::to_owned)
+}
+
+/// Appends text as a part of a path or of a query (RFC 3986): all but unreserved characters are escaped.
+fn encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
+            _ => write!(out, "%{byte:02X}").expect("writing to a string does not fail"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_escapes_what_would_lead_elsewhere() {
+        let call = Call::get(&["twins", "../a?b#ü:1"]).query("from", Some("1+2 3&x")).query("to", None::<u8>);
+        assert_eq!(call.path, "/v1/twins/..%2Fa%3Fb%23%C3%BC%3A1?from=1%2B2%203%26x");
+    }
+
+    #[test]
+    fn the_quotes_of_an_etag_may_be_left_out() {
+        let sent = |etag: &str| Call::get(&[]).if_match(Some(etag.into())).if_match.unwrap();
+        assert_eq!(sent("1-2-3"), r#""1-2-3""#);
+        assert_eq!(sent(r#""1-2-3""#), r#""1-2-3""#);
+        assert_eq!(sent("*"), "*");
+    }
+
+    #[test]
+    fn a_url_is_http_and_a_host() {
+        assert_eq!("http://127.0.0.1:8080/".parse::<Url>().unwrap().to_string(), "http://127.0.0.1:8080");
+        for text in ["", "localhost:8080", "https://localhost", "http://", "http://a?b", "mqtt://a"] {
+            assert!(text.parse::<Url>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_there_is_told_how_to_start_a_node() {
+        // Port 1 is of a service that nobody has run for decades.
+        let url: Url = "http://127.0.0.1:1".parse().unwrap();
+        let failed = Call::get(&["devices"]).send(&url, None).err().unwrap().to_string();
+        assert!(failed.starts_with("no node answers at http://127.0.0.1:1: "), "{failed}");
+        assert!(failed.ends_with("start one: twinfold dev"), "{failed}");
+    }
+}

@@ -1,0 +1,55 @@
+//! `twinfold dev`: its flags; the node itself is [`crate::dev`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use twins::kind::Kinds;
+
+use super::Error;
+use crate::dev::{self, Options};
+
+/// Run one node on loopback, without credentials.
+#[derive(Args)]
+#[command(after_help = "Example:\n  twinfold dev --devices 3 --data ./data")]
+pub(super) struct Dev {
+    /// Where data is kept; else in a temporary folder, which is removed at the end
+    #[arg(long, env = "TWINFOLD_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where MQTT listens; port 0 takes a free one
+    #[arg(long, env = "TWINFOLD_MQTT", value_name = "ADDR", default_value = "127.0.0.1:1883")]
+    mqtt: SocketAddr,
+    /// Where HTTP listens; port 0 takes a free one
+    #[arg(long, env = "TWINFOLD_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// How many simulated thermostats connect: thermostat-0001 and so on
+    #[arg(long, env = "TWINFOLD_DEVICES", value_name = "N", default_value_t = 0)]
+    devices: u32,
+    /// Write what changed to the state store at the latest after so many milliseconds
+    #[arg(long, env = "TWINFOLD_CHECKPOINT_EVERY_MS", value_name = "MS")]
+    checkpoint_every_ms: Option<u64>,
+    /// Write what changed to the state store after so many bytes of a shard's log
+    #[arg(long, env = "TWINFOLD_CHECKPOINT_BYTES", value_name = "BYTES")]
+    checkpoint_bytes: Option<u64>,
+    /// Memory for the twins of each of the 64 shards, past which those not in use are passivated
+    #[arg(long, env = "TWINFOLD_SHARD_MEMORY_BYTES", value_name = "BYTES")]
+    shard_memory_bytes: Option<usize>,
+}
+
+impl Dev {
+    pub(super) fn run(self, kinds: Kinds) -> Result<ExitCode, Error> {
+        let defaults = runtime::shard::Options::default();
+        let checkpoint_every = self.checkpoint_every_ms.map(Duration::from_millis);
+        let shard = runtime::shard::Options {
+            checkpoint_every: checkpoint_every.unwrap_or(defaults.checkpoint_every),
+            checkpoint_bytes: self.checkpoint_bytes.unwrap_or(defaults.checkpoint_bytes),
+            memory_bytes: self.shard_memory_bytes.unwrap_or(defaults.memory_bytes),
+            ..defaults
+        };
+        let Self { data, mqtt, http, devices, .. } = self;
+        dev::run(Options { data, mqtt, http, devices, shard }, kinds)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

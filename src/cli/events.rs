@@ -1,0 +1,68 @@
+//! `twinfold events`: what happened, to one twin or to all.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde::Deserialize;
+use twins::json::Json;
+
+use super::Error;
+use super::client::Call;
+use super::list::{self, Limit, Row};
+use super::remote::Remote;
+use super::table::Table;
+
+/// Read what happened.
+#[derive(Subcommand)]
+pub(super) enum Events {
+    /// Read what happened, oldest first; the last line says where to read on
+    #[command(
+        after_help = "Example:\n  twinfold events read --twin boiler-7 --type command,event --from 2026-11-21T09:30:00Z"
+    )]
+    Read {
+        /// Of this twin; telemetry only where --type names it
+        #[arg(long, value_name = "ID")]
+        twin: Option<String>,
+        /// After this cursor, since this time (RFC 3339), `earliest` (the default) or `latest`
+        #[arg(long, value_name = "CURSOR|TIME")]
+        from: Option<String>,
+        /// Of these types: telemetry, event, tags, desired, reported, command, connected and so on
+        #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+        types: Vec<String>,
+        #[command(flatten)]
+        limit: Limit,
+        #[command(flatten)]
+        at: Remote,
+    },
+}
+
+#[derive(Deserialize)]
+struct Event {
+    time: String,
+    twin: String,
+    r#type: String,
+    data: Json,
+}
+
+impl Events {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
+        let Self::Read { twin, from, types, limit, at } = self;
+        let call = match &twin {
+            Some(twin) => Call::get(&["twins", twin, "events"]),
+            None => Call::get(&["events"]),
+        };
+        let types = (!types.is_empty()).then(|| types.join(","));
+        let call = limit.of(call.query("from", from).query("type", types));
+        list::show::<Event>(&at, call, "--from", out)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Row for Event {
+    const HEAD: &'static [&'static str] = &["TIME", "TWIN", "TYPE", "DATA"];
+
+    fn row(&self, table: &mut Table) {
+        table.row(&[&self.time, &self.twin, &self.r#type, &self.data]);
+    }
+}

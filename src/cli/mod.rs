@@ -1,0 +1,146 @@
+//! The command line: one noun a file, and each verb a value that clap fills and that then runs itself.
+//!
+//! Data goes to stdout, everything else to stderr. A verb ends with 0, with 1 when it was refused or failed, and with 2
+//! when it was misspelled. Verbs that ask a node speak its HTTP API through the [client]; `dev` is the node itself.
+
+mod client;
+mod command;
+mod contract;
+mod dev;
+mod device;
+mod document;
+mod events;
+mod list;
+mod log;
+mod problem;
+mod record;
+mod remote;
+mod send;
+mod table;
+mod twin;
+mod value;
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use twins::kind::Kinds;
+
+/// Digital twins of devices: run a node, and speak to one.
+#[derive(Parser)]
+#[command(name = "twinfold", version, arg_required_else_help = true)]
+#[command(after_help = "Begin with: twinfold dev --devices 3\nThen:       twinfold device list")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    Dev(dev::Dev),
+    #[command(subcommand)]
+    Device(device::Device),
+    #[command(subcommand)]
+    Twin(twin::Twin),
+    #[command(subcommand)]
+    Command(command::Command),
+    #[command(subcommand)]
+    Events(events::Events),
+    #[command(subcommand)]
+    Log(log::Log),
+}
+
+/// Why a verb did not do what it says. Each ends with what to do next.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Dev(#[from] crate::dev::Error),
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    #[error(transparent)]
+    Log(cluster::Error),
+    #[error("{0}\nnext: name the data folder of a stopped node, or the `log` folder in it")]
+    NoLog(cluster::Error),
+    #[error("this binary has no kind `{kind}`\nnext: see those that it has: twinfold twin contract")]
+    UnknownKind { kind: String },
+    #[error("writing the output failed: {0}\nnext: see whether the disk is full, or write to elsewhere")]
+    Output(#[from] io::Error),
+}
+
+/// Does what the command line says, in a binary that has these kinds.
+pub(crate) fn run(cli: Cli, kinds: Kinds) -> ExitCode {
+    let mut out = BufWriter::new(io::stdout());
+    let done = cli.noun.run(kinds, &mut out);
+    match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+        Ok(code) => code,
+        // Whoever reads has read enough: `twinfold log dump DIR | head`.
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Noun {
+    fn run(self, kinds: Kinds, out: &mut dyn Write) -> Result<ExitCode, Error> {
+        match self {
+            Self::Dev(dev) => dev.run(kinds),
+            Self::Device(verb) => verb.run(out),
+            Self::Twin(verb) => verb.run(&kinds, out),
+            Self::Command(verb) => verb.run(out),
+            Self::Events(verb) => verb.run(out),
+            Self::Log(verb) => verb.run(out),
+        }
+    }
+}
+
+/// Says something beside the data. Nobody can be told that stderr is closed.
+fn note(line: &str) {
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_says_what_it_does_and_shows_an_example() {
+        fn check(verb: &clap::Command) {
+            let name = verb.get_name();
+            assert!(verb.get_about().is_some(), "{name} says what it does");
+            match verb.has_subcommands() {
+                true => verb.get_subcommands().for_each(check),
+                false => assert!(verb.get_after_help().is_some(), "{name} has an example"),
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn what_is_misspelled_is_a_usage_error() {
+        for line in [
+            "twinfold",
+            "twinfold device",
+            "twinfold device get",
+            "twinfold device get ../t-1 --colour",
+            "twinfold twin set t-1",
+            "twinfold twin set t-1 --desired setpoint",
+            "twinfold twin send t-1 heater --mode newest",
+            "twinfold device list --limit 1001",
+            "twinfold device list --url https://localhost",
+            "twinfold dev --mqtt localhost",
+            "twinfold query",
+        ] {
+            let refused = Cli::try_parse_from(line.split(' ')).err();
+            assert_eq!(refused.map(|error| error.exit_code()), Some(2), "{line}");
+        }
+    }
+}

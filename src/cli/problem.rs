@@ -1,0 +1,60 @@
+//! A refusal of the API, as people read it.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::table::plain;
+
+/// A refusal of the API (RFC 9457). Its text may hold what a device said.
+#[derive(Debug, Deserialize)]
+pub(super) struct Problem {
+    title: String,
+    detail: String,
+    code: String,
+    next: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { title, detail, code, next } = self;
+        write!(f, "{}: {} ({})\nnext: ", plain(title), plain(detail), plain(code))?;
+        match code.as_str() {
+            // The API speaks of itself; here its verbs have names.
+            "unknown-twin" => {
+                f.write_str("see the devices, or add it: twinfold device list; twinfold device add ID")
+            }
+            "unknown-command" => f.write_str("see the commands: twinfold command list ID"),
+            "version-mismatch" => f.write_str("read the twin again, and use its ETag: twinfold twin get ID"),
+            "not-connected" | "timeout" => {
+                f.write_str("send a command, which waits for the device: twinfold twin send ID NAME")
+            }
+            "trimmed" => f.write_str("read from the start: twinfold events read"),
+            "not-authenticated" => f.write_str("pass a valid token with --token, or in TWINFOLD_TOKEN"),
+            _ => f.write_str(&plain(next)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn problem(code: &str) -> String {
+        let text = format!(
+            r#"{{"type":"about:blank","title":"Not Found","status":404,"detail":"no such thing \u001b[2J","code":"{code}","next":"look"}}"#
+        );
+        serde_json::from_str::<Problem>(&text).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_problem_says_what_happened_and_what_to_do_next() {
+        assert_eq!(problem("gone"), "Not Found: no such thing \\u{1b}[2J (gone)\nnext: look");
+    }
+
+    #[test]
+    fn where_there_is_a_verb_the_next_step_names_it() {
+        assert!(problem("unknown-twin").ends_with("twinfold device add ID"));
+    }
+}

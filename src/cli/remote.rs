@@ -1,0 +1,43 @@
+//! What all verbs that ask a node have in common: which node, as whom, and how its answer is shown.
+
+use std::fmt::Display;
+use std::io::Write;
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+
+use super::Error;
+use super::client::{Answer, Call, Url};
+
+/// The node that is asked.
+#[derive(Args)]
+#[command(next_help_heading = "Node and output")]
+pub(super) struct Remote {
+    /// Where the node's HTTP API is
+    #[arg(long, env = "TWINFOLD_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: Url,
+    /// Who is asking; a node in dev asks for none
+    #[arg(long, env = "TWINFOLD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print the API's JSON
+    #[arg(long, env = "TWINFOLD_JSON")]
+    pub(super) json: bool,
+}
+
+impl Remote {
+    /// Asks the node.
+    pub(super) fn call(&self, call: Call) -> Result<Answer, Error> {
+        Ok(call.send(&self.url, self.token.as_deref())?)
+    }
+
+    /// Shows an answer: to programs as it came, to people as `T` is written.
+    pub(super) fn show<T>(&self, answer: &Answer, out: &mut dyn Write) -> Result<(), Error>
+    where
+        T: DeserializeOwned + Display,
+    {
+        if self.json {
+            return Ok(writeln!(out, "{}", answer.body)?);
+        }
+        Ok(write!(out, "{}", answer.read::<T>()?)?)
+    }
+}

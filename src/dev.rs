@@ -1,0 +1,113 @@
+//! `twinfold dev`: one node on loopback, without credentials, ready in a second.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use runtime::access::Permissive;
+use tokio::signal::unix::{SignalKind, signal};
+use twins::kind::Kinds;
+
+use crate::node::{self, Running};
+use crate::simulate::{self, Thermostats};
+use crate::telemetry;
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The data folder; a temporary one where none is given.
+    pub(crate) data: Option<PathBuf>,
+    /// Where MQTT listens.
+    pub(crate) mqtt: SocketAddr,
+    /// Where HTTP listens.
+    pub(crate) http: SocketAddr,
+    /// How many devices to simulate.
+    pub(crate) devices: u32,
+    /// How the shards use memory and disk.
+    pub(crate) shard: runtime::shard::Options,
+}
+
+/// Why `dev` ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0} is not loopback; `dev` lets everybody in, so it listens on 127.0.0.1 or [::1] only")]
+    NotLoopback(SocketAddr),
+    #[error("making a temporary data folder: {0}; name one with --data DIR")]
+    Temporary(std::io::Error),
+    #[error("starting the threads: {0}")]
+    Threads(std::io::Error),
+    #[error("{0}")]
+    Node(#[from] node::Error),
+}
+
+/// Runs until SIGTERM or SIGINT; a second one ends the process at once.
+pub(crate) fn run(options: Options, kinds: Kinds) -> Result<(), Error> {
+    for address in [options.mqtt, options.http] {
+        if !address.ip().is_loopback() {
+            return Err(Error::NotLoopback(address));
+        }
+    }
+    let temporary = match &options.data {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("twinfold-").tempdir().map_err(Error::Temporary)?),
+    };
+    let folder = options.data.clone().or_else(|| temporary.as_ref().map(|folder| folder.path().to_owned()));
+    let folder = folder.unwrap_or_default();
+    if temporary.is_some() {
+        say(&format!(
+            "data goes to {}, which is removed at the end; keep it with --data DIR",
+            folder.display()
+        ));
+    }
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Threads)?;
+    telemetry::start();
+    threads.block_on(async {
+        let mut signals = [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok());
+        let running = Running::start(&folder, node_options(&options, kinds)).await?;
+        let (mqtt, http) = running.addresses();
+        running.register((1..=options.devices).map(simulate::name), "thermostat").await;
+        let devices = Thermostats::start(mqtt, options.devices);
+        say(&format!("ready: MQTT {mqtt}, HTTP http://{http}, {} simulated devices", options.devices));
+        stop_signal(&mut signals).await;
+        say("stopping; a second signal ends it at once");
+        tokio::spawn(async move {
+            stop_signal(&mut signals).await;
+            std::process::exit(130);
+        });
+        devices.stop().await;
+        running.stop().await;
+        Ok(())
+    })
+}
+
+fn node_options(options: &Options, kinds: Kinds) -> node::Options {
+    node::Options {
+        kinds,
+        access: Arc::new(Permissive),
+        twins: runtime::node::Options { shard: options.shard.clone(), ..Default::default() },
+        mqtt: gateway::mqtt::Options { address: options.mqtt, ..Default::default() },
+        http: gateway::http::Options { address: options.http, ..Default::default() },
+    }
+}
+
+async fn stop_signal(signals: &mut [Option<tokio::signal::unix::Signal>; 2]) {
+    let [terminate, interrupt] = signals;
+    tokio::select! {
+        () = received(terminate) => {}
+        () = received(interrupt) => {}
+    }
+}
+
+/// Waits for a signal; for ever, if it cannot be listened to.
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Says something to the operator, who may have closed the other end.
+fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

@@ -1,0 +1,143 @@
+//! The composition root: a node's parts, put together and taken apart in mirror order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use cluster::meta::{Command, Meta, NodeState, Refusal};
+use cluster::{SHARDS, Storage};
+use gateway::{http, mqtt};
+use runtime::access::Access;
+use runtime::clock::SystemClock;
+use runtime::files::disk::Disk;
+use runtime::node::{Node, Parts};
+use runtime::store::fjall::Fjall;
+use twins::header::{Header, Principal};
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::kind::{DEVICE, Kinds};
+use twins::name::Name;
+
+/// The number of a node that is alone.
+const LONE: u64 = 1;
+
+/// What a node is started with.
+pub(crate) struct Options {
+    pub(crate) kinds: Kinds,
+    pub(crate) access: Arc<dyn Access>,
+    pub(crate) twins: runtime::node::Options,
+    pub(crate) mqtt: mqtt::Options,
+    pub(crate) http: http::Options,
+}
+
+/// A node that runs.
+pub(crate) struct Running {
+    storage: Storage,
+    node: Node,
+    mqtt: mqtt::Listener,
+    http: http::Server,
+}
+
+/// Why a node did not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Storage(#[from] cluster::Error),
+    #[error("{0}")]
+    Store(#[from] runtime::store::Error),
+    #[error("the node could not register itself: {0}")]
+    Meta(#[from] Refusal),
+    #[error("{0}")]
+    Twins(#[from] runtime::node::NotStarted),
+    #[error(
+        "{what} cannot listen on {address}: {why}; is another program there? choose another address with {flag}"
+    )]
+    Listen { what: &'static str, address: SocketAddr, why: std::io::Error, flag: &'static str },
+    #[error("a part of the start failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Running {
+    /// Starts everything: log, state, twins, then those who let devices and people in.
+    pub(crate) async fn start(folder: &Path, options: Options) -> Result<Self, Error> {
+        let Options { kinds, access, twins, mqtt, http } = options;
+        let files = Arc::new(Disk);
+        let (opened, log_folder, state_folder) = (files.clone(), folder.join("log"), folder.join("state"));
+        let blocking = tokio::task::spawn_blocking(move || -> Result<_, Error> {
+            let options = cluster::Options { node: LONE, ..cluster::Options::default() };
+            let storage = Storage::open(opened, &log_folder, options)?;
+            let slots = register(&storage.meta(), storage.generation())?;
+            let store = Fjall::open(&state_folder, runtime::store::fjall::Options::default())?;
+            Ok((storage, slots, store))
+        });
+        let (storage, slots, store) = blocking.await??;
+        let parts = Parts {
+            node: (LONE, storage.generation()),
+            kinds,
+            slots,
+            logs: (0..SHARDS).map(|shard| storage.shard_log(shard)).collect(),
+            store: Arc::new(store),
+            files,
+            streams: folder.join("streams"),
+            clock: Arc::new(SystemClock),
+            access,
+        };
+        let node = Node::start(parts, twins).await?;
+        let (address, flag) = (mqtt.address, "--mqtt");
+        let listening = mqtt::Listener::start(mqtt, node.router().clone()).await;
+        let mqtt = listening.map_err(|why| Error::Listen { what: "MQTT", address, why, flag })?;
+        let (address, flag) = (http.address, "--http");
+        let listening = http::Server::start(http, node.router().clone());
+        let http = listening.map_err(|why| Error::Listen { what: "HTTP", address, why, flag })?;
+        Ok(Self { storage, node, mqtt, http })
+    }
+
+    /// Where MQTT and HTTP listen.
+    pub(crate) fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.mqtt.local_addr(), self.http.local_addr())
+    }
+
+    /// Registers devices before they connect; those that are there already stay what they are.
+    pub(crate) async fn register(&self, names: impl Iterator<Item = String>, kind: &'static str) {
+        let known = self.node.router().kinds().get(kind).is_some();
+        let kind = Name::fixed(if known { kind } else { DEVICE });
+        for name in names {
+            let Ok(twin) = TwinId::in_default_tenant(&name) else { continue };
+            let header = Header { principal: Principal::System, ..Header::default() };
+            let input = Input::Register { kind: kind.clone(), tags: None };
+            if let Err(error) = self.node.router().ask(twin, header, input).await {
+                tracing::warn!(%name, %error, "a device could not be registered");
+            }
+        }
+    }
+
+    /// Stops everything, in the mirror order of the start.
+    pub(crate) async fn stop(self) {
+        let Self { storage, node, mqtt, http } = self;
+        if let Err(error) = http.stop().await {
+            tracing::warn!(%error, "HTTP had ended before");
+        }
+        mqtt.stop().await;
+        node.stop().await;
+        // Its threads are joined, which blocks.
+        drop(tokio::task::spawn_blocking(move || drop(storage)).await);
+    }
+}
+
+/// Makes this node known and active, and the domain of its shards; returns the shard of each slot.
+fn register(meta: &Meta, generation: u64) -> Result<Arc<[u32]>, Refusal> {
+    let (node, location, version) = (LONE, String::new(), env!("CARGO_PKG_VERSION").to_owned());
+    for command in [
+        Command::RegisterNode { node, generation, location, version },
+        Command::CreateDomain { name: DOMAIN.into(), shards: SHARDS },
+        Command::SetNodeState { node, state: NodeState::Active },
+    ] {
+        meta.execute(command, meta.state().version)?;
+    }
+    let state = meta.state();
+    let domain = &state.domains[DOMAIN];
+    Ok((0..=u16::MAX).map(|slot| domain.shard(slot)).collect())
+}
+
+/// The placement domain of a node that serves one.
+const DOMAIN: &str = "default";

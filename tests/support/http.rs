@@ -1,0 +1,70 @@
+//! The API as a test sees it.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+/// A client of one node.
+#[derive(Debug, Clone)]
+pub struct Api {
+    agent: ureq::Agent,
+    base: String,
+}
+
+impl Api {
+    pub fn of(address: SocketAddr) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(std::time::Duration::from_secs(10)))
+            .build();
+        Self { agent: config.into(), base: format!("http://{address}/v1") }
+    }
+
+    /// The status and the body; `None` when nobody answered.
+    pub fn get(&self, path: &str) -> Option<(u16, Value)> {
+        answer(self.agent.get(format!("{}{path}", self.base)).call())
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        answer(self.agent.post(format!("{}{path}", self.base)).send_json(body))
+    }
+
+    pub fn put(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        answer(self.agent.put(format!("{}{path}", self.base)).send_json(body))
+    }
+
+    pub fn patch(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        answer(self.agent.patch(format!("{}{path}", self.base)).send_json(body))
+    }
+
+    /// All items of a listing, page by page.
+    ///
+    /// # Panics
+    /// When a page is refused, or the pages do not end.
+    pub fn all(&self, path: &str, cursor: &str) -> Vec<Value> {
+        let (mut items, mut next) = (Vec::new(), None::<String>);
+        let separator = if path.contains('?') { '&' } else { '?' };
+        for _ in 0..10_000 {
+            let from = next.as_ref().map_or(String::new(), |next| format!("&{cursor}={next}"));
+            let (status, page) =
+                self.get(&format!("{path}{separator}limit=1000{from}")).expect("the node answers");
+            assert_eq!(status, 200, "{path}: {page}");
+            let page_items = page["items"].as_array().expect("a page has items").clone();
+            let was_empty = page_items.is_empty();
+            items.extend(page_items);
+            let before = std::mem::replace(&mut next, page["next"].as_str().map(str::to_owned));
+            // A page may be empty because what was asked for is rare; the end is where the cursor stands still.
+            if next.is_none() || was_empty && next == before {
+                return items;
+            }
+        }
+        panic!("{path} does not end");
+    }
+}
+
+fn answer(called: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<(u16, Value)> {
+    let mut response = called.ok()?;
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string().ok()?;
+    Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+}

@@ -1,0 +1,5 @@
+//! What the tests of whole nodes share: real processes, real connections.
+
+pub mod device;
+pub mod http;
+pub mod process;

@@ -1,0 +1,82 @@
+//! A node as a process of its own, which can be killed as the power would.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running `dev` node. Dropping it kills it.
+pub struct Process {
+    child: Child,
+}
+
+/// Where a node listens; the same over restarts, so that clients find it again.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub mqtt: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Addresses {
+    /// Two that are free now.
+    pub fn free() -> Self {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("loopback has free ports"));
+        let [mqtt, http] = listeners.map(|listener| listener.local_addr().expect("it is bound"));
+        Self { mqtt, http }
+    }
+}
+
+impl Process {
+    /// Starts `program leading... dev` on a data folder, and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// If it ends or is not ready within 30 s.
+    pub fn dev(program: &Path, leading: &[&str], data: &Path, at: Addresses, more: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(leading).arg("dev").arg("--data").arg(data);
+        command.args(["--mqtt", &at.mqtt.to_string(), "--http", &at.http.to_string()]).args(more);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary can be started");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let (ready, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if line.starts_with("ready") {
+                    // Nobody waits any more once it was ready.
+                    let _heard = ready.send(());
+                } else {
+                    eprintln!("node: {line}");
+                }
+            }
+        });
+        wait.recv_timeout(Duration::from_secs(30)).expect("the node becomes ready");
+        Self { child }
+    }
+
+    /// SIGKILL: nothing in it can do anything about it.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was a child");
+    }
+
+    /// SIGTERM: it stops as an operator would have it, with this exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        let end = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().expect("it was a child") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
