@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A shard that fails is started again from its log, after a pause that grows while it keeps failing. Meanwhile its
-//! [`Door`] is closed: what comes for it is answered with the reason.
+//! door is closed: what comes for it is answered with the reason.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -4,7 +4,7 @@
 //! listener --accepts--> connection (a task: socket, timer, mailbox) --drives--> session (pure)
 //! ```
 //!
-//! A [`session`] is a protocol without I/O: bytes, mail and time in; bytes, inputs and an end out. The connection is
+//! A `session` is a protocol without I/O: bytes, mail and time in; bytes, inputs and an end out. The connection is
 //! the thin shell around it. Nothing a device says is acknowledged before its twin has committed it.
 //!
 //! Not there yet, and said so by the protocol: QoS 2 (granted and announced as 1; a 3.1.1 client that publishes with it

@@ -1,7 +1,7 @@
 //! A shard: the twins whose slots fall to it, its log, its streams, its timers. Steps 6 to 8 of the path.
 //!
-//! [`Shard`] is a state machine without threads, clock or network: it takes inputs and events and leaves [`Action`]s.
-//! [`actor`] drives it. Nothing it says leaves before the log has committed what it rests on:
+//! `Shard` is a state machine without threads, clock or network: it takes inputs and events and leaves `Action`s.
+//! The actor around it drives it. Nothing it says leaves before the log has committed what it rests on:
 //!
 //! ```text
 //! take(inputs) -> decide -> forming batch --(no batch in flight)--> Action::Propose

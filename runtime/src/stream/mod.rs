@@ -5,9 +5,9 @@
 //! [`open`] cuts it there, and the shard appends again what the log says came after. So before the recorded end
 //! everything is durable, and behind it nothing needs to be.
 //!
-//! A segment is cut into [`page`]s, which carry a time and an offset index in their headers: a file is its own index,
+//! A segment is cut into pages, which carry a time and an offset index in their headers: a file is its own index,
 //! no index is kept in memory, and opening reads the last page. The bodies of the pages, one after the other, hold one
-//! [`frame`] for each record.
+//! frame for each record.
 //!
 //! One [`Writer`] appends; [`Reader`]s read beside it, from any thread. All calls block.
 
