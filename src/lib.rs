@@ -41,3 +41,8 @@ mod simulate;
 mod telemetry;
 
 pub use server::Server;
+
+/// The README's Rust is compiled with the other examples; its console sessions are run by `.ci/readme`.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
