@@ -2,4 +2,7 @@
 
 pub mod device;
 pub mod http;
+pub mod node;
+pub mod online;
 pub mod process;
+pub mod wire;

@@ -1,5 +1,7 @@
 //! A node as a process of its own, which can be killed as the power would.
 
+#![allow(clippy::print_stderr, reason = "what a node says is shown with the test that fails")]
+
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
