@@ -205,6 +205,11 @@ impl Command {
         }
     }
 
+    /// The bytes of what it asks for and of what was answered.
+    pub fn bytes(&self) -> usize {
+        self.payload.len() + self.result.as_ref().map_or(0, Json::len)
+    }
+
     /// Whether nothing more can become of it.
     pub fn is_final(&self) -> bool {
         self.outcome().is_some()

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::contract::{Command, Desired, Event, Instance, Item, Reported, Timer};
 use crate::json::{Json, Pointer};
 use crate::name::Name;
-use crate::queue::{OPEN_MAX, TTL_MAX};
+use crate::queue::{OPEN_BYTES_MAX, OPEN_MAX, TTL_MAX};
 use crate::rejection::{Code, Rejection};
 use crate::section::{SECTION_BYTES_MAX, Which};
 use crate::time::Timestamp;
@@ -78,9 +78,18 @@ impl<'a> Effects<'a> {
         let mode = if item.label().latest_only { Mode::Latest } else { Mode::Queue };
         let deadline = self.context.now() + patience.min(TTL_MAX);
         let Some(payload) = self.json(&name, payload) else { return };
-        let sends = self.intents.iter().filter(|intent| matches!(intent, Intent::Send { .. })).count();
-        if self.context.twin.commands().len() + sends >= OPEN_MAX {
+        let sends = self.intents.iter().filter_map(|intent| match intent {
+            Intent::Send { payload, .. } => Some(payload.len()),
+            _ => None,
+        });
+        let (count, bytes) = sends.fold((0, 0), |(count, bytes), payload| (count + 1, bytes + payload));
+        let open = self.context.twin.commands();
+        if open.len() + count >= OPEN_MAX {
             return self.fail(Code::QueueFull, format!("command `{name}` found {OPEN_MAX} open commands"));
+        }
+        if open.open_bytes() + bytes + payload.len() > OPEN_BYTES_MAX {
+            let why = format!("command `{name}` would make the open commands larger than {OPEN_BYTES_MAX} bytes");
+            return self.fail(Code::QueueFull, why);
         }
         self.push(Intent::Send { name, payload: Body::Json(payload), deadline, mode });
     }

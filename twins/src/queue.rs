@@ -15,21 +15,32 @@ pub const OPEN_MAX: usize = 1_000;
 pub const OPEN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many commands that ended are remembered.
 pub const ENDED_MAX: usize = 32;
+/// How many bytes they may have together; the newest is remembered whatever it has.
+pub const ENDED_BYTES_MAX: usize = 64 * 1024;
 /// How often a command is sent before it is given up.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// The longest time to live, and the default: 30 days.
 pub const TTL_MAX: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The commands. Cheap to clone.
+/// The commands. Cheap to clone, and each step is cheap, however many there are: what a step leaves as it was is shared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
 pub struct Queue {
     #[n(0)]
     #[cbor(with = "crate::codec::shared")]
-    open: Arc<VecDeque<Command>>,
+    open: Arc<VecDeque<Shared>>,
     #[n(1)]
     #[cbor(with = "crate::codec::shared")]
-    ended: Arc<VecDeque<Command>>,
+    ended: Arc<VecDeque<Shared>>,
 }
+
+/// A command that several states of the queue have in common.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+struct Shared(
+    #[n(0)]
+    #[cbor(with = "crate::codec::shared")]
+    Arc<Command>,
+);
 
 /// One step of a command.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -63,12 +74,12 @@ pub enum Step {
 impl Queue {
     /// Those that are open, oldest first.
     pub fn open(&self) -> impl DoubleEndedIterator<Item = &Command> {
-        self.open.iter()
+        self.open.iter().map(|Shared(command)| &**command)
     }
 
     /// The last ones that ended, oldest first.
     pub fn ended(&self) -> impl DoubleEndedIterator<Item = &Command> {
-        self.ended.iter()
+        self.ended.iter().map(|Shared(command)| &**command)
     }
 
     /// How many are open.
@@ -88,7 +99,7 @@ impl Queue {
 
     /// The bytes of the payloads of those that are open.
     pub fn open_bytes(&self) -> usize {
-        self.open().map(|command| command.payload.len()).sum()
+        self.open().map(Command::bytes).sum()
     }
 
     /// Whether it is on its way to the session of this epoch.
@@ -112,14 +123,14 @@ impl Queue {
     }
 
     pub(crate) fn push(&mut self, command: &Command) {
-        Arc::make_mut(&mut self.open).push_back(command.clone());
+        Arc::make_mut(&mut self.open).push_back(Shared(Arc::new(command.clone())));
     }
 
     /// Takes a step; a command that ends by it moves to the ended ones. A step of a command that is not open is none.
     pub(crate) fn step(&mut self, id: CommandId, step: &Step, at: Timestamp) {
-        let Some(index) = self.open.iter().position(|command| command.id == id) else { return };
+        let Some(index) = self.open().position(|command| command.id == id) else { return };
         let open = Arc::make_mut(&mut self.open);
-        let command = &mut open[index];
+        let command = Arc::make_mut(&mut open[index].0);
         command.changed = at;
         match step {
             Step::Sent(epoch) => {
@@ -145,10 +156,85 @@ impl Queue {
             return;
         }
         let Some(command) = open.remove(index) else { return };
+        Arc::make_mut(&mut self.ended).push_back(command);
+        self.forget();
+    }
+
+    /// Forgets the oldest of those that ended, past what is remembered.
+    fn forget(&mut self) {
         let ended = Arc::make_mut(&mut self.ended);
-        if ended.len() == ENDED_MAX {
-            ended.pop_front();
+        let mut bytes: usize = ended.iter().rev().skip(1).map(|Shared(command)| command.bytes()).sum();
+        while ended.len() > 1 && (ended.len() > ENDED_MAX || bytes > ENDED_BYTES_MAX) {
+            bytes -= ended.pop_front().map_or(0, |Shared(command)| command.bytes());
         }
-        ended.push_back(command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Answer;
+    use crate::header::Principal;
+    use crate::json::Limits;
+    use crate::name::Name;
+
+    fn queue(commands: u128, payload: usize) -> Queue {
+        let mut queue = Queue::default();
+        for n in 0..commands {
+            queue.push(&Command {
+                id: CommandId(uuid::Uuid::from_u128(n)),
+                name: Name::fixed("turn"),
+                payload: json(payload).into(),
+                created: Timestamp::ZERO,
+                deadline: Timestamp::MAX,
+                by: Principal::System,
+                mode: Mode::Queue,
+                answer: Answer::Expected,
+                state: State::Queued,
+                attempt: 0,
+                epoch: 0,
+                result: None,
+                changed: Timestamp::ZERO,
+            });
+        }
+        queue
+    }
+
+    fn json(bytes: usize) -> Json {
+        Json::parse(format!("\"{}\"", "x".repeat(bytes - 2)).as_bytes(), &Limits::default()).unwrap()
+    }
+
+    fn id(n: u128) -> CommandId {
+        CommandId(uuid::Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn what_ended_is_remembered_up_to_its_bytes_and_the_newest_always() {
+        let mut queue = queue(ENDED_MAX as u128 + 8, 4_096);
+        for n in 0..ENDED_MAX as u128 + 8 {
+            queue.step(id(n), &Step::Done(Some(json(4_096))), Timestamp::ZERO);
+        }
+
+        let ids: Vec<_> = queue.ended().map(|command| command.id.0.as_u128()).collect();
+        assert_eq!(ids, (31..40).collect::<Vec<_>>(), "eight of 8 KiB, and the newest");
+
+        let before = queue.get(id(39)).unwrap().clone();
+        queue.push(&Command { id: id(40), payload: json(200_000).into(), ..before });
+        queue.step(id(40), &Step::Dead, Timestamp::ZERO);
+
+        let ids: Vec<_> = queue.ended().map(|command| command.id.0.as_u128()).collect();
+        assert_eq!(ids, (32..41).collect::<Vec<_>>(), "the newest, whatever it has");
+    }
+
+    #[test]
+    fn a_step_shares_all_the_commands_that_it_leaves_as_they_were() {
+        let mut queue = queue(3, 10);
+        let before = queue.clone();
+
+        queue.step(id(1), &Step::Sent(7), Timestamp::ZERO);
+
+        let shared = |n: usize| Arc::ptr_eq(&queue.open[n].0, &before.open[n].0);
+        assert_eq!([shared(0), shared(1), shared(2)], [true, false, true]);
+        assert_eq!(before.get(id(1)).map(|command| command.state), Some(State::Queued));
     }
 }

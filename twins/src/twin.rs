@@ -146,7 +146,7 @@ impl Twin {
         let documents = [&self.tags, &self.desired, &self.reported];
         let documents = documents.map(|section| section.document().len() + 64 * section.stamps().count());
         let sessions = self.sessions.iter().map(|session| 200 + 80 * session.subscriptions.len()).sum::<usize>();
-        let commands = self.commands.open().chain(self.commands.ended()).map(|command| 200 + command.payload.len());
+        let commands = self.commands.open().chain(self.commands.ended()).map(|command| 200 + command.bytes());
         size_of::<Self>()
             + documents.iter().sum::<usize>()
             + self.state.document.len()

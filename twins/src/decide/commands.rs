@@ -1,6 +1,6 @@
 //! Commands from applications, and what devices say of them.
 
-use crate::command::{Command, CommandId, State};
+use crate::command::{Command, CommandId, Mode, State};
 use crate::input::{Said, Send};
 use crate::json::Json;
 use crate::queue::{OPEN_BYTES_MAX, OPEN_MAX, Step};
@@ -15,11 +15,13 @@ impl Draft<'_> {
         if let Some(same) = queue.get(send.id) {
             return Ok(Reply::Command(same.clone()));
         }
-        if queue.len() >= OPEN_MAX {
+        let replaced = queue.pending(&send.name).filter(|_| send.mode == Mode::Latest);
+        let (places, bytes) = replaced.fold((0, 0), |(n, bytes), command| (n + 1, bytes + command.bytes()));
+        if queue.len() - places >= OPEN_MAX {
             let why = format!("{OPEN_MAX} commands are open, which is the most");
             return Err(Rejection::new(Code::QueueFull, why));
         }
-        if queue.open_bytes() + send.payload.len() > OPEN_BYTES_MAX {
+        if queue.open_bytes() - bytes + send.payload.len() > OPEN_BYTES_MAX {
             let why = format!("the payloads of the open commands would pass {OPEN_BYTES_MAX} bytes");
             return Err(Rejection::new(Code::QueueFull, why));
         }

@@ -135,12 +135,15 @@ impl Draft<'_> {
         }
     }
 
-    /// Queues a command. A latest-only one supersedes those of its name; one that equals the pending one is none.
+    /// Queues a command. A latest-only one supersedes those of its name; one that equals the pending one is none, unless
+    /// that one's time is over and nothing has said so yet.
     /// Returns the command that stands in the queue for it.
     pub(super) fn queue(&mut self, command: Command) -> Command {
         if command.mode == Mode::Latest {
             let pending: Vec<_> = self.twin().commands().pending(&command.name).cloned().collect();
-            if let Some(same) = pending.last().filter(|pending| pending.payload == command.payload) {
+            let now = self.header.received;
+            let same = |pending: &&Command| pending.payload == command.payload && pending.deadline > now;
+            if let Some(same) = pending.last().filter(same) {
                 return same.clone();
             }
             for superseded in pending {
