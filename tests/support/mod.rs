@@ -5,4 +5,5 @@ pub mod http;
 pub mod node;
 pub mod online;
 pub mod process;
+pub mod raw;
 pub mod wire;

@@ -55,6 +55,10 @@ impl Process {
         Self { child }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: nothing in it can do anything about it.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");

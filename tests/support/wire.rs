@@ -177,6 +177,12 @@ impl Wire {
         }
     }
 
+    /// Sends packet by packet without reading, until one is not taken within `patience`; how many were.
+    pub fn flood(&mut self, packets: &[Vec<u8>], patience: Duration) -> usize {
+        self.stream.set_write_timeout(Some(patience)).expect("a timeout can be set");
+        packets.iter().take_while(|packet| self.stream.write_all(packet).is_ok()).count()
+    }
+
     /// What the node says before it closes the connection.
     pub fn rest(&mut self) -> Vec<Packet> {
         std::iter::from_fn(|| self.next()).collect()

@@ -10,6 +10,7 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 use twins::json::{Json, Limits};
+use twins::rejection::{Code, Rejection};
 
 use super::problem::Problem;
 
@@ -43,11 +44,37 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
     }
 }
 
+/// A body of named members as a type, or null where that may be left out. An array is none: serde would take its elements
+/// for the members, in the order in which they are declared.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest for Object<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = Body::<Json>::from_request(request, payload);
+        Box::pin(async move {
+            let Body(json) = body.await?;
+            named(&json).map(Self)
+        })
+    }
+}
+
 impl Allowance {
     /// The same limit as actix-web asks for it.
     pub(super) fn config(self) -> PayloadConfig {
         PayloadConfig::new(self.bytes)
     }
+}
+
+fn named<T: DeserializeOwned>(json: &Json) -> Result<T, Problem> {
+    if json.as_raw().is_array() {
+        let why = "the body is an array, where an object is expected";
+        return Err(Rejection::new(Code::Malformed, why).into());
+    }
+    Ok(json.decode()?)
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Problem> {
@@ -87,6 +114,14 @@ mod tests {
             r#"malformed: value at "/kinds" does not fit: unknown field `kinds`, expected `kind`"#,
         );
         check(&" ".repeat(65), "too-large: JSON of 65 bytes is larger than the limit of 64");
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        let array = Json::parse(b"[\"a\"]", &Limits::default()).unwrap();
+        let refused = named::<Option<Shape>>(&array).unwrap_err().to_string();
+        assert!(refused.starts_with("malformed: the body is an array"), "{refused}");
+        assert!(named::<Option<Shape>>(&Json::null()).unwrap().is_none());
     }
 
     #[test]

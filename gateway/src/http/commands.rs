@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::envelope::Content;
 
-use super::body::Body;
+use super::body::Object;
 use super::caller::{Caller, unexpected};
 use super::order::{Expectation, Line, Order};
 use super::page::{Limit, Page};
@@ -112,7 +112,7 @@ impl<'a> From<&'a Command> for Shown<'a> {
 pub(super) async fn send(
     caller: Caller,
     id: Path<String>,
-    Body(order): Body<Order>,
+    Object(order): Object<Order>,
 ) -> Result<HttpResponse, Problem> {
     let twin = caller.may(Verb::Control, &id)?;
     let command = match twin.ask(Input::Command(order.send(caller.now())?)).await? {

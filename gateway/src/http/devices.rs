@@ -19,7 +19,7 @@ use twins::time::Timestamp;
 use twins::twin::Twin;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::Body;
+use super::body::Object;
 use super::caller::{Caller, unexpected};
 use super::page::{Limit, Page};
 use super::problem::Problem;
@@ -100,7 +100,7 @@ impl Device {
 pub(super) async fn register(
     caller: Caller,
     id: Path<String>,
-    Body(registration): Body<Option<Registration>>,
+    Object(registration): Object<Option<Registration>>,
 ) -> Result<HttpResponse, Problem> {
     let device = caller.may(Verb::Manage, &id)?;
     let Registration { kind, tags } = registration.unwrap_or_default();

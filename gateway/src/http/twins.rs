@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::document::document;
 
-use super::body::Body;
+use super::body::{Body, Object};
 use super::caller::{Allowed, Caller, unexpected};
 use super::etag::IfMatch;
 use super::problem::Problem;
@@ -109,7 +109,7 @@ pub(super) async fn update(
     caller: Caller,
     id: Path<String>,
     IfMatch(if_match): IfMatch,
-    Body(changes): Body<Changes>,
+    Object(changes): Object<Changes>,
 ) -> Result<HttpResponse, Problem> {
     let twin = caller.may(Verb::Write, &id)?;
     let Changes { tags, desired } = changes;

@@ -137,6 +137,10 @@ fn response(json: &Json) -> Result<Response, Refusal> {
         status: u16,
     }
 
+    if !json.is_object() {
+        let why = "a reply is an object with `status` and `payload`";
+        return Err(Rejection::new(Code::Malformed, why).into());
+    }
     let Written { status } = json.decode()?;
     if !(100..600).contains(&status) {
         return Err(Rejection::new(Code::Malformed, format!("status {status} is not one of HTTP")).into());

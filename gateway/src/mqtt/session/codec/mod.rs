@@ -18,6 +18,8 @@ use super::reason::Reason;
 /// One connection's codec.
 pub(super) struct Codec {
     connection: Connection<role::Server>,
+    /// The last bytes were the beginning of a packet.
+    inside: bool,
     /// The client wants reasons in words on every packet, not only where it cannot refuse them.
     explains: bool,
 }
@@ -32,7 +34,7 @@ impl Codec {
         let options = ConnectionOptions::new().maximum_packet_size_recv(packet_bytes_max);
         let mut connection = Connection::with_options(Version::Undetermined, options);
         connection.set_auto_ping_response(true);
-        Self { connection, explains: true }
+        Self { connection, inside: false, explains: true }
     }
 
     /// Whether the client speaks MQTT 5.
@@ -45,13 +47,24 @@ impl Codec {
     ///
     /// After an error the client must hear no more than what is in `out`.
     pub(super) fn read(&mut self, bytes: &mut &[u8], out: &mut Vec<u8>) -> Option<Result<Packet, Reason>> {
+        let begins = bytes.first().filter(|_| !self.inside);
+        if begins.is_some_and(|&first| !has_right_flags(first)) {
+            return Some(Err(Reason::Malformed));
+        }
         let mut cursor = Cursor::new(*bytes);
         let events = self.connection.recv(&mut cursor);
+        self.inside = events.is_empty();
         *bytes = &bytes[usize::try_from(cursor.position()).unwrap_or(bytes.len()).min(bytes.len())..];
         let mut read = None;
         for event in events {
             match event {
-                Event::NotifyPacketReceived(packet) => read = Some(self.understand(packet)),
+                Event::NotifyPacketReceived(packet) => {
+                    let understood = self.understand(&packet);
+                    if let (Err(reason), true) = (&understood, is_connect(&packet)) {
+                        self.turn_away(*reason, "", out);
+                    }
+                    read = Some(understood);
+                }
                 Event::RequestSendPacket { packet, .. } => append(&packet, out),
                 Event::NotifyError(error) => {
                     if error == MqttError::UnsupportedProtocolVersion && !self.is_v5() {
@@ -77,6 +90,21 @@ impl Codec {
 
 /// The CONNACK of 3.1.1 for a protocol level that is not served; clients of older levels understand it too.
 const REFUSED_VERSION: [u8; 4] = [0x20, 0x02, 0x00, 0x01];
+
+/// Whether the first byte of a packet has the flags that its type has to have, which the codec does not look at.
+fn has_right_flags(first: u8) -> bool {
+    let (kind, flags) = (first >> 4, first & 0x0F);
+    match kind {
+        // A message that nobody acknowledges is never a repetition. Its quality of service is the codec's to check.
+        3 => flags & 0b1110 != 0b1000,
+        6 | 8 | 10 => flags == 0b0010,
+        _ => flags == 0,
+    }
+}
+
+fn is_connect(packet: &Coded) -> bool {
+    matches!(packet, Coded::V3_1_1Connect(_) | Coded::V5_0Connect(_))
+}
 
 fn append(packet: &Coded, out: &mut Vec<u8>) {
     for part in packet.to_buffers() {

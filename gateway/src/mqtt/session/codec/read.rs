@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::ArcPayload;
-use mqtt_protocol_core::mqtt::packet::{Packet as Coded, PayloadFormat, Property, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{
+    GenericPacketTrait, Packet as Coded, PayloadFormat, Property, v3_1_1, v5_0,
+};
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 
 use super::super::packet::{Connect, Packet, Publish, Subscribe, Will};
@@ -10,15 +12,20 @@ use super::super::reason::Reason;
 use super::Codec;
 
 impl Codec {
-    /// A packet as the session sees it. A packet id of 0 is malformed, which the codec lets pass.
-    pub(super) fn understand(&mut self, packet: Coded) -> Result<Packet, Reason> {
+    /// A packet as the session sees it. A packet id of 0, a topic with wildcards, a NUL and flags of a CONNECT that
+    /// contradict each other are malformed, which the codec lets pass.
+    pub(super) fn understand(&mut self, packet: &Coded) -> Result<Packet, Reason> {
         let packet = match packet {
-            Coded::V3_1_1Connect(connect) => Packet::Connect(Box::new(connect_v3(&connect))),
+            Coded::V3_1_1Connect(connect) => {
+                check_flags(packet)?;
+                Packet::Connect(Box::new(connect_v3(connect)))
+            }
             Coded::V5_0Connect(connect) => {
+                check_flags(packet)?;
                 self.explains = !connect.props().iter().any(
                     |property| matches!(property, Property::RequestProblemInformation(asked) if asked.val() == 0),
                 );
-                Packet::Connect(Box::new(connect_v5(&connect)))
+                Packet::Connect(Box::new(connect_v5(connect)))
             }
             Coded::V3_1_1Publish(publish) => Packet::Publish(Publish {
                 id: publish.packet_id(),
@@ -73,13 +80,39 @@ impl Codec {
             Coded::V3_1_1Pubcomp(_) | Coded::V5_0Pubcomp(_) => Packet::Other("PUBCOMP"),
             _ => Packet::Other("a server's packet"),
         };
-        match packet {
-            Packet::Publish(Publish { id: Some(0), .. })
-            | Packet::Subscribe(Subscribe { id: 0, .. })
-            | Packet::Unsubscribe { id: 0, .. } => Err(Reason::Malformed),
-            packet => Ok(packet),
-        }
+        let is_right = match &packet {
+            Packet::Publish(publish) => publish.id != Some(0) && is_topic(&publish.topic),
+            Packet::Subscribe(subscribe) => {
+                subscribe.id != 0 && subscribe.filters.iter().all(|(filter, _)| is_filter(filter))
+            }
+            Packet::Unsubscribe { id, filters } => *id != 0 && filters.iter().all(|filter| is_filter(filter)),
+            _ => true,
+        };
+        is_right.then_some(packet).ok_or(Reason::Malformed)
     }
+}
+
+/// Whether it could be a topic's name at all.
+fn is_topic(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['\0', '+', '#'])
+}
+
+/// Whether it could be a filter at all.
+fn is_filter(filter: &str) -> bool {
+    !filter.is_empty() && !filter.contains('\0')
+}
+
+/// The flags of a CONNECT: the lowest is reserved, a will has a quality of service up to 2, and where there is no will
+/// nothing is said of one.
+fn check_flags(connect: &Coded) -> Result<(), Reason> {
+    let written = connect.to_continuous_buffer();
+    // Behind the type and the length: the protocol's name and level, 7 bytes, then the flags.
+    let length = written.iter().skip(1).take_while(|&&byte| byte >= 0x80).count() + 1;
+    let flags = written.get(1 + length + 7).ok_or(Reason::Malformed)?;
+    let (reserved, has_will, of_will) = (flags & 1, flags & 0b100 != 0, flags & 0b0011_1000);
+    let qos_of_will = (flags >> 3) & 0b11;
+    let is_right = reserved == 0 && qos_of_will < 3 && (has_will || of_will == 0);
+    is_right.then_some(()).ok_or(Reason::Malformed)
 }
 
 fn connect_v3(connect: &v3_1_1::Connect) -> Connect {

@@ -31,6 +31,12 @@ fn malformed_packets_end_the_connection() {
     assert_eq!(told(&wire::packet(0x30, &[0, 1, 0xFF, 0])), 0x81, "a topic that is not UTF-8");
     assert_eq!(told(&wire::packet(0x30, &[0, 9, b'a'])), 0x81, "a topic that is cut off");
     assert_eq!(told(&wire::packet(0x32, &[0, 1, b'a', 0, 0, 0])), 0x81, "packet id 0");
+    assert_eq!(told(&wire::publish(true, "twins/+/reported", b"1", 0)), 0x81, "a wildcard in a topic");
+    assert_eq!(told(&wire::publish(true, "twins/me\0", b"1", 0)), 0x81, "NUL in a topic");
+    assert_eq!(told(&wire::subscribe(true, 1, &[("a\0", 0)])), 0x81, "NUL in a filter");
+    assert_eq!(told(&wire::packet(0xC1, &[])), 0x81, "flags of a PINGREQ");
+    assert_eq!(told(&wire::packet(0x80, b"\x00\x01\x00\x00\x01a\x00")), 0x81, "flags of a SUBSCRIBE");
+    assert_eq!(told(&wire::packet(0x38, &[0, 1, b'a', 0])), 0x81, "a repetition under QoS 0");
     assert_eq!(
         told(&wire::publish_with(Some(&[35, 0, 9]), "", b"1", 0)),
         0x94,
@@ -39,6 +45,36 @@ fn malformed_packets_end_the_connection() {
     assert_eq!(told(&wire::subscribe(true, 1, &[])), 0x82, "no filter");
     assert_eq!(told(&wire::publish(true, &"x".repeat(2000), b"1", 0)), 0x90, "a topic without end");
     assert_eq!(told(&wire::packet(0x82, b"\x00\x01\x02\x0b\x01\x00\x06twins/\x00")), 0xA1, "an identifier");
+}
+
+#[test]
+fn flags_are_looked_at_where_a_packet_begins_and_nowhere_else() {
+    let mut bench = Bench::connected(true);
+    for byte in wire::publish(true, "twins/me/telemetry", &[0xC1, 0x80, 0x38], 1) {
+        bench.send(&[byte]);
+    }
+    assert_eq!((bench.closed, bench.submitted.len()), (false, 1));
+}
+
+#[test]
+fn flags_of_a_connect_that_contradict_each_other_are_malformed() {
+    for (v5, reason) in [(true, 0x81), (false, 5)] {
+        for flags in [0b0000_0001, 0b0000_1000, 0b0010_0000, 0b0001_1100] {
+            let will = (flags & 0b100 != 0).then_some(("twins/me/telemetry", "1"));
+            let mut connect = wire::Connect { v5, will, ..wire::Connect::default() }.bytes();
+            connect[9] |= flags;
+            let mut bench = Bench::with(Options::default());
+            bench.v5 = v5;
+            bench.send(&connect);
+            let told = bench.packets();
+            assert!(bench.closed && bench.submitted.is_empty(), "{flags:b}");
+            assert_eq!(
+                (told[0].kind(), told[0].reason()),
+                (wire::CONNACK, reason),
+                "{flags:b}, MQTT 5: {v5}"
+            );
+        }
+    }
 }
 
 #[test]

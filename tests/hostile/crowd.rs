@@ -1,0 +1,92 @@
+//! Connections that are too many, that say nothing, that never read, or that are taken over.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Neighbourhood;
+use super::support::online::Online;
+use super::support::wire::{CONNACK, Connect, DISCONNECT, PUBACK, Wire, publish};
+
+#[test]
+fn a_fifth_connection_of_a_device_is_turned_away_and_the_four_live_on() {
+    let mut all = Neighbourhood::of("n-fifth");
+    let connect = |client, v5| Connect { client, ..Connect::of(v5, "h-fifth") };
+    let mut four: Vec<_> = ["a", "b", "c", "d"]
+        .iter()
+        .map(|client| Wire::connect_as(all.mqtt(), &connect(client, true)))
+        .collect();
+
+    for (v5, reason) in [(true, 0x97), (false, 3)] {
+        let told = Wire::open(all.mqtt(), v5).send(&connect("e", v5).bytes()).rest();
+        let told: Vec<_> = told.iter().map(|packet| (packet.kind, packet.reason())).collect();
+        assert_eq!(told, [(CONNACK, reason)]);
+    }
+
+    for wire in &mut four {
+        let ack = wire.publish("twins/me/telemetry/a", b"1", Some(1)).next().expect("a PUBACK");
+        assert_eq!((ack.kind, ack.reason()), (PUBACK, 0));
+    }
+    all.is_unharmed("a fifth connection");
+}
+
+#[test]
+fn the_same_client_takes_over_and_the_older_connection_hears_so() {
+    let mut all = Neighbourhood::of("n-takeover");
+    let mut before: Option<Wire> = None;
+    for _ in 0..20 {
+        let next = Wire::connect(all.mqtt(), true, "h-takeover");
+        if let Some(mut before) = before.replace(next) {
+            let told = before.rest();
+            let told: Vec<_> = told.iter().map(|packet| (packet.kind, packet.reason())).collect();
+            assert_eq!(told, [(DISCONNECT, 0x8E)]);
+        }
+    }
+    let mut last = before.expect("there were some");
+    let ack = last.publish("twins/me/reported", b"{}", Some(1)).next().expect("a PUBACK");
+    assert_eq!((ack.kind, ack.reason()), (PUBACK, 0));
+    all.is_unharmed("take-overs");
+}
+
+#[test]
+fn half_open_connections_hold_nobody_up() {
+    let mut all = Neighbourhood::of("n-half");
+    let connect = Connect::of(true, "h-half").bytes();
+    let half = |n: usize| {
+        let mut wire = Wire::open(all.node.at.mqtt, true);
+        wire.send(&connect[..n % connect.len()]);
+        wire
+    };
+
+    let crowd: Vec<_> = (0..200).map(half).collect();
+
+    all.is_unharmed("200 half-open connections");
+    let mut newcomer = Online::connect(all.mqtt(), "h-newcomer", false);
+    newcomer.report(&json!({"there": true}));
+    drop(crowd);
+    all.is_unharmed("their end");
+}
+
+#[test]
+fn who_never_reads_is_not_read_and_costs_little() {
+    let mut all = Neighbourhood::of("n-deaf");
+    let mut wire = Wire::connect(all.mqtt(), false, "h-deaf");
+    let large = json!({"text": "x".repeat(50_000)}).to_string();
+    wire.publish("twins/me/reported", large.as_bytes(), Some(1)).next().expect("a PUBACK");
+    wire.subscribe(&[("twins/me/document/+", 0), ("twins/me/errors", 0)]);
+    let before = all.node.resident_bytes();
+
+    // 20 MB of questions, and 1 GB of answers, if somebody took them.
+    let taken = wire.flood(&questions(), Duration::from_secs(1));
+
+    assert!(taken < 20_000, "the node read on, and answered {taken} questions to nobody");
+    all.is_unharmed("a client that never reads");
+    let grown = all.node.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "it grew by {grown} bytes");
+}
+
+/// Many questions for the document, of 1 KB each.
+fn questions() -> Vec<Vec<u8>> {
+    let nothing = [b' '; 1_000];
+    (0..20_000).map(|n| publish(false, &format!("twins/me/get/{n}"), &nothing, None)).collect()
+}
