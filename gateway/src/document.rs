@@ -126,8 +126,7 @@ fn connection(twin: &Twin) -> Connection<'_> {
             address: Some(&connection.address),
         },
         None => {
-            let since = twin.sessions().iter().map(|session| session.since).max();
-            Connection { state: "disconnected", since, ..Connection::default() }
+            Connection { state: "disconnected", since: twin.sessions().last_ended(), ..Connection::default() }
         }
     }
 }
@@ -146,6 +145,30 @@ mod tests {
 
     fn json(text: &str) -> Json {
         Json::parse(text.as_bytes(), &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn a_device_is_away_since_its_last_connection_ended_whichever_session_that_was() {
+        let id = TwinId::in_default_tenant("t-1").unwrap();
+        let mut live = Live::default();
+        let name = |text| Name::new("a name", text).unwrap();
+        let mut say = |second: u64, input| {
+            let header = Header { received: Timestamp::from_millis(second * 1_000), ..Header::default() };
+            Kinds::default().decide(&id, &mut live, &input, header).reply.unwrap();
+            live.twin().clone()
+        };
+        for (client, keep, epoch) in [("kept", true, 1), ("passing", false, 2)] {
+            let connection =
+                Connection { node: 1, generation: 1, transport: Transport::Mqtt, address: name("a") };
+            let connect = Connect { client: name(client), keep, resumes: keep, connection };
+            say(epoch * 10, Input::Connect { connect, register: Some(name("device")) });
+            say(epoch * 10 + 5, Input::Disconnect { epoch, reason: name("closed") });
+        }
+
+        let twin = say(99, Input::Read);
+        let shown = connection(&twin);
+
+        assert_eq!((shown.state, shown.since), ("disconnected", Some(Timestamp::from_millis(25_000))));
     }
 
     #[test]

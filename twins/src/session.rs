@@ -141,6 +141,9 @@ pub struct Sessions {
     /// The last epoch given out.
     #[n(1)]
     epoch: u64,
+    /// When a connection ended last, whether its session was kept or not.
+    #[n(2)]
+    ended: Option<Timestamp>,
 }
 
 impl Sessions {
@@ -169,6 +172,11 @@ impl Sessions {
         self.connected().filter(|session| session.subscription(topic).is_some()).max_by_key(|s| s.epoch)
     }
 
+    /// When a connection ended last.
+    pub fn last_ended(&self) -> Option<Timestamp> {
+        self.ended
+    }
+
     /// The epoch of the next connection.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.epoch + 1
@@ -176,7 +184,7 @@ impl Sessions {
 
     /// No session, but the epochs go on: those of an earlier generation never mean a later one's.
     pub(crate) fn ended(&self) -> Self {
-        Self { all: Vec::new(), epoch: self.epoch }
+        Self { epoch: self.epoch, ..Self::default() }
     }
 
     pub(crate) fn at_mut(&mut self, epoch: u64) -> Option<&mut Session> {
@@ -208,6 +216,7 @@ impl Sessions {
         session.connection = None;
         session.since = at;
         session.desired.in_flight = Vec::new();
+        self.ended = Some(at);
         self.all.retain(|session| session.connection.is_some() || session.kept);
         if self.all.iter().filter(|session| session.connection.is_none()).count() > KEPT_MAX {
             let oldest = self.all.iter().enumerate().filter(|(_, session)| session.connection.is_none());
