@@ -117,6 +117,16 @@ pub enum Input {
     }
 }
 
+impl Input {
+    /// Whether it needs nothing of a kind, so that it is taken also where the kind is unknown.
+    pub(crate) fn is_of_the_system(&self) -> bool {
+        matches!(
+            self,
+            Self::Remove | Self::Disconnect { .. } | Self::Acknowledge(_) | Self::Read | Self::Due
+        )
+    }
+}
+
 /// How the desired section changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Desire {

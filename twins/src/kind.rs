@@ -18,17 +18,22 @@ pub const DEVICE: &str = "device";
 pub struct Kind {
     name: &'static str,
     pub(crate) logic: Option<Arc<dyn Logic>>,
+    /// This binary lacks it.
+    pub(crate) is_missing: bool,
 }
+
+/// What stands in for a kind that this binary lacks: the system's part of an input happens, and nothing else.
+pub(crate) static MISSING: Kind = Kind { name: "", logic: None, is_missing: true };
 
 impl Kind {
     /// The kind of a behaviour.
     pub fn of<B: Behavior>() -> Self {
-        Self { name: B::KIND, logic: Some(Arc::new(Typed::<B>::new())) }
+        Self { name: B::KIND, logic: Some(Arc::new(Typed::<B>::new())), is_missing: false }
     }
 
     /// A kind without behaviour.
     pub const fn generic(name: &'static str) -> Self {
-        Self { name, logic: None }
+        Self { name, logic: None, is_missing: false }
     }
 
     /// Its name.

@@ -1,4 +1,4 @@
-//! What holds when a queue is full or a behaviour is careless.
+//! What holds when a queue is full, a behaviour is careless, or this binary does not know what a twin is.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use twins::prelude::*;
 use twins::rejection::Code;
 use twins::reply::Reply;
 use twins::time::Timestamp;
+use twins::transition::{Effect, Transition};
 
 const FLOOD: Telemetry<u64> = Telemetry::named("flood");
 const FILL: Keyed<Command<String>> = Command::named("fill").keyed();
@@ -42,13 +43,15 @@ struct Hosted {
     kinds: Kinds,
     live: Live,
     now: Timestamp,
+    last: Option<Transition>,
 }
 
 impl Hosted {
     fn of(kind: Kind) -> Self {
         let name = kind.name();
         let kinds = Kinds::default().with(kind);
-        let mut hosted = Self { kinds, live: Live::default(), now: Timestamp::from_millis(1_000_000) };
+        let mut hosted =
+            Self { kinds, live: Live::default(), now: Timestamp::from_millis(1_000_000), last: None };
         hosted.say(Input::Register { kind: Name::fixed(name), tags: None }).unwrap();
         hosted
     }
@@ -56,7 +59,8 @@ impl Hosted {
     fn say(&mut self, input: Input) -> Result<Reply, Rejection> {
         let id = TwinId::in_default_tenant("pump-7").unwrap();
         let header = Header { received: self.now, ..Header::default() };
-        let Decision { reply, .. } = self.kinds.decide(&id, &mut self.live, &input, header);
+        let Decision { transition, reply, .. } = self.kinds.decide(&id, &mut self.live, &input, header);
+        self.last = transition;
         reply
     }
 
@@ -69,6 +73,15 @@ impl Hosted {
             Reply::Command(command) => command,
             other => panic!("{other:?}"),
         })
+    }
+
+    fn events(&self) -> Vec<&str> {
+        let effects = self.last.iter().flat_map(|transition| &transition.effects);
+        let events = effects.filter_map(|effect| match effect {
+            Effect::Event { name, .. } => Some(name.as_str()),
+            Effect::Sample { .. } => None,
+        });
+        events.collect()
     }
 }
 
@@ -113,4 +126,90 @@ fn a_behavior_cannot_send_more_bytes_than_the_queue_holds() {
 
     assert_eq!(refused.code(), Code::QueueFull);
     assert_eq!(pump.live.twin().commands().len(), 20);
+}
+
+/// An older and a newer version of one kind; the newer one has a bug where it reads the older one's states.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Older(u64);
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Newer(u64);
+
+const COUNT: Telemetry<u64> = Telemetry::named("count");
+const ALARM: Timer = Timer::named("alarm");
+
+impl Behavior for Older {
+    const KIND: &'static str = "versioned";
+
+    fn routes(on: &mut Routes<Self>) {
+        on.telemetry(&COUNT, |this: &mut Self, n, fx: &mut Effects| {
+            this.0 = n;
+            fx.arm(ALARM, Duration::from_secs(n));
+        });
+        on.timer(ALARM, |this: &mut Self, _: &mut Effects| this.0 = 0);
+    }
+}
+
+impl Behavior for Newer {
+    const KIND: &'static str = "versioned";
+    const VERSION: u32 = 2;
+
+    fn routes(on: &mut Routes<Self>) {
+        on.telemetry(&COUNT, |this: &mut Self, n, _: &mut Effects| this.0 = n);
+        on.timer(ALARM, |this: &mut Self, _: &mut Effects| this.0 = 0);
+    }
+
+    fn migrations(of: &mut Migrations) {
+        // A panic that does not go through the hook, which would print it.
+        of.version(1, |_| std::panic::resume_unwind(Box::new("a bug")));
+    }
+}
+
+#[test]
+fn a_migration_that_panics_is_a_refusal_and_keeps_the_state() {
+    let mut twin = Hosted::of(Kind::of::<Older>());
+    twin.say(sample("count", "7")).unwrap();
+    let before = twin.live.twin().clone();
+    twin.live = Live::new(before.clone());
+    twin.kinds = Kinds::default().with(Kind::of::<Newer>());
+
+    twin.say(sample("count", "8")).unwrap();
+    assert_eq!(twin.events(), ["behavior-failed"], "a sample is kept all the same");
+    twin.now = twin.now + Duration::from_secs(7);
+    twin.say(Input::Due).unwrap();
+
+    assert_eq!(twin.events(), ["behavior-failed"]);
+    assert_eq!(twin.live.twin().state(), before.state());
+    assert_eq!(twin.live.twin().next_due(), None);
+}
+
+#[test]
+fn without_its_kind_a_twin_has_the_systems_part_and_nothing_else() {
+    let mut twin = Hosted::of(Kind::of::<Older>());
+    twin.say(sample("count", "7")).unwrap();
+    twin.send(1, Mode::Queue).unwrap();
+    let state = twin.live.twin().state().clone();
+    twin.live = Live::new(twin.live.twin().clone());
+    twin.kinds = Kinds::default();
+
+    for input in [
+        sample("count", "8"),
+        Input::Report(json("{}")),
+        Input::Call { name: Name::fixed("x"), argument: json("1") },
+    ] {
+        assert_eq!(twin.say(input).unwrap_err().code(), Code::UnknownKind);
+    }
+    assert_eq!(twin.send(2, Mode::Queue).unwrap_err().code(), Code::UnknownKind);
+    twin.now = twin.now + Duration::from_secs(60);
+    twin.say(Input::Due).unwrap();
+
+    assert_eq!(
+        twin.events(),
+        ["behavior-refused"],
+        "the timer was consumed, and nobody was there to hear it"
+    );
+    assert_eq!(twin.live.twin().next_due(), None, "what is due is due once");
+    assert_eq!((twin.live.twin().state(), twin.live.twin().kind()), (&state, "versioned"));
+    assert!(twin.say(Input::Read).is_ok());
+    twin.say(Input::Remove).unwrap();
 }

@@ -3,6 +3,9 @@
 //! A decision has two parts. The system's part (a connection, a consumed timer, a command's step, the input's place in
 //! its session) happens whatever the behaviour does. The behaviour's part (its handlers' effects and its new state, and
 //! the change that it may refuse) happens whole or not at all, so a handler that refuses or panics leaves no trace.
+//!
+//! A twin whose kind this binary lacks has the system's part only: connections end, timers and commands that are due are
+//! consumed (each timer with an event that says so), it can be read and removed; all else is refused.
 
 mod commands;
 mod delivery;
@@ -19,7 +22,7 @@ use std::sync::Arc;
 use crate::header::Header;
 use crate::id::TwinId;
 use crate::input::Input;
-use crate::kind::{Kind, Kinds};
+use crate::kind::{Kind, Kinds, MISSING};
 use crate::logic::Decoded;
 use crate::rejection::{Code, Rejection};
 use crate::reply::{Output, Reply};
@@ -77,10 +80,11 @@ impl Kinds {
             Input::Register { kind, .. } | Input::Connect { register: Some(kind), .. } => kind.as_str(),
             _ => return refused(Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id()))),
         };
-        let Some(kind) = self.get(name) else {
-            return refused(Rejection::new(Code::UnknownKind, format!("this node has no kind `{name}`")));
-        };
-        kind.decide(id, live, input, header)
+        match self.get(name) {
+            Some(kind) => kind.decide(id, live, input, header),
+            None if live.twin.exists() => MISSING.decide(id, live, input, header),
+            None => refused(unknown_kind(name)),
+        }
     }
 }
 
@@ -97,9 +101,14 @@ impl Kind {
     }
 }
 
+fn unknown_kind(name: &str) -> Rejection {
+    Rejection::new(Code::UnknownKind, format!("this node has no kind `{name}`"))
+}
+
 impl Draft<'_> {
     fn take(&mut self, input: &Input) -> Result<Reply, Rejection> {
         match input {
+            _ if self.kind.is_missing && !input.is_of_the_system() => Err(self.missing()),
             Input::Register { kind, tags } => self.register(kind, tags.as_ref()),
             Input::Remove => self.remove(),
             Input::Connect { connect, register } => self.connect(connect, register.as_ref()),
@@ -119,5 +128,9 @@ impl Draft<'_> {
             Input::Read => Ok(Reply::Twin(self.twin_shared())),
             Input::Due => self.due(),
         }
+    }
+
+    fn missing(&self) -> Rejection {
+        unknown_kind(self.twin().kind())
     }
 }

@@ -33,22 +33,26 @@ impl Draft<'_> {
         &mut self,
         handlers: impl FnOnce(&dyn Logic, &mut Decoded, &mut Effects<'_>) -> Result<R, Rejection>,
     ) -> Result<Option<Part<R>>, Rejection> {
+        if self.kind.is_missing {
+            return Err(self.missing());
+        }
         let Some(logic) = self.kind.logic.clone() else { return Ok(None) };
-        let mut state = match self.live.state.take() {
-            Some(state) => state,
-            None => logic.load(self.live.twin.state())?,
-        };
-        let before = logic.copy(&state);
+        let held = self.live.state.take();
         let twin: &Twin = &self.live.twin;
+        // Reading a state is the developer's code too: migrations, and what makes a type of JSON.
+        let (mut state, before) = caught(|| {
+            let state = held.map_or_else(|| logic.load(twin.state()), Ok)?;
+            let before = logic.copy(&state);
+            Ok((state, before))
+        })?;
         let time = self.header.event_time();
         let mut fx = Effects::new(Context { id: self.id, twin, header: &self.header, time });
-        let ran = catch_unwind(AssertUnwindSafe(|| {
+        let ran = caught(|| {
             let result = handlers(&*logic, &mut state, &mut fx)?;
             let intents = fx.finish()?;
             let state = written(&*logic, &state, twin)?;
             Ok(Part { result, state, intents })
-        }));
-        let ran = ran.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        });
         self.live.state = Some(if ran.is_ok() { state } else { before });
         ran.map(Some)
     }
@@ -180,6 +184,11 @@ fn written(logic: &dyn Logic, state: &Decoded, twin: &Twin) -> Result<Option<Cha
         return Err(Rejection::new(Code::TooLarge, why));
     }
     Ok(Some(Change::State { version: logic.version(), patch: diff(&held.document, &document) }))
+}
+
+/// A panic of a developer's code is a refusal.
+fn caught<T>(code: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Rejection {
