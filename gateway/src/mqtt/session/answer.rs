@@ -95,11 +95,10 @@ impl Session {
         }
         let outcome = match outcome {
             Ok(reply) => Ok(reply),
-            Err(Error::Rejected(rejection)) => match rejection.code() {
-                Code::SessionEnded => return self.close(now, Reason::TakenOver, rejection.message()),
-                Code::OutOfOrder => return self.close(now, Reason::Implementation, rejection.message()),
-                _ => Err(rejection),
-            },
+            Err(Error::Rejected(rejection)) if rejection.code() == Code::SessionEnded => {
+                return self.close(now, Reason::TakenOver, rejection.message());
+            }
+            Err(Error::Rejected(rejection)) => Err(rejection),
             Err(error) => return self.close(now, Reason::ShuttingDown, &error.to_string()),
         };
         match then {

@@ -2,7 +2,8 @@
 //!
 //! Answers are given in this order, whenever they arrive. After a failure that passes, the input that failed and all
 //! that follow it are handed over again under their old numbers, so that the twin takes each once and none before its
-//! predecessor; what comes meanwhile waits behind them.
+//! predecessor; what comes meanwhile waits behind them, and what came before keeps its answer. That an input arrived
+//! before its predecessor is such a failure: the predecessor was refused on its way.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use runtime::router::Submission;
 use twins::header::Header;
 use twins::id::TwinId;
 use twins::input::Input;
+use twins::rejection::Code;
 
 /// The first pause before inputs are handed over again; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -24,13 +26,18 @@ pub(super) struct Queue<T, A> {
     bytes: usize,
     /// The next token.
     next: u64,
-    /// Answers to tokens before this one mean nothing any more: their inputs are handed over again.
-    void_before: u64,
     /// Until then nothing is handed over.
-    pause: Option<Instant>,
+    pause: Option<Pause>,
     /// How often in a row it failed, and why it last did.
     failures: u32,
     failure: Option<Error>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    until: Instant,
+    /// The oldest input that failed. Answers to those behind it mean nothing: they are handed over again with it.
+    from: u64,
 }
 
 #[derive(Debug)]
@@ -55,15 +62,7 @@ pub(super) enum Answer<A> {
 
 impl<T, A> Queue<T, A> {
     pub(super) fn new() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            bytes: 0,
-            next: 0,
-            void_before: 0,
-            pause: None,
-            failures: 0,
-            failure: None,
-        }
+        Self { entries: VecDeque::new(), bytes: 0, next: 0, pause: None, failures: 0, failure: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -110,19 +109,22 @@ impl<T, A> Queue<T, A> {
 
     /// A shard's answer. A failure that passes is none: the input is handed over again after a pause.
     pub(super) fn answer(&mut self, now: Instant, token: u64, outcome: Outcome) {
-        if token < self.void_before {
+        let is_void = self.pause.is_some_and(|pause| token >= pause.from);
+        if is_void || !self.entries.iter().any(|entry| entry.token == token) {
             return;
         }
         match outcome {
-            Err(error @ (Error::Overloaded { .. } | Error::Unwritten { .. } | Error::Unknown { .. })) => {
-                self.pause = Some(now + PAUSE.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX));
+            Err(error) if passes(&error) => {
+                let pause = PAUSE.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+                self.pause = Some(Pause { until: now + pause, from: token });
                 self.failures += 1;
                 self.failure = Some(error);
-                self.void_before = self.next;
             }
             outcome => {
-                self.failures = 0;
-                self.failure = None;
+                if self.pause.is_none() {
+                    self.failures = 0;
+                    self.failure = None;
+                }
                 self.put(token, Answer::Shard(outcome));
             }
         }
@@ -141,14 +143,14 @@ impl<T, A> Queue<T, A> {
         entry.answer.map(|answer| (entry.then, answer))
     }
 
-    /// Everything that has no answer, once the pause is over.
+    /// What failed and everything behind it that has no answer, once the pause is over.
     pub(super) fn again(&mut self, now: Instant, twin: &TwinId) -> Vec<Submission> {
-        if self.pause.is_none_or(|until| until > now) {
+        let Some(Pause { from, .. }) = self.pause.filter(|pause| pause.until <= now) else {
             return Vec::new();
-        }
+        };
         self.pause = None;
-        let waiting = self.entries.iter_mut().filter(|entry| entry.answer.is_none());
-        let submissions = waiting.filter_map(|entry| {
+        let failed = |entry: &&mut Entry<T, A>| entry.token >= from && entry.answer.is_none();
+        let submissions = self.entries.iter_mut().filter(failed).filter_map(|entry| {
             let (header, input) = entry.input.clone()?;
             entry.token = self.next;
             self.next += 1;
@@ -159,7 +161,7 @@ impl<T, A> Queue<T, A> {
 
     /// When [`again`](Self::again) has something.
     pub(super) fn pause(&self) -> Option<Instant> {
-        self.pause
+        self.pause.map(|pause| pause.until)
     }
 
     /// When the oldest entry will have waited for `limit`.
@@ -196,14 +198,32 @@ impl<T, A> Queue<T, A> {
     }
 }
 
+/// Whether the same input may be taken when it comes again.
+fn passes(error: &Error) -> bool {
+    match error {
+        Error::Overloaded { .. } | Error::Unwritten { .. } | Error::Unknown { .. } => true,
+        Error::Rejected(rejection) => rejection.code() == Code::OutOfOrder,
+        Error::Stopping => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use twins::rejection::Rejection;
     use twins::reply::Reply;
 
     use super::*;
 
     fn overloaded() -> Outcome {
         Err(Error::Overloaded { shard: 0, limit: "inputs" })
+    }
+
+    fn out_of_order() -> Outcome {
+        Err(Rejection::new(Code::OutOfOrder, "input 3 came after 1").into())
+    }
+
+    fn tokens(submissions: &[Submission]) -> Vec<u64> {
+        submissions.iter().map(|submission| submission.token).collect()
     }
 
     fn twin() -> TwinId {
@@ -246,11 +266,71 @@ mod tests {
 
         assert!(queue.again(now, &twin()).is_empty());
         let again = queue.again(now + PAUSE, &twin());
-        assert_eq!(again.iter().map(|submission| submission.token).collect::<Vec<_>>(), [4, 5, 6]);
+        assert_eq!(tokens(&again), [4, 5, 6]);
         for token in [4, 5, 6] {
             queue.answer(now, token, Ok(Reply::Done));
         }
         assert_eq!(popped(&mut queue), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_came_before_a_failure_keeps_its_answer() {
+        let now = Instant::now();
+        let mut queue = filled(now, 3);
+
+        queue.answer(now, 1, overloaded());
+        queue.answer(now, 0, Ok(Reply::Done));
+        assert_eq!(popped(&mut queue), [0]);
+        assert_eq!(tokens(&queue.again(now + PAUSE, &twin())), [3, 4]);
+
+        let mut queue = filled(now, 3);
+        queue.answer(now, 1, overloaded());
+        assert_eq!(tokens(&queue.again(now + PAUSE, &twin())), [3, 4], "the first is still on its way");
+        queue.answer(now, 0, Ok(Reply::Done));
+        assert_eq!(popped(&mut queue), [0]);
+    }
+
+    #[test]
+    fn what_was_on_its_way_before_a_failure_and_fails_too_comes_again_first() {
+        let now = Instant::now();
+        let mut queue = filled(now, 3);
+        queue.answer(now, 1, overloaded());
+        assert_eq!(tokens(&queue.again(now + PAUSE, &twin())), [3, 4]);
+
+        queue.answer(now, 0, overloaded());
+        queue.answer(now, 3, out_of_order());
+        queue.answer(now, 4, out_of_order());
+
+        let again = queue.again(now + 2 * PAUSE, &twin());
+        assert_eq!(tokens(&again), [5, 6, 7]);
+        for token in [5, 6, 7] {
+            queue.answer(now, token, Ok(Reply::Done));
+        }
+        assert_eq!(popped(&mut queue), [0, 1, 2]);
+    }
+
+    #[test]
+    fn an_input_that_arrived_before_its_predecessor_comes_again_behind_it() {
+        let now = Instant::now();
+        let mut queue = filled(now, 3);
+        queue.answer(now, 1, out_of_order());
+        queue.answer(now, 0, overloaded());
+
+        assert!(queue.push(now, &twin(), (Header::default(), Input::Read), 3).is_none());
+        assert_eq!(tokens(&queue.again(now + 2 * PAUSE, &twin())), [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn answers_to_what_was_handed_over_again_meanwhile_mean_nothing() {
+        let now = Instant::now();
+        let mut queue = filled(now, 1);
+        queue.answer(now, 0, overloaded());
+        assert_eq!(tokens(&queue.again(now + PAUSE, &twin())), [1]);
+
+        queue.answer(now, 0, overloaded());
+        assert_eq!(queue.pause(), None);
+        queue.answer(now, 0, Ok(Reply::Done));
+        assert!(popped(&mut queue).is_empty());
     }
 
     #[test]
