@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use crate::files::Files;
 use crate::log::{self, LogId, ShardLog};
 use crate::node::Door;
 use crate::router::Response;
-use crate::store::StateStore;
+use crate::store::{Space, StateStore};
 use crate::stream;
 
 use super::checkpoint::Written;
@@ -26,6 +27,9 @@ use super::recovery::Ground;
 use super::requests::Asked;
 use super::work::Work;
 use super::{Action, Failed, Image, Setting, Shard};
+
+/// It looks at the clock at least so often while it waits for a time, since somebody may set the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What comes to a shard. Only those with permits, and at most [`REQUESTS_MAX`](crate::router::REQUESTS_MAX) requests
 /// for each twin, come from outside; everything else is the shard's own.
@@ -48,7 +52,7 @@ pub(crate) enum Message {
     /// The fate of the batch in flight.
     Fate(Result<LogId, log::Error>),
     /// Images that were read.
-    Loaded(Result<Vec<Image>, String>),
+    Loaded(Vec<Image>),
     /// A checkpoint that was written.
     Checkpointed(Result<Written, String>),
     /// Something may be due.
@@ -122,7 +126,7 @@ impl Actor for Host {
             }
             Message::Fate(Ok(id)) => shard.committed(now, id)?,
             Message::Fate(Err(error)) => shard.refused(now, &error)?,
-            Message::Loaded(images) => shard.loaded(now, images.map_err(|why| self.failed(why))?)?,
+            Message::Loaded(images) => shard.loaded(now, images)?,
             Message::Checkpointed(written) => {
                 let written = written.map_err(|why| self.failed(why))?;
                 self.log.purge(written.applied());
@@ -130,7 +134,10 @@ impl Actor for Host {
             }
             Message::Tick => {
                 hosted.alarm = None;
-                shard.tick(now)?;
+                // What falls due while it stops waits for the next start, or it might never be done.
+                if hosted.finished.is_none() {
+                    shard.tick(now)?;
+                }
             }
             Message::Finish(finished) => hosted.finished = Some(finished),
         }
@@ -154,12 +161,7 @@ impl Host {
             }
             Action::Load(ids) => {
                 let (store, number) = (self.store.clone(), self.setting.number);
-                spawn_blocking(move || {
-                    let keys: Vec<_> = ids.iter().map(|id| id.as_str().as_bytes()).collect();
-                    let images = store.get_many(number, crate::store::Space::Image, &keys);
-                    let images = images.map(|images| ids.into_iter().zip(images).collect());
-                    myself.cast(Message::Loaded(images.map_err(|error| error.to_string())))
-                });
+                spawn_blocking(move || myself.cast(Message::Loaded(images(&*store, number, ids))));
             }
             Action::Checkpoint(cut) => {
                 let store = self.store.clone();
@@ -189,9 +191,23 @@ impl Host {
     }
 }
 
+/// Reads images. Blocks. Where they cannot be read together, each is read alone, so that one that is damaged fails alone.
+pub(super) fn images(store: &dyn StateStore, shard: u32, ids: Vec<TwinId>) -> Vec<Image> {
+    let keys: Vec<_> = ids.iter().map(|id| id.as_str().as_bytes()).collect();
+    match store.get_many(shard, Space::Image, &keys) {
+        Ok(images) => ids.into_iter().zip(images.into_iter().map(Ok)).collect(),
+        Err(_) => {
+            let image = |id: &TwinId| store.get(shard, Space::Image, id.as_str().as_bytes());
+            let image = |id: TwinId| (image(&id).map_err(|error| error.to_string()), id);
+            ids.into_iter().map(image).map(|(image, id)| (id, image)).collect()
+        }
+    }
+}
+
 impl Hosted {
     fn set_alarm(&mut self, myself: &ActorRef<Message>, now: Timestamp) {
-        let Some(wake) = self.shard.next_wake() else { return };
+        let Some(wake) = self.shard.next_wake().filter(|_| self.finished.is_none()) else { return };
+        let wake = wake.min(now + LOOK_EVERY);
         if self.alarm.as_ref().is_some_and(|(at, _)| *at <= wake) {
             return;
         }

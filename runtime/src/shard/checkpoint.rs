@@ -107,7 +107,7 @@ impl Shard {
 
     /// Begins a checkpoint, unless one is being written or there is nothing to write.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failed> {
-        if self.checkpointing || self.dirty.is_empty() || self.stream_full {
+        if self.checkpointing || self.dirty_since.is_none() || self.stream_full {
             return Ok(());
         }
         self.writing = std::mem::take(&mut self.dirty);
@@ -147,7 +147,7 @@ impl Shard {
         self.pass(now);
         self.turn()?;
         self.checkpoint()?;
-        Ok(self.flying.is_some() || self.checkpointing)
+        Ok(self.flying.is_some() || self.checkpointing || self.loading > 0)
     }
 
     /// Counts a twin that came or went.

@@ -19,7 +19,7 @@ use super::post::Post;
 use super::work::Answer;
 use super::{Action, Failed, Shard};
 
-/// After the log was full, how long what is due waits before it is tried again.
+/// After the log or the stream was full, how long what is due waits before it is tried again.
 const DUE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A batch that takes decisions.
@@ -81,7 +81,6 @@ impl Shard {
         if self.stream_full {
             let why = "the disk is full; free some space, then writing goes on by itself".to_owned();
             self.fall_back(&Error::Unwritten { shard: self.setting.number, why });
-            self.due_after = self.now + DUE_PAUSE;
             return Ok(());
         }
         let next = Forming::new(self.forming.number + 1);
@@ -122,10 +121,13 @@ impl Shard {
     }
 
     /// Shows the stream's new records to readers. On a full disk they wait in memory, and no batch is proposed.
-    fn flush_stream(&mut self) -> Result<(), Failed> {
+    pub(super) fn flush_stream(&mut self) -> Result<(), Failed> {
         self.stream_full = match self.stream.flush() {
             Ok(()) => false,
-            Err(stream::Error::Full { .. }) => true,
+            Err(stream::Error::Full { .. }) => {
+                self.due_after = self.now + DUE_PAUSE;
+                true
+            }
             Err(error) => return Err(self.failed(error)),
         };
         Ok(())

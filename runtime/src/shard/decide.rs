@@ -10,6 +10,7 @@ use twins::rejection::{Code, Rejection};
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::error::Error;
 use crate::record;
 
 use super::commit::Release;
@@ -31,13 +32,14 @@ impl Shard {
         self.pass(now);
         for (id, image) in images {
             let Some(Slot::Loading(waiting)) = self.twins.remove(&id) else { continue };
-            let twin = match image {
-                None => Twin::default(),
-                Some(image) => minicbor::decode(&image)
-                    .map_err(|error| self.failed(format!("the image of `{id}` cannot be read: {error}")))?,
-            };
-            let stored = Stored::of(&twin);
-            self.settle_in(id, Resident::new(twin, stored));
+            self.loading -= 1;
+            match self.read(&id, image) {
+                Ok(resident) => self.settle_in(id, resident),
+                Err(error) => {
+                    waiting.into_iter().for_each(|waiting| waiting.refuse(&error));
+                    continue;
+                }
+            }
             for waiting in waiting {
                 match waiting {
                     Waiting::Work(work) => self.one(work),
@@ -48,9 +50,30 @@ impl Shard {
         self.turn()
     }
 
+    /// A twin from its image. One that cannot be read fails alone: nothing is taken for it, and its image stays.
+    pub(super) fn read(
+        &self,
+        id: &TwinId,
+        image: Result<Option<Vec<u8>>, String>,
+    ) -> Result<Resident, Error> {
+        let twin = image.and_then(|image| match image {
+            None => Ok(Twin::default()),
+            Some(image) => minicbor::decode(&image).map_err(|error| error.to_string()),
+        });
+        let twin: Twin = twin.map_err(|error| {
+            let shard = self.setting.number;
+            let why = format!("the image of `{id}` cannot be read: {error}; restore the node from a backup");
+            tracing::error!(twin = %id, shard, %error, "the image of a twin cannot be read; the twin is refused");
+            Error::Unwritten { shard, why }
+        })?;
+        let stored = Stored::of(&twin);
+        Ok(Resident::new(twin, stored))
+    }
+
     pub(super) fn settle_in(&mut self, id: TwinId, resident: Resident) {
         self.bytes += resident.bytes;
         self.hand.push_back(id.clone());
+        self.arrived += 1;
         self.twins.insert(id, Slot::Resident(Box::new(resident)));
     }
 
@@ -59,6 +82,7 @@ impl Shard {
         match self.twins.get_mut(id) {
             Some(Slot::Loading(queue)) => queue.push(waiting),
             _ => {
+                self.loading += 1;
                 self.twins.insert(id.clone(), Slot::Loading(vec![waiting]));
                 self.loads.push(id.clone());
             }

@@ -24,13 +24,20 @@ impl Shard {
     /// The registered ids of a tenant after `after`, as far as they are not in the state store.
     pub(crate) fn overlay(&self, tenant: &str, after: Option<&TwinId>, limit: usize) -> Overlay {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let newer =
-            [&self.dirty, &self.writing].into_iter().flat_map(|ids| ids.range((from, Bound::Unbounded)));
         let (mut there, mut gone) = (BTreeSet::new(), BTreeSet::new());
-        for id in newer.filter(|id| id.tenant() == tenant) {
-            let Some(Slot::Resident(resident)) = self.twins.get(id) else { continue };
-            let ids = if resident.committed.exists() { &mut there } else { &mut gone };
-            ids.insert(id.clone());
+        for newer in [&self.dirty, &self.writing] {
+            // What comes after as many as were asked for is not listed, whether it is there or gone.
+            let mut left = limit;
+            for id in newer.range((from, Bound::Unbounded)).filter(|id| id.tenant() == tenant) {
+                let Some(Slot::Resident(resident)) = self.twins.get(id) else { continue };
+                let exists = resident.committed.exists();
+                let ids = if exists { &mut there } else { &mut gone };
+                ids.insert(id.clone());
+                left -= usize::from(exists && left > 0);
+                if left == 0 {
+                    break;
+                }
+            }
         }
         let (shard, tenant, after) = (self.setting.number, tenant.to_owned(), after.cloned());
         Overlay { shard, tenant, after, limit, there, gone }

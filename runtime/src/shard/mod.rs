@@ -76,8 +76,8 @@ impl Default for Options {
     }
 }
 
-/// A twin's image as the state store has it; none for a twin that never was.
-pub(crate) type Image = (TwinId, Option<Vec<u8>>);
+/// A twin's image as the state store has it, none for a twin that never was; or why it cannot be read.
+pub(crate) type Image = (TwinId, Result<Option<Vec<u8>>, String>);
 
 /// Something for the driver to do.
 pub(crate) enum Action {
@@ -123,9 +123,11 @@ pub(crate) struct Shard {
     bytes: usize,
     /// In the order they are looked at for passivation.
     hand: VecDeque<TwinId>,
+    /// How many have come since passivation last looked.
+    arrived: usize,
     /// When each twin's next timer or deadline is due, for all twins, here or not.
     due: BTreeSet<(Timestamp, TwinId)>,
-    /// Nothing that is due fires before this: the log was full.
+    /// Nothing that is due fires before this: the log or the stream was full.
     due_after: Timestamp,
     mailboxes: HashMap<TwinId, Vec<(u64, Arc<Mailbox>)>>,
     pending: HashMap<TwinId, Vec<Pending>>,
@@ -134,6 +136,8 @@ pub(crate) struct Shard {
     /// Answers that rest on nothing uncommitted.
     ready: Vec<Release>,
     loads: Vec<TwinId>,
+    /// How many twins are being read.
+    loading: usize,
     stream: stream::Writer,
     /// The disk had no room for the stream's last records; they are in memory, and nothing more is decided on them.
     stream_full: bool,
@@ -157,10 +161,10 @@ impl Shard {
 
     /// When the driver should call [`Shard::tick`] next.
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
-        let due = self.due.first().map(|(due, _)| (*due).max(self.due_after));
-        let checkpoint = self.dirty_since.filter(|_| !self.checkpointing);
+        let checkpoint = self.dirty_since.filter(|_| !self.checkpointing && !self.stream_full);
         let checkpoint = checkpoint.map(|since| since + self.setting.options.checkpoint_every);
-        [due, checkpoint].into_iter().flatten().min()
+        let stream = self.stream_full.then_some(self.due_after);
+        [self.next_due(), checkpoint, stream].into_iter().flatten().min()
     }
 
     /// Time goes on: the wall clock's now counts as far as it is not before the shard's own.

@@ -7,15 +7,19 @@ use super::resident::Slot;
 use super::{Failed, Shard};
 
 /// How many residents one turn looks at, so that a shard whose twins all wait for a checkpoint stays responsive.
-const STEPS_MAX: usize = 256;
+const STEPS: usize = 256;
+/// And how many more for each that has come: each needs two looks to go, and they must not come faster than they go.
+const STEPS_FOR_ARRIVED: usize = 4;
 
 impl Shard {
     pub(super) fn passivate(&mut self) -> Result<(), Failed> {
+        let arrived = std::mem::take(&mut self.arrived);
         if self.bytes <= self.setting.options.memory_bytes {
             return Ok(());
         }
+        let steps = STEPS + STEPS_FOR_ARRIVED * arrived;
         let mut kept_dirty = false;
-        for _ in 0..self.hand.len().min(STEPS_MAX) {
+        for _ in 0..steps.min(2 * self.hand.len()) {
             if self.bytes <= self.setting.options.memory_bytes {
                 return Ok(());
             }

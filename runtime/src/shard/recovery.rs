@@ -20,7 +20,7 @@ use super::checkpoint::{MARKS, Marks};
 use super::commit::Forming;
 use super::decide::encoded;
 use super::entry::Batch;
-use super::resident::{Resident, Slot, Stored};
+use super::resident::Slot;
 use super::work::Work;
 use super::{Failed, Setting, Shard};
 
@@ -65,6 +65,7 @@ impl Shard {
             twins: HashMap::new(),
             bytes: 0,
             hand: VecDeque::new(),
+            arrived: 0,
             due: BTreeSet::new(),
             due_after: twins::time::Timestamp::ZERO,
             mailboxes: HashMap::new(),
@@ -73,6 +74,7 @@ impl Shard {
             flying: None,
             ready: Vec::new(),
             loads: Vec::new(),
+            loading: 0,
             stream: writer,
             stream_full: false,
             dirty: BTreeSet::new(),
@@ -124,6 +126,7 @@ impl Shard {
         self.dirty_since.get_or_insert(self.now);
         for decided in &batch.decisions {
             self.bring_in(&decided.twin, store)?;
+            // One whose image is damaged stays as it is.
             let Some(resident) = self.resident(&decided.twin) else { continue };
             let kind_before: Option<Name> = resident.committed.kind_name().cloned();
             let mut twin = Twin::clone(&resident.committed);
@@ -144,18 +147,16 @@ impl Shard {
         Ok(())
     }
 
+    /// Reads a twin, unless its image is damaged: that is this twin's misfortune, not the shard's.
     fn bring_in(&mut self, id: &TwinId, store: &dyn StateStore) -> Result<(), Failed> {
         if self.resident(id).is_some() {
             return Ok(());
         }
         let image = store.get(self.setting.number, Space::Image, id.as_str().as_bytes());
-        let twin: Twin = match image.map_err(|error| self.failed(error))? {
-            None => Twin::default(),
-            Some(image) => minicbor::decode(&image)
-                .map_err(|error| self.failed(format!("the image of `{id}` cannot be read: {error}")))?,
-        };
-        let stored = Stored::of(&twin);
-        self.settle_in(id.clone(), Resident::new(twin, stored));
+        let image = image.map_err(|error| self.failed(error))?;
+        if let Ok(resident) = self.read(id, Ok(image)) {
+            self.settle_in(id.clone(), resident);
+        }
         Ok(())
     }
 

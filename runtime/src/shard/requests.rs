@@ -49,6 +49,9 @@ impl Shard {
 
     pub(super) fn ask(&mut self, asked: Asked) {
         let Asked { twin, id, name, payload, answer } = asked;
+        if answer.is_closed() {
+            return;
+        }
         match self.listener(&twin) {
             Err(rejection) => drop(answer.send(Err(rejection.into()))),
             Ok((epoch, mailbox)) => {
@@ -87,7 +90,11 @@ impl Shard {
         &mut self,
         twin: &TwinId,
     ) -> Result<(u64, std::sync::Arc<crate::mailbox::Mailbox>), Rejection> {
-        let waiting = self.pending.get(twin).map_or(0, Vec::len);
+        let waiting = self.pending.get_mut(twin).map_or(0, |all| {
+            // Not everybody who gives up says so.
+            all.retain(|pending| !pending.answer.is_closed());
+            all.len()
+        });
         let unknown = || Rejection::new(Code::UnknownTwin, format!("no twin `{}`", twin.id()));
         let resident =
             self.resident(twin).filter(|resident| resident.committed.exists()).ok_or_else(unknown)?;

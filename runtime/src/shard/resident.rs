@@ -6,6 +6,8 @@ use twins::decide::Live;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::error::Error;
+
 use super::requests::Asked;
 use super::work::Work;
 
@@ -21,6 +23,17 @@ pub(super) enum Slot {
 pub(super) enum Waiting {
     Work(Work),
     Asked(Asked),
+}
+
+impl Waiting {
+    /// The twin cannot be read.
+    pub(super) fn refuse(self, error: &Error) {
+        match self {
+            Self::Work(work) => work.answer.give(Err(error.clone())),
+            // Whoever asked may have given up.
+            Self::Asked(asked) => drop(asked.answer.send(Err(error.clone()))),
+        }
+    }
 }
 
 /// A twin in memory.

@@ -16,11 +16,11 @@ use twins::twin::Twin;
 use crate::error::Outcome;
 use crate::files::sim::Sim;
 use crate::log::{Done, Entry, Error, LogId, ShardLog};
+use crate::shard::actor::images;
 use crate::shard::recovery::Ground;
 use crate::shard::work::{Answer, Asker, Work};
 use crate::shard::{Action, Failed, Options, Setting, Shard};
 use crate::store::memory::Memory;
-use crate::store::{Space, StateStore};
 use crate::stream;
 
 use super::kind::Adder;
@@ -153,9 +153,8 @@ impl World {
                 self.with(|shard, now| shard.committed(now, id))
             }
             Some(Action::Load(ids)) => {
-                let keys: Vec<_> = ids.iter().map(|id| id.as_str().as_bytes()).collect();
-                let images = self.store.get_many(0, Space::Image, &keys).expect("the store can be read");
-                self.with(|shard, now| shard.loaded(now, ids.into_iter().zip(images).collect()))
+                let images = images(&self.store, 0, ids);
+                self.with(|shard, now| shard.loaded(now, images))
             }
             Some(Action::Checkpoint(cut)) => {
                 let written = cut.write(&self.store);

@@ -1,0 +1,185 @@
+//! What one shard does at once, holds at once and lives through: each claim against a world under the test's control.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use twins::body::Body;
+use twins::header::{Header, Mark, Transport};
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::json::Json;
+use twins::name::Name;
+use twins::session::{Connect, Connection, Subscription, Topic};
+
+use crate::error::Error;
+use crate::mailbox::Mailbox;
+use crate::router::REQUESTS_MAX;
+use crate::shard::entry::Batch;
+use crate::shard::requests::Asked;
+use crate::shard::work::{Answer, Asker, Work};
+use crate::shard::{Action, Options};
+use crate::store::{self, Space, StateStore};
+
+use super::world::World;
+
+fn world(options: Options) -> World {
+    let mut world = World::new(1, Options { handler_budget: Duration::MAX, ..options });
+    world.start().unwrap();
+    world
+}
+
+fn twin(n: usize) -> TwinId {
+    TwinId::in_default_tenant(&format!("twin-{n}")).unwrap()
+}
+
+fn say(world: &mut World, twin: &TwinId, input: Input) {
+    drop(world.say(twin, Header::default(), input).unwrap());
+}
+
+fn register(world: &mut World, twin: &TwinId) {
+    say(world, twin, Input::Register { kind: Name::fixed("adder"), tags: None });
+}
+
+fn sample(n: u64) -> Input {
+    Input::Sample { channel: Name::fixed("count"), body: Json::of(&n).unwrap().into() }
+}
+
+#[test]
+fn a_fleet_that_is_due_at_once_hears_of_it_in_turns_and_each_once() {
+    // Each twin goes as soon as it is written, so that all have to be read again.
+    let mut world = world(Options { memory_bytes: 0, checkpoint_bytes: 1, ..Options::default() });
+    for n in 0..1_000 {
+        register(&mut world, &twin(n));
+        say(&mut world, &twin(n), sample(10));
+        world.settle().unwrap();
+    }
+
+    world.now = world.now + Duration::from_secs(3_600);
+    let mut turns = 0;
+    while world.shard.as_ref().unwrap().next_wake().is_some_and(|wake| wake <= world.now) {
+        turns += 1;
+        world.with(|shard, now| shard.tick(now)).unwrap();
+        for action in &world.asked {
+            match action {
+                Action::Load(ids) => assert!(ids.len() <= 256, "{} are read at once", ids.len()),
+                Action::Propose { payload, .. } => {
+                    assert!(Batch::decode(payload).unwrap().decisions.len() <= 512);
+                }
+                Action::Checkpoint(_) => {}
+            }
+        }
+        world.settle().unwrap();
+    }
+
+    assert!(turns >= 4, "{turns} turns");
+    for n in 0..1_000 {
+        let read = world.read(&twin(n)).unwrap().unwrap();
+        assert_eq!(read.state().document.as_str(), r#"{"sum":10,"rang":1,"done":0}"#, "twin {n}");
+    }
+}
+
+#[test]
+fn a_damaged_image_costs_its_own_twin_and_nothing_else() {
+    let mut world = World::new(1, Options { handler_budget: Duration::MAX, ..Options::default() });
+    let mut damaged = store::Batch::default();
+    let key = twin(0);
+    damaged.put(Space::Image, key.as_str().as_bytes(), *b"no image");
+    damaged.put(Space::Connected, key.as_str().as_bytes(), []);
+    damaged.put(Space::Timer, store::Timer { due: world.now, twin: twin(0) }.key(), []);
+    world.store().write(0, damaged).unwrap();
+
+    world.start().expect("the others are well");
+    world.with(|shard, now| shard.tick(now)).unwrap();
+    let mut answer = world.say(&twin(0), Header::default(), sample(1)).unwrap();
+    register(&mut world, &twin(1));
+    world.settle().unwrap();
+
+    let refused = answer.try_recv().unwrap().unwrap_err();
+    assert!(matches!(&refused, Error::Unwritten { why, .. } if why.contains("default/twin-0")), "{refused}");
+    assert!(world.read(&twin(1)).unwrap().is_some());
+    let wake = world.shard.as_ref().unwrap().next_wake();
+    assert!(wake.is_some_and(|wake| wake > world.now), "it does not spin");
+}
+
+#[test]
+fn twins_that_are_only_looked_at_do_not_gather_in_memory() {
+    let memory_bytes = 100_000;
+    let mut world = world(Options { memory_bytes, ..Options::default() });
+
+    for round in 0..20 {
+        for n in 0..1_000 {
+            say(&mut world, &twin(round * 1_000 + n), Input::Read);
+        }
+        // All that was asked for is read at once, as a busy disk does.
+        let asked = std::mem::take(&mut world.asked);
+        let ids = asked.into_iter().flat_map(|action| match action {
+            Action::Load(ids) => ids,
+            _ => Vec::new(),
+        });
+        let images = ids.map(|id| (id, Ok(None))).collect();
+        world.with(|shard, now| shard.loaded(now, images)).unwrap();
+    }
+
+    let bytes = world.shard.as_ref().unwrap().bytes;
+    assert!(bytes <= memory_bytes, "{bytes} bytes of twins that nobody changed");
+}
+
+#[test]
+fn whoever_gives_up_asking_leaves_no_place_taken() {
+    let mut world = world(Options::default());
+    let mailbox = Arc::new(Mailbox::default());
+    let tell = |world: &mut World, mark, input| {
+        let answer = Answer::new(0, Asker::Mailbox { mailbox: mailbox.clone(), token: 0 });
+        let header = Header { mark, ..Header::default() };
+        let work = Work { twin: twin(0), header, input, answer, permit: None };
+        world.with(|shard, now| shard.take(now, vec![work])).unwrap();
+        world.settle().unwrap();
+    };
+    let address = Name::fixed("127.0.0.1");
+    let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
+    let connect = Connect { client: Name::fixed("c"), keep: false, resumes: false, connection };
+    tell(&mut world, None, Input::Connect { connect, register: Some(Name::fixed("device")) });
+    let filter = Name::fixed("requests");
+    let listens = Subscription { filter, topic: Topic::Requests, qos: 1 };
+    tell(&mut world, Some(Mark { epoch: 1, n: 1 }), Input::Subscribe(vec![listens]));
+    let mut ask = || {
+        let (answer, wait) = oneshot::channel();
+        let (id, payload) = (Name::fixed("r"), Body::from(Json::null()));
+        let asked = Asked { twin: twin(0), id, name: Name::fixed("blink"), payload, answer };
+        world.with(|shard, now| shard.request(now, asked)).unwrap();
+        wait
+    };
+
+    let held: Vec<_> = (0..REQUESTS_MAX).map(|_| ask()).collect();
+    assert!(ask().try_recv().unwrap().is_err(), "too many");
+    drop(held);
+
+    assert_eq!(ask().try_recv().unwrap_err(), oneshot::error::TryRecvError::Empty);
+}
+
+#[test]
+fn a_full_disk_is_tried_again_by_the_clock_and_not_in_a_circle() {
+    let mut world = world(Options::default());
+    register(&mut world, &twin(0));
+    world.settle().unwrap();
+    world.files().set_capacity(world.files().used());
+    say(&mut world, &twin(0), sample(1));
+    world.settle().unwrap();
+    let wake = |world: &World| world.shard.as_ref().unwrap().next_wake().unwrap();
+
+    // By now a checkpoint is due, which a stream that is not written cannot have.
+    world.now = world.now + Duration::from_secs(3_600);
+    world.with(|shard, now| shard.tick(now)).unwrap();
+    world.settle().unwrap();
+    assert!(wake(&world) > world.now, "it does not spin");
+    world.files().set_capacity(u64::MAX);
+    world.now = wake(&world);
+    world.with(|shard, now| shard.tick(now)).unwrap();
+
+    assert_eq!(
+        world.reader.as_ref().unwrap().end(),
+        2,
+        "readers see what waited, though nobody said anything more"
+    );
+}
