@@ -13,6 +13,9 @@ use crate::node::{self, Running};
 use crate::simulate::{self, Thermostats};
 use crate::telemetry;
 
+/// A segment of the log. A node that is tried out for a minute should not begin by writing much of zeros.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
 /// What the command line says.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -85,6 +88,7 @@ fn node_options(options: &Options, kinds: Kinds) -> node::Options {
     node::Options {
         kinds,
         access: Arc::new(Permissive),
+        log: cluster::Options { segment_bytes: SEGMENT_BYTES, ..Default::default() },
         twins: runtime::node::Options { shard: options.shard.clone(), ..Default::default() },
         mqtt: gateway::mqtt::Options { address: options.mqtt, ..Default::default() },
         http: gateway::http::Options { address: options.http, ..Default::default() },

@@ -25,6 +25,7 @@ const LONE: u64 = 1;
 pub(crate) struct Options {
     pub(crate) kinds: Kinds,
     pub(crate) access: Arc<dyn Access>,
+    pub(crate) log: cluster::Options,
     pub(crate) twins: runtime::node::Options,
     pub(crate) mqtt: mqtt::Options,
     pub(crate) http: http::Options,
@@ -60,12 +61,11 @@ pub(crate) enum Error {
 impl Running {
     /// Starts everything: log, state, twins, then those who let devices and people in.
     pub(crate) async fn start(folder: &Path, options: Options) -> Result<Self, Error> {
-        let Options { kinds, access, twins, mqtt, http } = options;
+        let Options { kinds, access, log, twins, mqtt, http } = options;
         let files = Arc::new(Disk);
         let (opened, log_folder, state_folder) = (files.clone(), folder.join("log"), folder.join("state"));
         let blocking = tokio::task::spawn_blocking(move || -> Result<_, Error> {
-            let options = cluster::Options { node: LONE, ..cluster::Options::default() };
-            let storage = Storage::open(opened, &log_folder, options)?;
+            let storage = Storage::open(opened, &log_folder, cluster::Options { node: LONE, ..log })?;
             let slots = register(&storage.meta(), storage.generation())?;
             let store = Fjall::open(&state_folder, runtime::store::fjall::Options::default())?;
             Ok((storage, slots, store))
