@@ -21,6 +21,8 @@ use super::session::{Actions, Respond, Session};
 
 /// The most that is read at once.
 const READ_BYTES: usize = 64 << 10;
+/// How long a closed connection's client may go on sending.
+const LINGER: Duration = Duration::from_secs(1);
 /// An idle connection's timer is set this far ahead.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -146,10 +148,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
+    /// Closes the connection. What the client still sends is read and forgotten for a while: were it left unread, the
+    /// system would reset the connection, and the client might never read why it was closed.
     async fn close(&mut self) {
         if let Some(mut stream) = self.stream.take() {
             // It may be gone already.
-            drop(timeout(self.write_timeout, stream.shutdown()).await);
+            if let Ok(Ok(())) = timeout(self.write_timeout, stream.shutdown()).await {
+                drop(timeout(LINGER, drain(stream)).await);
+            }
         }
     }
 
@@ -178,6 +184,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             None => tracing::debug!(reason = end.words, why = end.why, "a client was not let in"),
         }
     }
+}
+
+impl<S> Drop for Driver<S> {
+    /// A connection that is cut off, or whose task panics, has ended: its twin must not take the device for present.
+    fn drop(&mut self) {
+        let last_words = self.session.last_words();
+        if !last_words.is_empty() {
+            self.router.submit(&self.mailbox, last_words);
+        }
+    }
+}
+
+/// Reads until the client has closed the connection, too.
+async fn drain<S: AsyncRead + Unpin>(mut stream: S) {
+    let mut goes_on = |context: &mut Context<'_>| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut stream).poll_read(context, &mut buffer))?;
+            Poll::Ready(Ok::<_, io::Error>(!buffer.filled().is_empty()))
+        })
+    };
+    while let Ok(true) = poll_fn(&mut goes_on).await {}
 }
 
 /// One read, taken by the session; returns its length.

@@ -15,9 +15,9 @@ use twins::header::Transport;
 use twins::name::Name;
 use uuid::Uuid;
 
-use super::Options;
 use super::connection::Connection;
 use super::session::{Origin, Session};
+use super::{Options, peer};
 
 /// The pause after the system had nothing to accept with, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -96,7 +96,7 @@ impl Actor for Host {
         myself: ActorRef<Accepted>,
         listener: TcpListener,
     ) -> Result<State, ActorProcessingErr> {
-        let accepting = tokio::spawn(accept(listener, myself, self.options.connections_max.get()));
+        let accepting = tokio::spawn(accept(listener, myself, self.options.clone()));
         Ok(State { accepting, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
     }
 
@@ -133,7 +133,7 @@ impl Actor for Host {
         if timeout(self.options.stop_timeout, all_ended).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "connections were cut off; their twins hear of it later"
+                "connections were cut off before their ends were acknowledged"
             );
             connections.shutdown().await;
         }
@@ -153,7 +153,8 @@ impl Host {
 }
 
 /// Accepts connections until it is aborted.
-async fn accept(listener: TcpListener, host: ActorRef<Accepted>, connections_max: usize) {
+async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Options>) {
+    let connections_max = options.connections_max.get();
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
     loop {
@@ -175,7 +176,7 @@ async fn accept(listener: TcpListener, host: ActorRef<Accepted>, connections_max
             continue;
         };
         full = false;
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = peer::look_after(&stream, options.vanished_timeout) {
             tracing::debug!(%error, %address, "a connection was gone before it began");
             continue;
         }

@@ -14,6 +14,7 @@
 mod connection;
 mod listener;
 mod options;
+mod peer;
 mod session;
 
 pub use listener::Listener;

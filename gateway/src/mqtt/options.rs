@@ -35,8 +35,13 @@ pub struct Options {
     /// is closed with a reason. Default 20 s. Too short gives up on a shard that would have recovered.
     pub answer_timeout: Duration,
     /// The longest keep-alive, also for clients that ask for none; MQTT 5 tells them. Default 20 min. (A client of 3.1.1
-    /// keeps what it asked for, since it cannot be told.) A device that vanished is taken for present half as long again.
+    /// keeps what it asked for, since it cannot be told.) A device that vanished is taken for present half as long
+    /// again, but no longer than `vanished_timeout`.
     pub keep_alive_max: Duration,
+    /// How long the other end of a TCP connection may give no sign of life, whatever the keep-alive of MQTT: the system
+    /// asks for one from half of the time on. Default 10 min. Too short wakes radios that sleep, and cuts off links that
+    /// pause; too long takes devices for present that are gone.
+    pub vanished_timeout: Duration,
     /// How long the ends of connections may take at [`stop`](super::Listener::stop), before they are cut off. Default
     /// 5 s.
     pub stop_timeout: Duration,
@@ -60,6 +65,7 @@ impl Default for Options {
             in_flight_bytes_max: 1 << 20,
             answer_timeout: Duration::from_secs(20),
             keep_alive_max: Duration::from_secs(20 * 60),
+            vanished_timeout: Duration::from_secs(10 * 60),
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use runtime::error::Error;
+use runtime::router::Submission;
 use twins::header::Header;
 use twins::input::Input;
 use twins::name::Name;
@@ -74,6 +75,26 @@ impl Session {
         };
         let why = error.map_or_else(|| "the twin did not answer in time".to_owned(), ToString::to_string);
         self.close(now, reason, &why);
+    }
+
+    /// What its twin must hear of a connection that is cut off or failed: the will and the end. Nothing if it was told
+    /// already; to be told twice does no harm. It relies on nothing but who the device is, since the rest may be
+    /// half-way through a step.
+    pub(in super::super) fn last_words(&mut self) -> Vec<Submission> {
+        let Some(device) = &mut self.device else { return Vec::new() };
+        if device.epoch == 0 || matches!(self.phase, Phase::Over) {
+            return Vec::new();
+        }
+        let end = Input::Disconnect { epoch: device.epoch, reason: Name::fixed("cut off") };
+        let (principal, transport) = (&device.principal, self.origin.transport);
+        let submission = |(token, input)| Submission {
+            token,
+            twin: device.twin.clone(),
+            header: Header { principal: principal.clone(), transport, ..Header::default() },
+            input,
+        };
+        // Nobody looks at the answers.
+        (0..).zip(device.will.take().into_iter().chain([end])).map(submission).collect()
     }
 
     fn finish(&mut self, now: Instant, end: End) {

@@ -102,7 +102,7 @@ pub(super) struct Session {
     device: Option<Device>,
     /// What was read and has to wait: at most one read.
     unread: Bytes,
-    /// When the client was last heard, or began to be heard again.
+    /// When the client was accepted, last heard, or began to be heard again.
     heard: Instant,
     keep_alive: Option<Duration>,
     queue: Queue<Then, Own>,
@@ -168,7 +168,10 @@ impl Session {
 
     /// Takes one whole read. To be called while it [`listens`](Self::listens).
     pub(super) fn received(&mut self, now: Instant, bytes: &[u8]) {
-        self.heard = now;
+        // Who has not sent a whole CONNECT gains no time by its parts.
+        if !matches!(self.phase, Phase::Silent) {
+            self.heard = now;
+        }
         let taken = self.parse(now, bytes);
         self.hold(Bytes::copy_from_slice(&bytes[taken..]));
         self.go_on(now);

@@ -128,16 +128,6 @@ fn another_version_is_refused_in_words_that_it_knows() {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_closed() {
-    let mut bench = Bench::with(Options::default());
-    bench.pass(Duration::from_secs(9));
-    assert!(!bench.closed);
-
-    bench.pass(Duration::from_secs(1));
-    assert!(bench.closed && bench.session.is_over());
-}
-
-#[test]
 fn a_kept_session_hears_on_without_subscribing_again() {
     let mut bench = Bench::with(Options::default());
     bench.send(
@@ -160,4 +150,23 @@ fn a_client_that_takes_no_connack_gets_none() {
     bench.accept(false, Vec::new());
     assert!(bench.packets().is_empty() && bench.closed);
     assert!(matches!(bench.inputs()[..], [(0, Input::Disconnect { .. })]));
+}
+
+#[test]
+fn a_connect_that_trickles_in_has_no_more_time_than_one_that_never_comes() {
+    for sends in [false, true] {
+        let mut bench = Bench::with(Options::default());
+        let connect = wire::Connect::default().bytes();
+        for byte in &connect[..9] {
+            if sends {
+                bench.send(&[*byte]);
+            }
+            bench.pass(Duration::from_secs(1));
+            assert!(!bench.closed);
+        }
+
+        bench.pass(Duration::from_secs(1));
+
+        assert!(bench.closed && bench.session.is_over() && bench.packets().is_empty());
+    }
 }

@@ -128,3 +128,23 @@ fn a_node_that_stops_says_so() {
     assert_eq!((bench.packets()[0].reason(), bench.closed), (0x8B, true));
     assert_eq!(ends(&mut bench), [ended("server shutting down")]);
 }
+
+#[test]
+fn the_twin_of_a_connection_that_is_cut_off_hears_so_once() {
+    let last_words = |bench: &mut Bench| -> Vec<Input> {
+        bench.session.last_words().into_iter().map(|submission| submission.input).collect()
+    };
+    let will = Input::Report(json(r#"{"on":false}"#));
+
+    let mut bench = with_will();
+    assert_eq!(last_words(&mut bench), [will, ended("cut off")]);
+
+    let mut bench = Bench::with(Options::default());
+    bench.send(&wire::Connect::default().bytes());
+    assert_eq!(last_words(&mut bench), [], "its twin has not let it in yet");
+
+    let mut bench = Bench::connected(true);
+    bench.session.lost(bench.now, "reset");
+    bench.act().answer(Ok(Reply::Done));
+    assert_eq!(last_words(&mut bench), [], "it was told in order");
+}
