@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ractor::ActorRef;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use twins::body::Body;
 use twins::header::Header;
 use twins::id::TwinId;
@@ -29,6 +29,9 @@ use crate::stream::{self, Page, Selection};
 /// How many requests may wait for one device's answers.
 pub const REQUESTS_MAX: usize = 64;
 
+/// How many calls read the streams at once; more wait. Each holds up to 24 MiB and a thread, which others need too.
+const READS_MAX: usize = 8;
+
 /// A cheap handle on all twins of the node.
 #[derive(Clone)]
 pub struct Router(Arc<Inner>);
@@ -41,6 +44,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     node: (u64, u64),
     stopping: Arc<AtomicBool>,
+    reads: Semaphore,
 }
 
 /// One input of a session.
@@ -75,7 +79,16 @@ impl Router {
         node: (u64, u64),
         stopping: Arc<AtomicBool>,
     ) -> Self {
-        Self(Arc::new(Inner { slots, doors, kinds, access, clock, node, stopping }))
+        Self(Arc::new(Inner {
+            slots,
+            doors,
+            kinds,
+            access,
+            clock,
+            node,
+            stopping,
+            reads: Semaphore::new(READS_MAX),
+        }))
     }
 
     /// Hands inputs of one connection to their shards, in order for each shard. Does not wait. Each is answered in the
@@ -195,6 +208,7 @@ impl Router {
     pub async fn read(&self, selection: Selection) -> Result<Page, Error> {
         let shard = selection.twin.as_ref().map(|twin| shard_of(&self.0.slots, twin)).or(selection.shard);
         let doors = self.0.doors.clone();
+        let _turn = self.0.reads.acquire().await.map_err(|_| Error::Stopping)?;
         let read = tokio::task::spawn_blocking(move || {
             let reader = |shard: u32| {
                 let door = doors.get(shard as usize);

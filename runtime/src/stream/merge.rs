@@ -1,4 +1,7 @@
 //! Reading what a selection asks for: from one shard, or merged from all by the time of receipt.
+//!
+//! At worst one call holds a page of [`PAGE_BYTES_MAX`] and one record more, and what it has read ahead: for each shard
+//! 192 KiB, or one record where that is larger. With 64 shards and payloads of 256 KiB that is 20 to 24 MiB.
 
 use twins::rejection::{Code, Rejection};
 use twins::time::Timestamp;
@@ -9,8 +12,12 @@ use super::{Cursor, Error, From, Item, Offset, Page, Placed, Reader, Selection};
 
 /// How many records one call looks at in a shard, at most: a reader of something rare gets a cursor to read on from.
 const LOOK_MAX: usize = 20_000;
-/// Records and bytes of one read of a shard.
-const READ: (usize, usize) = (512, 1 << 20);
+/// After so many bytes of records a page ends, whatever its limit.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Records of one read of a shard.
+const READ: usize = 512;
+/// Bytes of one read of a shard: where one is read, and where many are.
+const READ_BYTES: (usize, usize) = (256 << 10, 64 << 10);
 
 /// Reads a page. `shard` is the one to read, or all of `shards`. Blocks.
 ///
@@ -27,15 +34,17 @@ pub(crate) fn read(
         Some(shard) => vec![shard],
         None => (0..shards).collect(),
     };
+    let ahead_bytes = if read.len() == 1 { READ_BYTES.0 } else { READ_BYTES.1 };
     let mut sources = Vec::with_capacity(read.len());
     for number in read {
         let unwritten = |why: String| crate::error::Error::Unwritten { shard: number, why };
         let reader = reader(number).map_err(unwritten)?;
         let at = begin(selection, shard, shards, number, &reader)?;
-        sources.push(Source { number, reader, at, looked: 0, ahead: None, items: Vec::new().into_iter() });
+        let (ahead, items) = (None, Vec::new().into_iter());
+        sources.push(Source { number, reader, at, looked: 0, is_over: false, ahead, ahead_bytes, items });
     }
-    let mut records = Vec::new();
-    while records.len() < selection.limit {
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while records.len() < selection.limit && bytes < PAGE_BYTES_MAX {
         // The oldest next record of all shards.
         let mut oldest: Option<(Timestamp, usize)> = None;
         for (index, source) in sources.iter_mut().enumerate() {
@@ -46,8 +55,9 @@ pub(crate) fn read(
             }
         }
         let Some((_, index)) = oldest else { break };
-        let Some((offset, record)) = sources[index].ahead.take() else { break };
+        let Some(Ahead { offset, record, len }) = sources[index].ahead.take() else { break };
         sources[index].at = offset + 1;
+        bytes += len;
         records.push(Placed { cursor: cursor(&sources, shard).to_string(), record });
     }
     Ok(Page { records, next: cursor(&sources, shard).to_string() })
@@ -60,37 +70,50 @@ struct Source {
     /// What has been handed out or passed over ends here.
     at: Offset,
     looked: usize,
-    ahead: Option<(Offset, Record)>,
+    /// Nothing more of it is asked for.
+    is_over: bool,
+    ahead: Option<Ahead>,
+    ahead_bytes: usize,
     items: std::vec::IntoIter<Item>,
+}
+
+/// The next record of a shard that was asked for.
+struct Ahead {
+    offset: Offset,
+    record: Record,
+    /// Its bytes in the stream.
+    len: usize,
 }
 
 impl Source {
     /// When its next record that was asked for was received, if there is one and not too much lies before it.
     fn peek(&mut self, selection: &Selection) -> Result<Option<Timestamp>, crate::error::Error> {
-        while self.ahead.is_none() && self.looked < LOOK_MAX {
-            let Some(item) = self.next()? else { return Ok(None) };
-            self.looked += 1;
-            if selection.until.is_some_and(|until| item.time >= until) {
+        while self.ahead.is_none() && self.looked < LOOK_MAX && !self.is_over {
+            let item = self.next()?.filter(|item| selection.until.is_none_or(|until| item.time < until));
+            let Some(item) = item else {
+                self.is_over = true;
                 return Ok(None);
-            }
+            };
+            self.looked += 1;
             let record: Record = minicbor::decode(&item.record).map_err(|error| {
                 let why = format!("record {} cannot be read: {error}", item.offset);
                 crate::error::Error::Unwritten { shard: self.number, why }
             })?;
             if wanted(selection, &record) {
-                self.ahead = Some((item.offset, record));
+                self.ahead = Some(Ahead { offset: item.offset, record, len: item.record.len() });
             } else {
                 self.at = item.offset + 1;
             }
         }
-        Ok(self.ahead.as_ref().map(|(_, record)| record.header.received))
+        Ok(self.ahead.as_ref().map(|ahead| ahead.record.header.received))
     }
 
     fn next(&mut self) -> Result<Option<Item>, crate::error::Error> {
         if let Some(item) = self.items.next() {
             return Ok(Some(item));
         }
-        let batch = self.reader.read(self.at, READ.0, READ.1).map_err(|error| failed(self.number, &error))?;
+        let batch = self.reader.read(self.at, READ, self.ahead_bytes);
+        let batch = batch.map_err(|error| failed(self.number, &error))?;
         self.items = batch.items.into_iter();
         Ok(self.items.next())
     }
@@ -155,5 +178,95 @@ fn failed(shard: u32, error: &Error) -> crate::error::Error {
             Rejection::new(Code::Trimmed, why).into()
         }
         other => crate::error::Error::Unwritten { shard, why: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use twins::header::Header;
+    use twins::id::TwinId;
+    use twins::name::Name;
+
+    use super::*;
+    use crate::files::sim::Sim;
+    use crate::stream::{Options, open};
+
+    /// Streams with a record of each length, in turns one in each shard.
+    fn streams(shards: u32, lengths: &[usize]) -> Vec<Reader> {
+        let disk = Arc::new(Sim::new(1));
+        let opened = (0..shards).map(|shard| {
+            let folder = format!("streams/{shard}");
+            let (mut writer, reader) = open(disk.clone(), Path::new(&folder), 0, Options::default()).unwrap();
+            for (n, len) in lengths.iter().enumerate().filter(|(n, _)| *n as u32 % shards == shard) {
+                let received = Timestamp::from_millis(n as u64);
+                let record = Record {
+                    twin: TwinId::in_default_tenant("t").unwrap(),
+                    generation: 1,
+                    kind: Name::fixed("device"),
+                    sequence: n as u64,
+                    ordinal: 0,
+                    header: Header { received, ..Header::default() },
+                    fact: Fact::Telemetry {
+                        channel: Name::fixed("c"),
+                        body: twins::body::Body::Octets { content_type: None, bytes: vec![7; *len].into() },
+                    },
+                };
+                writer.append(received, &minicbor::to_vec(&record).unwrap()).unwrap();
+            }
+            writer.flush().unwrap();
+            reader
+        });
+        opened.collect()
+    }
+
+    fn page(readers: &[Reader], from: From, until: Option<u64>) -> Page {
+        let selection = Selection {
+            tenant: "default".into(),
+            twin: None,
+            shard: None,
+            kinds: Vec::new(),
+            channel: None,
+            from,
+            until: until.map(Timestamp::from_millis),
+            limit: 1_000,
+        };
+        let reader = |shard: u32| Ok(readers[shard as usize].clone());
+        read(&selection, None, readers.len() as u32, reader).unwrap()
+    }
+
+    fn sequences(page: &Page) -> Vec<u64> {
+        page.records.iter().map(|placed| placed.record.sequence).collect()
+    }
+
+    #[test]
+    fn a_page_ends_at_its_bytes_and_the_next_one_goes_on_without_a_gap() {
+        let readers = streams(4, &[250_000; 40]);
+
+        let (mut read, mut pages, mut from) = (Vec::new(), 0, From::Earliest);
+        loop {
+            let page = page(&readers, from, None);
+            if page.records.is_empty() {
+                break;
+            }
+            assert!(page.records.len() <= 17, "{} records of 250 kB", page.records.len());
+            read.extend(sequences(&page));
+            (pages, from) = (pages + 1, From::Cursor(page.next));
+        }
+
+        assert_eq!((read, pages), ((0..40).collect(), 3));
+    }
+
+    #[test]
+    fn what_is_not_asked_for_yet_is_there_for_the_next_call() {
+        let readers = streams(4, &[10; 40]);
+
+        let first = page(&readers, From::Earliest, Some(13));
+        let second = page(&readers, From::Cursor(first.next.clone()), None);
+
+        assert_eq!(sequences(&first), (0..13).collect::<Vec<_>>());
+        assert_eq!(sequences(&second), (13..40).collect::<Vec<_>>());
     }
 }
