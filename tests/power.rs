@@ -87,7 +87,7 @@ impl Disk {
         let parts = Parts {
             node: (1, storage.generation()),
             kinds: Kinds::default(),
-            slots: (0..=u16::MAX).map(|slot| u32::from(slot) * SHARDS >> 16).collect(),
+            slots: (0..=u16::MAX).map(|slot| (u32::from(slot) * SHARDS) >> 16).collect(),
             logs: (0..SHARDS).map(|shard| storage.shard_log(shard)).collect(),
             store: Arc::new(self.store.clone()),
             files: self.files.clone(),
