@@ -13,7 +13,9 @@ use crate::dev::{self, Options};
 
 /// Run one node on loopback, without credentials.
 #[derive(Args)]
-#[command(after_help = "Example:\n  twinfold dev --devices 3 --data ./data\n\nIt logs warnings to stderr; TWINFOLD_LOG=info, or runtime=debug, shows more.")]
+#[command(
+    after_help = "Example:\n  twinfold dev --devices 3 --data ./data\n\nIt logs warnings to stderr; TWINFOLD_LOG=info, or runtime=debug, shows more."
+)]
 pub(super) struct Dev {
     /// Where data is kept; else in a temporary folder, which is removed at the end
     #[arg(long, env = "TWINFOLD_DATA", value_name = "DIR")]
