@@ -4,7 +4,7 @@
 //! its uncommitted decisions and their answers are bounded together. What the shard says to itself needs none.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The limits of one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(crate) struct Admission {
     limits: Limits,
     inputs: AtomicUsize,
     bytes: AtomicUsize,
+    is_behind: AtomicBool,
 }
 
 /// The room of one input; dropping it gives it back.
@@ -38,11 +39,20 @@ pub(crate) struct Permit {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, inputs: AtomicUsize::new(0), bytes: AtomicUsize::new(0) })
+        let (inputs, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { limits, inputs, bytes, is_behind: AtomicBool::new(false) })
+    }
+
+    /// While the shard is behind with writing to the state store, nothing is admitted.
+    pub(crate) fn set_behind(&self, is_behind: bool) {
+        self.is_behind.store(is_behind, Ordering::Relaxed);
     }
 
     /// Room for an input with this payload, or the limit that leaves none.
     pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, &'static str> {
+        if self.is_behind.load(Ordering::Relaxed) {
+            return Err("the state store is behind with writing what was taken in");
+        }
         if !add(&self.inputs, 1, self.limits.inputs) {
             return Err("too many inputs are not answered yet");
         }

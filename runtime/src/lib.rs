@@ -40,6 +40,7 @@ pub mod files;
 pub mod log;
 pub mod mailbox;
 pub mod node;
+mod overruns;
 pub mod record;
 pub mod router;
 pub mod shard;

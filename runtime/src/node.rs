@@ -13,7 +13,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use twins::id::TwinId;
 use twins::kind::Kinds;
 
@@ -22,7 +22,8 @@ use crate::admission::{self, Admission};
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::log::ShardLog;
-use crate::router::Router;
+use crate::overruns::Overruns;
+use crate::router::{Inner, READS_MAX, Router};
 use crate::shard::actor::{Host, Message};
 use crate::shard::{self, Setting};
 use crate::store::StateStore;
@@ -126,6 +127,7 @@ impl Node {
             way: RwLock::new(Way::Closed("it starts".into())),
         };
         let doors: Arc<[Arc<Door>]> = (0..shards).map(|_| Arc::new(closed())).collect();
+        let overruns = Arc::new(Overruns::default());
         let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
             setting: Setting {
                 number,
@@ -133,6 +135,8 @@ impl Node {
                 kinds: kinds.clone(),
                 options: shard_options.clone(),
                 registered: registered.clone(),
+                overruns: overruns.clone(),
+                admission: doors[number as usize].admission.clone(),
             },
             log,
             store: parts.store.clone(),
@@ -147,7 +151,17 @@ impl Node {
         let keeper = Keeper { hosts: hosts.clone(), stopping: stopping.clone() };
         let spawned = Actor::spawn(None, keeper, ()).await;
         let (keeper, _) = spawned.map_err(|error| NotStarted(error.to_string()))?;
-        let router = Router::new(parts.slots, doors, kinds, parts.access, parts.clock, parts.node, stopping);
+        let router = Router::new(Inner {
+            slots: parts.slots,
+            doors,
+            kinds,
+            access: parts.access,
+            clock: parts.clock,
+            node: parts.node,
+            stopping,
+            overruns,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+        });
         let node = Self { router, keeper };
         let starts: Vec<_> =
             hosts.iter().map(|host| tokio::spawn(start(host.clone(), node.keeper.clone()))).collect();

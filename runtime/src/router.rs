@@ -1,5 +1,6 @@
 //! From a twin's id to its shard (step 4 of the path): the handle through which everybody outside speaks to twins.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::mailbox::Mailbox;
 use crate::node::{Door, shard_of};
+use crate::overruns::Overruns;
 use crate::shard::actor::Message;
 use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
@@ -30,21 +32,23 @@ use crate::stream::{self, Page, Selection};
 pub const REQUESTS_MAX: usize = 64;
 
 /// How many calls read the streams at once; more wait. Each holds up to 24 MiB and a thread, which others need too.
-const READS_MAX: usize = 8;
+pub(crate) const READS_MAX: usize = 8;
 
 /// A cheap handle on all twins of the node.
 #[derive(Clone)]
 pub struct Router(Arc<Inner>);
 
-struct Inner {
-    slots: Arc<[u32]>,
-    doors: Arc<[Arc<Door>]>,
-    kinds: Arc<Kinds>,
-    access: Arc<dyn Access>,
-    clock: Arc<dyn Clock>,
-    node: (u64, u64),
-    stopping: Arc<AtomicBool>,
-    reads: Semaphore,
+/// What a router is made of.
+pub(crate) struct Inner {
+    pub(crate) slots: Arc<[u32]>,
+    pub(crate) doors: Arc<[Arc<Door>]>,
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) access: Arc<dyn Access>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) node: (u64, u64),
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) overruns: Arc<Overruns>,
+    pub(crate) reads: Arc<Semaphore>,
 }
 
 /// One input of a session.
@@ -70,25 +74,8 @@ pub struct Response {
 }
 
 impl Router {
-    pub(crate) fn new(
-        slots: Arc<[u32]>,
-        doors: Arc<[Arc<Door>]>,
-        kinds: Arc<Kinds>,
-        access: Arc<dyn Access>,
-        clock: Arc<dyn Clock>,
-        node: (u64, u64),
-        stopping: Arc<AtomicBool>,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            slots,
-            doors,
-            kinds,
-            access,
-            clock,
-            node,
-            stopping,
-            reads: Semaphore::new(READS_MAX),
-        }))
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     /// Hands inputs of one connection to their shards, in order for each shard. Does not wait. Each is answered in the
@@ -208,8 +195,10 @@ impl Router {
     pub async fn read(&self, selection: Selection) -> Result<Page, Error> {
         let shard = selection.twin.as_ref().map(|twin| shard_of(&self.0.slots, twin)).or(selection.shard);
         let doors = self.0.doors.clone();
-        let _turn = self.0.reads.acquire().await.map_err(|_| Error::Stopping)?;
+        let turn = self.0.reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
         let read = tokio::task::spawn_blocking(move || {
+            // Held by the thread, which goes on when whoever asked has gone.
+            let _turn = turn;
             let reader = |shard: u32| {
                 let door = doors.get(shard as usize);
                 door.ok_or_else(|| format!("there is no shard {shard}")).and_then(|door| door.reader())
@@ -237,6 +226,12 @@ impl Router {
     /// This node's id and generation, as sessions record them.
     pub fn node(&self) -> (u64, u64) {
         self.0.node
+    }
+
+    /// How many decisions took longer than [`handler_budget`](crate::shard::Options::handler_budget) since the node
+    /// started, by kind.
+    pub fn overruns(&self) -> BTreeMap<String, u64> {
+        self.0.overruns.counts()
     }
 
     /// How many shards there are.

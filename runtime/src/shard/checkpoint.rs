@@ -16,7 +16,10 @@ use crate::store::{self, Space, StateStore, Timer};
 use crate::stream;
 
 use super::resident::{Slot, Stored};
-use super::{Action, Failed, Shard};
+use super::{Action, Failed, Options, Shard};
+
+/// It is behind past so many bytes, and past so many times what its options say.
+const BEHIND: (u64, u64) = (1 << 20, 4);
 
 /// A cut of a shard: everything that it has committed through one entry and the state store lacks.
 pub(crate) struct Cut {
@@ -140,6 +143,15 @@ impl Shard {
             }
         }
         self.turn()
+    }
+
+    /// Whether the state store is so much slower than the log that nothing more may be taken from outside until it has
+    /// written what it was given: what is not written stays in memory.
+    pub(super) fn is_behind(&self) -> bool {
+        let Options { memory_bytes, checkpoint_bytes, .. } = *self.setting.options;
+        let is_past = |bytes: u64, limit: u64| bytes > BEHIND.0.max(limit.saturating_mul(BEHIND.1));
+        self.checkpointing
+            && (is_past(self.bytes as u64, memory_bytes as u64) || is_past(self.logged, checkpoint_bytes))
     }
 
     /// Begins the last checkpoint before the shard stops. Returns whether there is anything left to wait for.

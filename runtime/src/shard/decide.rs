@@ -110,10 +110,7 @@ impl Shard {
         let started = Instant::now();
         let Decision { transition, reply, outputs } = kinds.decide(&id, &mut resident.live, &input, header);
         let took = started.elapsed();
-        if took > options.handler_budget {
-            let (kind, micros) = (resident.live.twin().kind(), took.as_micros());
-            tracing::warn!(twin = %id, kind, micros, "a decision took longer than its budget");
-        }
+        let overran = (took > options.handler_budget).then(|| resident.live.twin().kind().to_owned());
         if let Some(transition) = transition {
             resident.batch = number;
             let after = resident.live.twin().clone();
@@ -124,6 +121,12 @@ impl Shard {
                 self.forming.records.push((received, encoded(&record)));
             }
             self.forming.decisions.push(Decided { twin: id.clone(), transition });
+        }
+        if let Some(kind) = overran
+            && let Some(count) = self.setting.overruns.count(&kind, started + took)
+        {
+            let micros = took.as_micros();
+            tracing::warn!(twin = %id, kind, micros, count, "a decision took longer than its budget");
         }
         let batch = self.resident(&id).map_or(0, |resident| resident.batch);
         let outcome = reply.map_err(Into::into);

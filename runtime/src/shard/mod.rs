@@ -39,7 +39,9 @@ use twins::id::TwinId;
 use twins::kind::Kinds;
 use twins::time::Timestamp;
 
+use crate::admission::Admission;
 use crate::mailbox::Mailbox;
+use crate::overruns::Overruns;
 use crate::stream;
 
 use checkpoint::Cut;
@@ -52,13 +54,14 @@ use resident::{Resident, Slot};
 pub struct Options {
     /// Memory for its twins, in bytes, by estimate. Past it, twins whose images are written are passivated, those used
     /// longest ago first. Default 16 MiB, a gigabyte for 64 shards. Less costs reads of images; what is not written
-    /// yet stays, so the worst case is this and what [`Options::checkpoint_bytes`] of log can touch.
+    /// yet stays; past four times this (and 1 MiB) while a checkpoint is written, inputs from outside are refused.
     pub memory_bytes: usize,
-    /// A checkpoint after so many bytes of log. Default 8 MiB. More costs time at the next start.
+    /// A checkpoint after so many bytes of log. Default 8 MiB. More costs time at the next start. Past four times this
+    /// (and 1 MiB) while one is written, inputs from outside are refused.
     pub checkpoint_bytes: u64,
     /// A checkpoint at the latest so long after the first change since the last one. Default 30 s.
     pub checkpoint_every: Duration,
-    /// How long a handler may take before it is counted and named. Default 1 ms.
+    /// How long a handler may take before it is counted, and its kind named once a minute. Default 1 ms.
     pub handler_budget: Duration,
     /// How many twins the node registers by itself for devices it does not know. Default 100,000.
     pub auto_registered_max: u64,
@@ -108,6 +111,9 @@ pub(crate) struct Setting {
     pub(crate) options: Arc<Options>,
     /// How many twins are registered, for each shard of the node.
     pub(crate) registered: Arc<[AtomicU64]>,
+    pub(crate) overruns: Arc<Overruns>,
+    /// Its admission, which it closes while it is behind.
+    pub(crate) admission: Arc<Admission>,
 }
 
 pub(crate) struct Shard {
@@ -188,7 +194,9 @@ impl Shard {
             self.actions.push_back(Action::Load(loads));
         }
         self.passivate()?;
-        self.checkpoint_if_due()
+        self.checkpoint_if_due()?;
+        self.setting.admission.set_behind(self.is_behind());
+        Ok(())
     }
 
     fn failed(&self, why: impl std::fmt::Display) -> Failed {

@@ -57,6 +57,7 @@ impl Shard {
         let opened = stream::open(files, folder, marks.end, *stream);
         let (writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
         setting.registered[number as usize].store(marks.registered, Ordering::Relaxed);
+        setting.admission.set_behind(false);
         let mut shard = Self {
             setting,
             term,

@@ -183,3 +183,29 @@ fn a_full_disk_is_tried_again_by_the_clock_and_not_in_a_circle() {
         "readers see what waited, though nobody said anything more"
     );
 }
+
+#[test]
+fn a_state_store_that_is_slower_than_the_log_stops_what_comes_from_outside_and_nothing_else() {
+    let mut world = world(Options { memory_bytes: 300_000, checkpoint_bytes: 1, ..Options::default() });
+    let report = Json::of(&std::collections::BTreeMap::from([("note", "x".repeat(60_000))])).unwrap();
+    let mut twins = 0;
+    while world.admission.admit(0).is_ok() {
+        twins += 1;
+        assert!(twins < 100, "it takes in without end");
+        register(&mut world, &twin(twins));
+        say(&mut world, &twin(twins), Input::Report(report.clone()));
+        // Everything happens but the writing of the first checkpoint.
+        while let Some(index) = world.asked.iter().position(|action| !matches!(action, Action::Checkpoint(_)))
+        {
+            world.carry_out(index).unwrap();
+        }
+    }
+
+    assert!((17..25).contains(&twins), "about 1 MiB, and not {twins} times 60 kB");
+    say(&mut world, &twin(1), Input::Due);
+    world.settle().unwrap();
+
+    assert!(world.admission.admit(0).is_ok(), "what was taken in is written");
+    let bytes = world.shard.as_ref().unwrap().bytes;
+    assert!(bytes <= 300_000, "{bytes} bytes are left");
+}

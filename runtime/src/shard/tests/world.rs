@@ -13,6 +13,7 @@ use twins::kind::{Kind, Kinds};
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::admission::{Admission, Limits};
 use crate::error::Outcome;
 use crate::files::sim::Sim;
 use crate::log::{Done, Entry, Error, LogId, ShardLog};
@@ -69,6 +70,7 @@ pub(super) struct World {
     files: Arc<Sim>,
     kinds: Arc<Kinds>,
     options: Arc<Options>,
+    pub(super) admission: Arc<Admission>,
     pub(super) now: Timestamp,
     pub(super) shard: Option<Shard>,
     pub(super) reader: Option<stream::Reader>,
@@ -84,6 +86,7 @@ impl World {
             files: Arc::new(Sim::new(seed)),
             kinds: Arc::new(Kinds::default().with(Kind::of::<Adder>())),
             options: Arc::new(options),
+            admission: Admission::new(Limits::default()),
             now: Timestamp::from_millis(1_000_000),
             shard: None,
             reader: None,
@@ -99,6 +102,8 @@ impl World {
             kinds: self.kinds.clone(),
             options: self.options.clone(),
             registered: Arc::new([AtomicU64::new(0)]),
+            overruns: Arc::default(),
+            admission: self.admission.clone(),
         };
         let (shard, reader, ended) = Shard::recover(Ground {
             setting,
