@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+mod descriptors;
 pub mod document;
 pub mod envelope;
 pub mod http;

@@ -1,10 +1,12 @@
 //! Connections that are too many, that say nothing, that never read, or that are taken over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::Neighbourhood;
+use super::support::node::{Node, eventually};
 use super::support::online::Online;
 use super::support::wire::{CONNACK, Connect, DISCONNECT, PUBACK, Wire, publish};
 
@@ -65,6 +67,42 @@ fn half_open_connections_hold_nobody_up() {
     newcomer.report(&json!({"there": true}));
     drop(crowd);
     all.is_unharmed("their end");
+}
+
+#[test]
+fn connections_take_no_descriptor_that_the_log_may_need() {
+    let node = Arc::new(Node::with_descriptors(400));
+    let mut all = Neighbourhood::on(node.clone(), "n-descriptors");
+
+    let crowd: Vec<_> = (0..600).map(|_| Wire::open(node.at.mqtt, true)).collect();
+    let open = node.descriptors();
+
+    assert!(open < 300, "{open} descriptors are open of 400");
+    all.is_unharmed("600 connections");
+    drop(crowd);
+    let newcomer = || {
+        let mut wire = Wire::open(node.at.mqtt, true);
+        wire.send(&Connect::of(true, "h-descriptors").bytes()).next()
+    };
+    assert_eq!(eventually(newcomer).map(|answer| (answer.kind, answer.reason())), Some((CONNACK, 0)));
+}
+
+#[test]
+fn a_burst_is_acknowledged_whole_and_in_order() {
+    let mut all = Neighbourhood::of("n-burst");
+    for v5 in [false, true] {
+        let mut wire = Wire::connect(all.mqtt(), v5, "h-burst");
+        let said: Vec<_> =
+            (1..=2_000_u16).map(|id| publish(v5, "twins/me/telemetry/a", b"1", Some(id))).collect();
+
+        wire.send(&said.concat());
+
+        for id in 1..=2_000_u16 {
+            let ack = wire.next().expect("a PUBACK");
+            assert_eq!((ack.kind, &ack.body[..2], ack.reason()), (PUBACK, &id.to_be_bytes()[..], 0));
+        }
+        all.is_unharmed("a burst");
+    }
 }
 
 #[test]

@@ -33,7 +33,10 @@ struct Neighbourhood {
 
 impl Neighbourhood {
     fn of(neighbour: &str) -> Self {
-        let node = Node::shared();
+        Self::on(Node::shared(), neighbour)
+    }
+
+    fn on(node: Arc<Node>, neighbour: &str) -> Self {
         let online = Online::connect(node.at.mqtt, neighbour, false);
         Self { node, neighbour: online, stranger: format!("stranger-of-{neighbour}") }
     }

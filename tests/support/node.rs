@@ -29,6 +29,15 @@ impl Node {
         Self::with(tempfile::tempdir().expect("a temporary folder"), Addresses::free(), flags)
     }
 
+    /// A node that may open so many files and connections, by the system's limit.
+    pub fn with_descriptors(descriptors: u32) -> Self {
+        let (data, at) = (tempfile::tempdir().expect("a temporary folder"), Addresses::free());
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        let leading = ["-c", script.as_str(), env!("CARGO_BIN_EXE_twinfold")];
+        let process = Process::dev(Path::new("/bin/sh"), &leading, data.path(), at, &[]);
+        Self { process, data, at }
+    }
+
     /// The one node that all tests of a process share, for as long as any of them runs.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Node>> = Mutex::new(Weak::new());
@@ -72,6 +81,12 @@ impl Node {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says how much");
         let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
         kibibytes << 10
+    }
+
+    /// How many descriptors the process has open.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
+        open.expect("the system tells of its processes").count()
     }
 
     pub fn api(&self) -> Api {

@@ -19,7 +19,8 @@ pub struct Options {
     pub loopback_only: bool,
     /// Threads that serve connections. Handlers wait for shards and do not compute, so that few are enough. Default 2.
     pub workers: NonZeroUsize,
-    /// How many connections are served at once, over all workers; more wait to be accepted. Default 1,024.
+    /// How many connections are served at once, over all workers; more wait to be accepted. Default 1,024. Where the
+    /// system grants fewer file descriptors, it is a quarter of those that are not kept for files.
     pub connections_max: NonZeroUsize,
     /// The largest request body in bytes. Default 256 KiB. A larger one is refused while it is read.
     pub payload_bytes: usize,

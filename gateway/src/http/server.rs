@@ -12,6 +12,8 @@ use actix_web::{App, Error, HttpServer};
 use runtime::router::Router;
 use tokio::task::JoinHandle;
 
+use crate::descriptors::Shares;
+
 use super::body::Allowance;
 use super::guard::{self, LoopbackOnly};
 use super::options::Options;
@@ -40,11 +42,12 @@ impl Server {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let workers = options.workers.get();
+        let connections_max = options.connections_max.get().min(Shares::claim().http);
         let steps = options.clone();
         let server = HttpServer::new(move || app(steps.clone()).app_data(router.clone()));
         let server = server
             .workers(workers)
-            .max_connections(options.connections_max.get().div_ceil(workers))
+            .max_connections(connections_max.div_ceil(workers))
             .client_request_timeout(options.request_timeout)
             .keep_alive(options.keep_alive)
             .shutdown_timeout(options.stop_timeout.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX))

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::session::{Origin, Session};
+use crate::descriptors::Shares;
+
 use super::{Options, peer};
 
 /// The pause after the system had nothing to accept with, such as file descriptors.
@@ -154,7 +156,7 @@ impl Host {
 
 /// Accepts connections until it is aborted.
 async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Options>) {
-    let connections_max = options.connections_max.get();
+    let connections_max = options.connections_max.get().min(Shares::claim().mqtt);
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
     loop {

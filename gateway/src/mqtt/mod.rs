@@ -7,6 +7,9 @@
 //! A `session` is a protocol without I/O: bytes, mail and time in; bytes, inputs and an end out. The connection is
 //! the thin shell around it. Nothing a device says is acknowledged before its twin has committed it.
 //!
+//! Why a publish was refused is said on `errors` to the connection that published it, and to no other of the device: the
+//! others did not send it. Nobody listening, it is said to nobody, but for the reason code of MQTT 5.
+//!
 //! Not there yet, and said so by the protocol: QoS 2 (granted and announced as 1; a 3.1.1 client that publishes with it
 //! is disconnected), wills with a delay in a session that is kept, subscription identifiers, shared subscriptions,
 //! enhanced authentication, and applications as clients. Retained messages are accepted as ordinary ones.

@@ -18,7 +18,8 @@ pub struct Options {
     /// Where to listen; port 0 takes a free one. Default 127.0.0.1:1883.
     pub address: SocketAddr,
     /// How many connections there may be at once; one more is closed as soon as it is accepted. Default 50,000, which
-    /// is 200 MB when all are idle. The process needs as many file descriptors.
+    /// is 200 MB when all are idle. Where the system grants fewer file descriptors, it is three quarters of those that
+    /// are not kept for files.
     pub connections_max: NonZeroUsize,
     /// How long a connection may take to send its CONNECT. Default 10 s. Too short cuts off slow links; too long lets
     /// anybody hold connections for nothing.
