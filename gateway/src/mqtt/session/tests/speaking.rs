@@ -105,6 +105,7 @@ fn each_refusal_has_its_reason() {
     check("twins/me/commands/7/done", "{}", 0x83);
     check("twins/me/requests/a/1/reply", "{}", 0x99);
     check("twins/me/requests/a/1/reply", r#"{"status":7}"#, 0x99);
+    check("twins/me/requests/a/1/reply", "[200]", 0x99);
 
     let mut bench = Bench::connected(true);
     bench.publish("twins/me/reported", "{}", 1);
