@@ -148,7 +148,9 @@ impl std::error::Error for Rejection {}
 impl From<crate::json::Error> for Rejection {
     fn from(error: crate::json::Error) -> Self {
         let code = match error {
-            crate::json::Error::TooLarge { .. } | crate::json::Error::TooDeep { .. } => Code::TooLarge,
+            crate::json::Error::TooLarge { .. }
+            | crate::json::Error::TooDeep { .. }
+            | crate::json::Error::TooScattered { .. } => Code::TooLarge,
             _ => Code::Malformed,
         };
         Self::new(code, error.to_string())

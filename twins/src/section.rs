@@ -11,6 +11,9 @@ pub const SECTION_BYTES_MAX: usize = 64 * 1024;
 /// How many removed paths a section remembers, so that a device that was away hears of them.
 const REMOVED_MAX: usize = 64;
 
+/// How many bytes the stamped paths may have together. Past it all of them become one stamp of the whole.
+const STAMPS_BYTES_MAX: usize = 256 * 1024;
+
 /// Which section of the shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
 #[cbor(index_only)]
@@ -126,7 +129,20 @@ impl Section {
             }
         }
         self.untold = self.untold.max(forget(stamps));
+        if path_bytes(stamps) > STAMPS_BYTES_MAX {
+            *stamps = vec![Stamped { path: Pointer::root(), stamp, removed: false }];
+            self.untold = self.version;
+        }
     }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.document.len() + 96 * self.stamps.len() + path_bytes(&self.stamps)
+    }
+}
+
+fn path_bytes(stamps: &[Stamped]) -> usize {
+    stamps.iter().map(|stamped| stamped.path.as_str().len()).sum()
 }
 
 /// Stamps `path` in place of what was known of it and of everything below it; returns the version of its own last
@@ -216,6 +232,25 @@ mod tests {
         assert_eq!(section.difference(10), None);
         assert_eq!(section.difference(201), None);
         assert_eq!(section.difference(198).unwrap().as_str(), r#"{"k99":null}"#);
+    }
+
+    #[test]
+    fn stamps_below_a_long_name_become_one() {
+        let mut section = Section::default();
+        let member = |n: usize| format!(r#"{{"{}":{{"m{n}":{n}}}}}"#, "n".repeat(10_000));
+        let changes = |section: &mut Section, n| {
+            let patch = merge(section.document(), &json(&member(n))).unwrap();
+            section.apply(&patch, Timestamp::ZERO, &Principal::Device);
+        };
+
+        for n in 0..100 {
+            changes(&mut section, n);
+            assert!(section.bytes() < 300_000, "{} bytes after {n} changes", section.bytes());
+        }
+
+        assert_eq!(section.difference(20), None, "a reader from before needs the whole");
+        assert_eq!(section.difference(99).unwrap().as_str(), member(99));
+        assert_eq!(section.difference(100).unwrap().as_str(), "{}");
     }
 
     #[test]

@@ -143,12 +143,11 @@ impl Twin {
 
     /// About how much memory it takes, in bytes: what is large is counted, what is small is estimated.
     pub fn bytes(&self) -> usize {
-        let documents = [&self.tags, &self.desired, &self.reported];
-        let documents = documents.map(|section| section.document().len() + 64 * section.stamps().count());
+        let sections = [&self.tags, &self.desired, &self.reported].map(Section::bytes);
         let sessions = self.sessions.iter().map(|session| 200 + 80 * session.subscriptions.len()).sum::<usize>();
         let commands = self.commands.open().chain(self.commands.ended()).map(|command| 200 + command.bytes());
         size_of::<Self>()
-            + documents.iter().sum::<usize>()
+            + sections.iter().sum::<usize>()
             + self.state.document.len()
             + commands.sum::<usize>()
             + sessions

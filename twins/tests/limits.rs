@@ -1,5 +1,6 @@
 //! What holds when a queue is full, a behaviour is careless, or this binary does not know what a twin is.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twins::command::{Answer, Command as Queued, CommandId, Mode, State};
@@ -212,4 +213,19 @@ fn without_its_kind_a_twin_has_the_systems_part_and_nothing_else() {
     assert_eq!((twin.live.twin().state(), twin.live.twin().kind()), (&state, "versioned"));
     assert!(twin.say(Input::Read).is_ok());
     twin.say(Input::Remove).unwrap();
+}
+
+#[test]
+fn a_report_does_not_make_a_transition_many_times_its_size() {
+    let mut pump = Hosted::of(Kind::generic("pump"));
+    let below_a_long_name = |value: u32| {
+        let members: BTreeMap<_, _> = (0..1_000).map(|n| (format!("m{n}"), value)).collect();
+        Json::of(&BTreeMap::from([("n".repeat(30_000), members)])).unwrap()
+    };
+    pump.say(Input::Report(below_a_long_name(1))).unwrap();
+
+    let refused = pump.say(Input::Report(below_a_long_name(2))).unwrap_err();
+
+    assert_eq!(refused.code(), Code::TooLarge);
+    assert_eq!(pump.live.twin().reported().version(), 1);
 }

@@ -28,12 +28,14 @@ pub(super) struct Forming {
     pub(super) decisions: Vec<Decided>,
     /// The records of the decisions, encoded, each with the time it was received.
     pub(super) records: Vec<(Timestamp, Vec<u8>)>,
+    /// The bytes of the records and of the inputs that were decided: about what the entry will have.
+    pub(super) bytes: usize,
     pub(super) releases: Vec<Release>,
 }
 
 impl Forming {
     pub(super) fn new(number: u64) -> Self {
-        Self { number, decisions: Vec::new(), records: Vec::new(), releases: Vec::new() }
+        Self { number, decisions: Vec::new(), records: Vec::new(), bytes: 0, releases: Vec::new() }
     }
 }
 
@@ -84,7 +86,7 @@ impl Shard {
             return Ok(());
         }
         let next = Forming::new(self.forming.number + 1);
-        let Forming { number, decisions, records, releases } = std::mem::replace(&mut self.forming, next);
+        let Forming { number, decisions, records, releases, .. } = std::mem::replace(&mut self.forming, next);
         let mut ids: Vec<_> = decisions.iter().map(|decided| decided.twin.clone()).collect();
         ids.sort_unstable();
         ids.dedup();

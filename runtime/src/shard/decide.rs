@@ -19,6 +19,10 @@ use super::resident::{Resident, Slot, Stored, Waiting};
 use super::work::Work;
 use super::{Failed, Image, Shard};
 
+/// When the forming batch has so many bytes, nothing more from outside is decided before the log has taken it: small
+/// inputs may make many records.
+const FORMING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 impl Shard {
     /// Takes a buffer of inputs.
     pub(crate) fn take(&mut self, now: Timestamp, inputs: Vec<Work>) -> Result<(), Failed> {
@@ -100,6 +104,11 @@ impl Shard {
         let Work { twin: id, mut header, input, answer, permit } = work;
         header.received = self.now;
         let (kinds, options) = (self.setting.kinds.clone(), self.setting.options.clone());
+        if permit.is_some() && self.forming.bytes >= FORMING_BYTES_MAX {
+            let (shard, limit) =
+                (self.setting.number, "what is decided and waits for the log has too many bytes");
+            return answer.give(Err(Error::Overloaded { shard, limit }));
+        }
         if let Err(rejection) = self.room_for(&id, &input) {
             return answer.give(Err(rejection.into()));
         }
@@ -113,13 +122,16 @@ impl Shard {
         let overran = (took > options.handler_budget).then(|| resident.live.twin().kind().to_owned());
         if let Some(transition) = transition {
             resident.batch = number;
+            let mut bytes = input.bytes();
             let after = resident.live.twin().clone();
             let kind = after.kind_name().cloned().or(kind_before);
             let kind = kind.as_ref().expect("only a twin that is or was has transitions");
             for record in record::records(&id, kind, &after, &transition) {
-                let received = record.header.received;
-                self.forming.records.push((received, encoded(&record)));
+                let (received, record) = (record.header.received, encoded(&record));
+                bytes += record.len();
+                self.forming.records.push((received, record));
             }
+            self.forming.bytes += bytes;
             self.forming.decisions.push(Decided { twin: id.clone(), transition });
         }
         if let Some(kind) = overran

@@ -6,7 +6,7 @@ use crate::command::{Answer, Command, CommandId, Mode, State};
 use crate::context::Context;
 use crate::effects::{Effects, Intent};
 use crate::header::Principal;
-use crate::json::{Json, diff, merge};
+use crate::json::{Json, Operation, diff, merge};
 use crate::logic::{Decoded, Logic};
 use crate::queue::Step;
 use crate::rejection::{Code, Rejection};
@@ -126,13 +126,14 @@ impl Draft<'_> {
             Intent::Arm { name, due } => self.change(Change::Armed { name, due }),
             Intent::Disarm { name } => self.change(Change::Disarmed { name }),
             Intent::Put { section, path, value } => {
-                let mut whole = value;
+                let mut whole = value.clone();
                 for segment in path.segments().collect::<Vec<_>>().into_iter().rev() {
                     whole = Json::of(&std::collections::BTreeMap::from([(segment, whole)])).unwrap_or_else(|_| Json::null());
                 }
-                if let Ok(patch) = merge(self.twin().section(section).document(), &whole)
-                    && !patch.is_empty()
-                {
+                // What has too many changes for a merge replaces what is there.
+                let patch = merge(self.twin().section(section).document(), &whole);
+                let patch = patch.unwrap_or_else(|_| [Operation::Set { path, value }].into_iter().collect());
+                if !patch.is_empty() {
                     self.change(Change::Patched { section, patch, by_behavior: true });
                 }
             }

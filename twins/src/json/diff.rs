@@ -1,7 +1,7 @@
 //! The patch between two documents: recursive where both have an object, whole values elsewhere.
 
 use super::named::Named;
-use super::patch::Recorder;
+use super::patch::{PATHS_BYTES_MAX, Recorder};
 use super::{DEPTH_MAX, Document, Patch, Raw};
 
 /// The changes that make `to` of `from`: `from.apply(&diff(&from, &to))` has the value of `to`.
@@ -9,9 +9,14 @@ use super::{DEPTH_MAX, Document, Patch, Raw};
 /// Objects on both sides are compared member by member; any other two values are equal when their texts are, so a
 /// number spelled in another way is a change. The order is that of `to`, with an object's removals last.
 pub fn diff(from: &Document, to: &Document) -> Patch {
-    let mut recorder = Recorder::default();
-    objects(from.as_raw(), to.as_raw(), 1, &mut recorder);
-    recorder.finish()
+    let diff = |depth, bytes_max| {
+        let mut recorder = Recorder::new(bytes_max);
+        objects(from.as_raw(), to.as_raw(), depth, &mut recorder);
+        recorder.finish()
+    };
+    // Where going down makes paths too long, the members at the top are replaced: their names are no longer than both
+    // documents.
+    diff(1, PATHS_BYTES_MAX).or_else(|| diff(DEPTH_MAX, usize::MAX)).unwrap_or_default()
 }
 
 struct Old<'a> {
@@ -49,7 +54,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::arbitrary::{self, document, tree};
-    use super::super::{Limits, Pointer};
+    use std::collections::BTreeMap;
+
+    use super::super::{Error, Limits, Pointer, merge};
     use super::*;
 
     #[track_caller]
@@ -58,6 +65,19 @@ mod tests {
         let patch = diff(&from, &to);
         assert!(patch.paths().map(Pointer::as_str).eq(paths.iter().copied()), "{patch:?}");
         assert_eq!(tree(from.apply(&patch).as_str()), tree(to.as_str()));
+    }
+
+    #[test]
+    fn what_lies_below_a_long_name_is_replaced_as_a_whole() {
+        let long = "n".repeat(10_000);
+        let members = |from: u32| (0..1_000).map(|n| (format!("m{n}"), n + from)).collect::<BTreeMap<_, _>>();
+        let [from, to] = [1, 2].map(|from| document(&serde_json::json!({ &long: members(from), "a": from })));
+
+        let patch = diff(&from, &to);
+
+        assert_eq!(patch.operations().len(), 2);
+        assert_eq!(tree(from.apply(&patch).as_str()), tree(to.as_str()));
+        assert!(matches!(merge(&from, &to.into()), Err(Error::TooScattered { .. })));
     }
 
     #[test]

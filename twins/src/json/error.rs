@@ -13,6 +13,12 @@ pub enum Error {
         /// The limit.
         bytes_max: usize,
     },
+    /// The paths of a change are longer than [`PATHS_BYTES_MAX`](super::PATHS_BYTES_MAX) together.
+    #[error("the paths of what it changes are longer than {bytes_max} bytes together; change less at once, or use shorter names")]
+    TooScattered {
+        /// The limit.
+        bytes_max: usize,
+    },
     /// The text, or a pointer, has more levels than its limit.
     #[error("JSON nests deeper than {depth_max} levels at byte {at}")]
     TooDeep {

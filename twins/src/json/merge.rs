@@ -1,21 +1,22 @@
 //! A merge patch from outside (RFC 7396), as the project's own patch.
 
 use super::named::Named;
-use super::patch::Recorder;
+use super::patch::{PATHS_BYTES_MAX, Recorder};
 use super::{DEPTH_MAX, Document, Error, Json, Patch, Raw};
 
 /// The changes a merge patch makes to `target`, and only those: a value that is there already gives no operation.
 ///
 /// As RFC 7396 says, a null removes a member, an object is merged into an object, and anything else replaces what is
 /// there; the nulls of an object that is new, or replaces another value, are left out. Fails when `patch` is not an
-/// object, since that would replace the document by something that is none.
+/// object, since that would replace the document by something that is none; and when the paths of the changes are longer
+/// than [`PATHS_BYTES_MAX`] together.
 pub fn merge(target: &Document, patch: &Json) -> Result<Patch, Error> {
     if !patch.is_object() {
         return Err(Error::NotAnObject);
     }
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::new(PATHS_BYTES_MAX);
     objects(target.as_raw(), patch.as_raw(), 1, &mut recorder);
-    Ok(recorder.finish())
+    recorder.finish().ok_or(Error::TooScattered { bytes_max: PATHS_BYTES_MAX })
 }
 
 fn objects(target: Raw<'_>, patch: Raw<'_>, depth: usize, recorder: &mut Recorder) {

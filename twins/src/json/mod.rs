@@ -41,7 +41,7 @@ pub use diff::diff;
 pub use document::Document;
 pub use error::Error;
 pub use merge::merge;
-pub use patch::{Operation, Patch};
+pub use patch::{Operation, PATHS_BYTES_MAX, Patch};
 pub use pick::pick;
 pub use pointer::Pointer;
 pub use raw::{Elements, Members, Raw};

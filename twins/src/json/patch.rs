@@ -102,14 +102,24 @@ impl Extend<Operation> for Patch {
     }
 }
 
+/// How many bytes the paths of one patch may have together. Each path is written out, so that a few hundred members
+/// below one long name would make a patch many times as large as the documents that it is about.
+pub const PATHS_BYTES_MAX: usize = 256 * 1024;
+
 /// A patch in the making, while something walks down a document.
-#[derive(Default)]
 pub(super) struct Recorder {
     path: String,
     operations: Vec<Operation>,
+    /// The bytes that all paths may still have. When they do not suffice, nothing more is recorded.
+    bytes_left: Option<usize>,
 }
 
 impl Recorder {
+    /// For a patch whose paths have at most so many bytes together.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { path: String::new(), operations: Vec::new(), bytes_left: Some(bytes_max) }
+    }
+
     /// Runs `record` one level deeper, in the member whose name is, as escaped in JSON, `name`.
     pub(super) fn within(&mut self, name: &str, record: impl FnOnce(&mut Recorder)) {
         let here = self.path.len();
@@ -121,20 +131,24 @@ impl Recorder {
 
     /// Sets the member `name`.
     pub(super) fn set(&mut self, name: &str, value: Json) {
-        self.within(name, |this| {
-            this.operations.push(Operation::Set { path: Pointer::trusted(&this.path), value });
-        });
+        self.within(name, |this| this.record(|path| Operation::Set { path, value }));
     }
 
     /// Removes the member `name`.
     pub(super) fn remove(&mut self, name: &str) {
-        self.within(name, |this| {
-            this.operations.push(Operation::Remove { path: Pointer::trusted(&this.path) });
-        });
+        self.within(name, |this| this.record(|path| Operation::Remove { path }));
     }
 
-    pub(super) fn finish(self) -> Patch {
-        Patch(self.operations)
+    fn record(&mut self, operation: impl FnOnce(Pointer) -> Operation) {
+        self.bytes_left = self.bytes_left.and_then(|left| left.checked_sub(self.path.len()));
+        if self.bytes_left.is_some() {
+            self.operations.push(operation(Pointer::trusted(&self.path)));
+        }
+    }
+
+    /// The patch; none where its paths would be too long.
+    pub(super) fn finish(self) -> Option<Patch> {
+        self.bytes_left.map(|_| Patch(self.operations))
     }
 }
 

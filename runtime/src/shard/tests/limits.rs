@@ -209,3 +209,29 @@ fn a_state_store_that_is_slower_than_the_log_stops_what_comes_from_outside_and_n
     let bytes = world.shard.as_ref().unwrap().bytes;
     assert!(bytes <= 300_000, "{bytes} bytes are left");
 }
+
+#[test]
+fn inputs_that_make_many_records_wait_before_a_batch_is_too_large() {
+    let mut world = world(Options::default());
+    say(&mut world, &twin(0), Input::Register { kind: Name::fixed("device"), tags: None });
+    world.settle().unwrap();
+    let batch = Json::of(&vec![1; 1_000]).unwrap();
+    let mut waits = Vec::new();
+    let mut inputs = Vec::new();
+    for _ in 0..600 {
+        let (answer, wait) = oneshot::channel();
+        let answer = Answer::new(0, Asker::Once(answer));
+        let permit = Some(world.admission.admit(batch.len()).unwrap());
+        let input = Input::Telemetry(batch.clone().into());
+        inputs.push(Work { twin: twin(0), header: Header::default(), input, answer, permit });
+        waits.push(wait);
+    }
+
+    world.with(|shard, now| shard.take(now, inputs)).unwrap();
+
+    let refused = waits.iter_mut().filter_map(|wait| wait.try_recv().ok()).collect::<Vec<_>>();
+    assert!(refused.iter().all(|answer| matches!(answer, Err(Error::Overloaded { .. }))), "surely not taken");
+    assert!((100..500).contains(&refused.len()), "{} of 600 are refused", refused.len());
+    world.settle().unwrap();
+    assert!(world.admission.admit(4 << 20).is_ok(), "all permits are given back");
+}
