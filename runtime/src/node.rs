@@ -7,10 +7,11 @@
 //! A shard that fails is started again from its log, after a pause that grows while it keeps failing. Meanwhile its
 //! door is closed: what comes for it is answered with the reason.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{Semaphore, oneshot};
@@ -213,20 +214,30 @@ struct Keeper {
 /// The pause before a failed shard is started again: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
+/// The pause after a failure, where the one before, if any, was then and had that pause. It grows also for a shard that
+/// starts well and fails soon.
+fn pause_after(before: Option<&(Instant, Duration)>, now: Instant) -> Duration {
+    match before {
+        Some((at, pause)) if now < *at + 2 * PAUSE.1 => (*pause * 2).min(PAUSE.1),
+        _ => PAUSE.0,
+    }
+}
+
 impl Actor for Keeper {
     type Msg = ();
-    type State = ();
+    /// When each shard last failed, and the pause after it.
+    type State = HashMap<u32, (Instant, Duration)>;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        Ok(HashMap::new())
     }
 
     async fn handle_supervisor_evt(
         &self,
         myself: ActorRef<()>,
         event: SupervisionEvent,
-        (): &mut (),
+        failures: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let SupervisionEvent::ActorFailed(actor, why) = event else { return Ok(()) };
         let Some(host) = self.hosts.iter().find(|host| host.door.leads_to(actor.get_id())) else {
@@ -235,9 +246,10 @@ impl Actor for Keeper {
         let shard = host.setting.number;
         tracing::error!(shard, %why, "a shard failed; it is started again from its log");
         host.door.close(&why.to_string());
-        let (host, stopping) = (host.clone(), self.stopping.clone());
+        let (host, stopping, now) = (host.clone(), self.stopping.clone(), Instant::now());
+        let mut pause = pause_after(failures.get(&shard), now);
+        failures.insert(shard, (now, pause));
         tokio::spawn(async move {
-            let mut pause = PAUSE.0;
             while !stopping.load(Ordering::Relaxed) {
                 tokio::time::sleep(pause).await;
                 let Err(why) = start(host.clone(), myself.clone()).await else { return };
@@ -253,4 +265,25 @@ impl Actor for Keeper {
 /// Which shard a twin belongs to.
 pub(crate) fn shard_of(slots: &[u32], id: &TwinId) -> u32 {
     slots.get(usize::from(id.slot())).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_fails_again_and_again_is_started_less_and_less_often() {
+        let mut failures: Vec<(Instant, Duration)> = vec![];
+        let mut now = Instant::now();
+        for _ in 0..12 {
+            let pause = pause_after(failures.last(), now);
+            failures.push((now, pause));
+            now += pause + Duration::from_secs(1);
+        }
+
+        let pauses: Vec<_> = failures.iter().map(|(_, pause)| pause.as_millis()).collect();
+        assert_eq!(pauses[..4], [100, 200, 400, 800]);
+        assert_eq!(pauses[11], 30_000);
+        assert_eq!(pause_after(failures.last(), now + 2 * PAUSE.1), PAUSE.0, "it had served for a time");
+    }
 }

@@ -45,6 +45,12 @@ impl Shard {
 }
 
 impl Overlay {
+    /// How many ids it holds.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.there.len() + self.gone.len()
+    }
+
     /// The ids in order, at most as many as were asked for. Blocks on the state store.
     pub(crate) fn merge(self, store: &dyn StateStore) -> Result<Vec<TwinId>, String> {
         let Self { shard, tenant, after, limit, mut there, gone } = self;

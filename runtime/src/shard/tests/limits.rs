@@ -235,3 +235,26 @@ fn inputs_that_make_many_records_wait_before_a_batch_is_too_large() {
     world.settle().unwrap();
     assert!(world.admission.admit(4 << 20).is_ok(), "all permits are given back");
 }
+
+#[test]
+fn a_list_has_what_is_newest_and_takes_no_more_of_it_than_was_asked_for() {
+    let mut world = world(Options::default());
+    let ids = |from: usize, to: usize| (from..to).map(|n| twin(1_000 + n)).collect::<Vec<_>>();
+    for id in ids(0, 20) {
+        register(&mut world, &id);
+    }
+    world.settle().unwrap();
+    // Half of what is written goes, and twice as much comes.
+    world.now = world.now + Options::default().checkpoint_every;
+    world.with(|shard, now| shard.tick(now)).unwrap();
+    world.settle().unwrap();
+    ids(0, 10).iter().for_each(|id| say(&mut world, id, Input::Remove));
+    ids(20, 60).iter().for_each(|id| register(&mut world, id));
+    world.settle().unwrap();
+
+    let overlay = world.shard.as_ref().unwrap().overlay("default", None, 15);
+    assert!(overlay.len() <= 25, "{} ids are copied in the shard's turn", overlay.len());
+    assert_eq!(overlay.merge(world.store()).unwrap(), ids(10, 25));
+    let after = world.shard.as_ref().unwrap().overlay("default", Some(&twin(1_024)), 100);
+    assert_eq!(after.merge(world.store()).unwrap(), ids(25, 60));
+}
