@@ -28,7 +28,7 @@ pub(super) struct Forming {
     pub(super) decisions: Vec<Decided>,
     /// The records of the decisions, encoded, each with the time it was received.
     pub(super) records: Vec<(Timestamp, Vec<u8>)>,
-    /// The bytes of the records and of the inputs that were decided: about what the entry will have.
+    /// The bytes of the records, of the inputs and of what behaviours keep and send: about what the entry will have.
     pub(super) bytes: usize,
     pub(super) releases: Vec<Release>,
 }

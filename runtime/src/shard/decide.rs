@@ -8,6 +8,7 @@ use twins::id::TwinId;
 use twins::input::Input;
 use twins::rejection::{Code, Rejection};
 use twins::time::Timestamp;
+use twins::transition::{Change, Transition};
 use twins::twin::Twin;
 
 use crate::error::Error;
@@ -122,7 +123,7 @@ impl Shard {
         let overran = (took > options.handler_budget).then(|| resident.live.twin().kind().to_owned());
         if let Some(transition) = transition {
             resident.batch = number;
-            let mut bytes = input.bytes();
+            let mut bytes = input.bytes() + unrecorded(&transition);
             let after = resident.live.twin().clone();
             let kind = after.kind_name().cloned().or(kind_before);
             let kind = kind.as_ref().expect("only a twin that is or was has transitions");
@@ -160,6 +161,16 @@ impl Shard {
             format!("{max} devices are registered, which is the most in `dev`"),
         ))
     }
+}
+
+/// The bytes of what a behaviour decided and no record tells: its state, and what it sends.
+pub(super) fn unrecorded(transition: &Transition) -> usize {
+    let bytes = transition.changes.iter().map(|change| match change {
+        Change::State { patch, .. } => patch.growth(),
+        Change::Queued(command) => command.bytes(),
+        _ => 0,
+    });
+    bytes.sum()
 }
 
 pub(super) fn encoded(record: &record::Record) -> Vec<u8> {

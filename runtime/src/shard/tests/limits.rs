@@ -8,13 +8,15 @@ use twins::body::Body;
 use twins::header::{Header, Mark, Transport};
 use twins::id::TwinId;
 use twins::input::Input;
-use twins::json::Json;
+use twins::json::{Json, Operation, Pointer};
 use twins::name::Name;
 use twins::session::{Connect, Connection, Subscription, Topic};
+use twins::transition::{Change, Transition};
 
 use crate::error::Error;
 use crate::mailbox::Mailbox;
 use crate::router::REQUESTS_MAX;
+use crate::shard::decide::unrecorded;
 use crate::shard::entry::Batch;
 use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
@@ -257,4 +259,33 @@ fn a_list_has_what_is_newest_and_takes_no_more_of_it_than_was_asked_for() {
     assert_eq!(overlay.merge(world.store()).unwrap(), ids(10, 25));
     let after = world.shard.as_ref().unwrap().overlay("default", Some(&twin(1_024)), 100);
     assert_eq!(after.merge(world.store()).unwrap(), ids(25, 60));
+}
+
+#[test]
+fn a_batch_counts_the_state_that_a_behavior_writes_anew() {
+    let path = Pointer::parse("/ring").unwrap();
+    let value = Json::of(&"x".repeat(60_000)).unwrap();
+    let patch = [Operation::Set { path, value }].into_iter().collect();
+    let changes = vec![Change::State { version: 1, patch }];
+
+    let transition = Transition { sequence: 1, header: Header::default(), changes, effects: Vec::new() };
+
+    assert!(unrecorded(&transition) > 60_000);
+}
+
+#[test]
+fn a_stop_waits_for_twins_that_are_being_read() {
+    let mut world = world(Options::default());
+    let mut wait = world.say(&twin(0), Header::default(), Input::Read).unwrap();
+    let waits = |world: &mut World| {
+        let mut waits = false;
+        world.with(|shard, now| shard.finish(now).map(|more| waits = more)).unwrap();
+        waits
+    };
+
+    assert!(waits(&mut world));
+    world.settle().unwrap();
+
+    assert!(!waits(&mut world));
+    assert!(wait.try_recv().is_ok(), "what was taken in is answered");
 }
