@@ -1,5 +1,29 @@
 //! How shared values are written: minicbor knows no `Arc`, so fields name one of these with `#[cbor(with = ...)]`.
 
+/// A type that is text, as text: `text!(Type, read)`, where `read` makes one of what was written, or says why not.
+macro_rules! text {
+    ($type:ty, $read:expr) => {
+        impl<C> minicbor::Encode<C> for $type {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.str(self.as_str())?.ok()
+            }
+        }
+
+        impl<'b, C> minicbor::Decode<'b, C> for $type {
+            fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+                let at = d.position();
+                let read: fn(&str) -> Result<Self, _> = $read;
+                read(d.str()?).map_err(|error| minicbor::decode::Error::custom(error).at(at))
+            }
+        }
+    };
+}
+pub(crate) use text;
+
 /// `Arc<T>` as `T`.
 pub(crate) mod shared {
     use minicbor::decode::Error as DecodeError;

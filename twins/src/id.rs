@@ -112,21 +112,7 @@ impl fmt::Debug for TwinId {
     }
 }
 
-impl<C> minicbor::Encode<C> for TwinId {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.str(&self.0)?.ok()
-    }
-}
-
-impl<'b, C> minicbor::Decode<'b, C> for TwinId {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        Self::parse(d.str()?).map_err(minicbor::decode::Error::custom)
-    }
-}
+crate::codec::text!(TwinId, |text| TwinId::parse(text));
 
 fn check(what: &'static str, name: &str, max: usize) -> Result<(), Error> {
     if name.is_empty() || name.len() > max {

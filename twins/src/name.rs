@@ -1,5 +1,6 @@
 //! A name within a twin: of a channel, a command, a method, an event, a timer or a client.
 
+use std::convert::Infallible;
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
@@ -94,18 +95,4 @@ impl fmt::Debug for Name {
     }
 }
 
-impl<C> minicbor::Encode<C> for Name {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.str(&self.0)?.ok()
-    }
-}
-
-impl<'b, C> minicbor::Decode<'b, C> for Name {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        d.str().map(Self::trusted)
-    }
-}
+crate::codec::text!(Name, |text| Ok::<_, Infallible>(Name::trusted(text)));

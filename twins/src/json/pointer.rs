@@ -137,24 +137,8 @@ impl<'de> Deserialize<'de> for Pointer {
     }
 }
 
-/// As text.
-impl<C> minicbor::Encode<C> for Pointer {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.str(&self.0)?.ok()
-    }
-}
-
-/// Checked as [`Pointer::parse`] does.
-impl<'b, C> minicbor::Decode<'b, C> for Pointer {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Pointer, minicbor::decode::Error> {
-        let at = d.position();
-        Pointer::parse(d.str()?).map_err(|error| minicbor::decode::Error::message(error).at(at))
-    }
-}
+// Checked as [`Pointer::parse`] does.
+crate::codec::text!(Pointer, |text| Pointer::parse(text));
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! A JSON value of its own: canonical text behind a shared pointer.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -127,23 +128,8 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// As text.
-impl<C> minicbor::Encode<C> for Json {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.str(&self.0)?.ok()
-    }
-}
-
-/// Trusted to be what [`Json`] encoded: it is checked to be UTF-8, and no more.
-impl<'b, C> minicbor::Decode<'b, C> for Json {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Json, minicbor::decode::Error> {
-        Ok(Json(d.str()?.into()))
-    }
-}
+// Trusted to be what [`Json`] encoded: it is checked to be UTF-8, and no more.
+crate::codec::text!(Json, |text| Ok::<_, Infallible>(Json(text.into())));
 
 #[cfg(test)]
 mod tests {
