@@ -1,7 +1,7 @@
 //! A name within a twin: of a channel, a command, a method, an event, a timer or a client.
 
-use std::convert::Infallible;
 use std::borrow::Borrow;
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
