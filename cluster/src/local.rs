@@ -14,9 +14,13 @@ use bytes::Bytes;
 use runtime::log::{Done, Entry, Error, LogId, ShardLog};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 /// How much [`LocalLog::replay`] reads at a time, in bytes.
 const REPLAY_BYTES: usize = 1 << 20;
+
+/// How long a shard that begins again waits before it looks again whether its last proposal was answered.
+const FATE_PAUSE: Duration = Duration::from_millis(1);
 
 /// A shard's log under the local commit rule.
 pub struct LocalLog {
@@ -79,6 +83,11 @@ fn election(group: u32, node: u64, term: u64, state: &State) -> Result<Vec<Recor
 
 impl ShardLog for LocalLog {
     fn lead(&self) -> Result<u64, Error> {
+        // A shard that failed may have left a proposal in flight: only when its fate is known, replaying shows it or
+        // nobody ever will.
+        while self.busy.proposal.load(Ordering::Acquire) {
+            std::thread::sleep(FATE_PAUSE);
+        }
         Ok(self.term)
     }
 

@@ -103,6 +103,10 @@ impl StateStore for Store {
         self.1.lock().unwrap().push("write");
         written
     }
+
+    fn reopen(&self) -> Result<(), store::Error> {
+        self.0.reopen()
+    }
 }
 
 /// Files that note their syncs.

@@ -21,19 +21,36 @@ pub(crate) enum Chore {
 pub(crate) enum Finished {
     Made(io::Result<Segment>),
     Removed(io::Result<()>),
+    /// It failed, and the old segment is still there under its number.
+    Left {
+        number: u64,
+        error: io::Error,
+    },
 }
 
 impl Chore {
     pub(crate) fn run(self, files: &dyn Files, folder: &Path) -> Finished {
         match self {
             Self::Make { number, salt, capacity, source } => {
-                let made = Segment::make(files, folder, number, salt, capacity, source);
-                Finished::Made(made.or_else(|error| {
-                    segment::remove_draft(files, folder)?;
-                    Err(error)
-                }))
+                // One that failed before may have left its draft.
+                let made = segment::remove_draft(files, folder)
+                    .and_then(|()| Segment::make(files, folder, number, salt, capacity, source));
+                match (made, source) {
+                    (Err(error), Some(number)) if segment::exists(files, folder, number) => {
+                        Finished::Left { number, error }
+                    }
+                    (Err(error), _) => {
+                        // The draft takes room. Where it cannot be removed now, the next one does it.
+                        drop(segment::remove_draft(files, folder));
+                        Finished::Made(Err(error))
+                    }
+                    (made, _) => Finished::Made(made),
+                }
             }
-            Self::Remove { number } => Finished::Removed(segment::remove(files, folder, number)),
+            Self::Remove { number } => match segment::remove(files, folder, number) {
+                Err(error) if segment::exists(files, folder, number) => Finished::Left { number, error },
+                removed => Finished::Removed(removed),
+            },
         }
     }
 }

@@ -77,6 +77,8 @@ impl Writer {
             Some(Chore::Make { number, salt, capacity: self.options.segment_bytes, source })
         };
         match self.retired.front() {
+            // What failed for want of room is tried again with the next segment, or the next refusal.
+            Some(_) if self.cramped => None,
             Some(source) if self.spares.len() < self.options.spare_segments => make(Some(*source)),
             Some(oldest) => Some(Chore::Remove { number: *oldest }),
             None if self.spares.len() < SPARES && self.can_make() => make(None),
@@ -99,18 +101,31 @@ impl Writer {
                 super::lock(&self.shared.index).add_file(segment.number, segment.file.clone());
                 self.spares.push_back(segment);
             }
-            Finished::Made(Err(error)) if error.kind() == io::ErrorKind::StorageFull => {
-                tracing::warn!("the disk has no room for the log's next segment");
-                self.cramped = true;
+            Finished::Made(Err(error)) | Finished::Removed(Err(error)) if is_full(&error) => self.cramp(),
+            // Segments go oldest first, so this one waits at its place.
+            Finished::Left { number, error } if is_full(&error) => {
+                self.retired.push_front(number);
+                self.cramp();
             }
             Finished::Made(Err(error)) => drop(self.stop(&format!("making a segment failed: {error}"))),
             Finished::Removed(Ok(())) => {}
-            Finished::Removed(Err(error)) => drop(self.stop(&format!("removing a segment failed: {error}"))),
+            Finished::Removed(Err(error)) | Finished::Left { error, .. } => {
+                drop(self.stop(&format!("removing a segment failed: {error}")));
+            }
         }
+    }
+
+    fn cramp(&mut self) {
+        tracing::warn!("the disk has no room for the log's next segment");
+        self.cramped = true;
     }
 
     fn free_space(&self) -> Result<u64, String> {
         let free = self.files.free_space(&self.folder);
         free.map_err(|error| format!("the free space of {} is not known: {error}", self.folder.display()))
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StorageFull
 }

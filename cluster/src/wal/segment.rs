@@ -100,6 +100,11 @@ pub(crate) fn numbers(files: &dyn Files, folder: &Path) -> Result<Vec<u64>, Erro
     }
 }
 
+/// Whether there is a segment of this number.
+pub(crate) fn exists(files: &dyn Files, folder: &Path, number: u64) -> bool {
+    files.open(&path(folder, number)).is_ok()
+}
+
 /// Removes a segment, durably.
 pub(crate) fn remove(files: &dyn Files, folder: &Path, number: u64) -> io::Result<()> {
     files.remove(&path(folder, number))?;

@@ -19,6 +19,7 @@ use crate::Options;
 use runtime::files::Files;
 use runtime::log::Error;
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -124,6 +125,7 @@ impl Writer {
             let next = self.spares.pop_front().expect("room was checked");
             self.used.push_back(next);
             self.offset = HEADER as u64;
+            self.cramped = false;
         }
         let segment = self.active().clone();
         let mut placed = Vec::new();
@@ -138,8 +140,10 @@ impl Writer {
         });
         debug_assert_eq!(self.buffer.len() as u64, bytes);
         let started = Instant::now();
-        let written =
-            segment.file.write_at(&self.buffer, self.offset).and_then(|()| segment.file.sync_data());
+        let written = match segment.file.write_at(&self.buffer, self.offset) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(self.take_back(&error)),
+            written => written.and_then(|()| segment.file.sync_data()),
+        };
         if let Err(error) = written {
             return Err(self.stop(&format!("writing segment {} failed: {error}", segment.number)));
         }
@@ -156,6 +160,20 @@ impl Writer {
         self.buffer.clear();
         self.buffer.shrink_to(self.options.batch_bytes);
         Ok(())
+    }
+
+    /// There was no room to write a batch, though its segment is made: the file system copies what it overwrites, or
+    /// promises what it does not have. Once zeros are durable in its place, it was surely not appended.
+    fn take_back(&mut self, error: &io::Error) -> Error {
+        let segment = self.active().clone();
+        let zeros = vec![0; self.buffer.len()];
+        let taken_back = segment.file.write_at(&zeros, self.offset).and_then(|()| segment.file.sync_data());
+        match taken_back {
+            Ok(()) => Error::Full(format!("writing segment {} failed: {error}", segment.number)),
+            Err(error) => {
+                self.stop(&format!("taking back a write to segment {} failed: {error}", segment.number))
+            }
+        }
     }
 
     /// Appends records of the log's own; false when there is no room for them now.

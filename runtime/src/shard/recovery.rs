@@ -49,6 +49,7 @@ impl Shard {
         let number = setting.number;
         let failed = |why: String| Failed { shard: number, why };
         let term = log.lead().map_err(|error| failed(error.to_string()))?;
+        store.reopen().map_err(|error| failed(error.to_string()))?;
         let marks = store.get(number, Space::Mark, MARKS).map_err(|error| failed(error.to_string()))?;
         let marks: Marks = match marks {
             None => Marks::default(),

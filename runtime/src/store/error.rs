@@ -25,7 +25,9 @@ pub enum Error {
         why: String,
     },
     /// A write failed, now or earlier, and nobody knows whether it is durable.
-    #[error("the state store stopped, because a write failed: {why}; restart the node")]
+    #[error(
+        "the state store stopped, because a write failed: {why}; it is opened again by itself, and needs room on the disk for that; if it stays so, restart the node"
+    )]
     Stopped {
         /// Why the first one failed.
         why: String,

@@ -71,8 +71,8 @@ impl Space {
 /// A shard has one writer; shards do not disturb each other. A call sees every write that returned before it began.
 ///
 /// # Errors
-/// After a write failed, nobody knows whether it is durable, so every later call answers [`Error::Stopped`] until the
-/// store is opened again. A read that failed stops nothing.
+/// After a write failed, nobody knows whether it is durable, so every later call answers [`Error::Stopped`] until
+/// [`StateStore::reopen`] succeeds. A read that failed stops nothing.
 pub trait StateStore: Send + Sync + 'static {
     /// The value of a key.
     ///
@@ -106,6 +106,13 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Stopped`]: the batch is there as a whole or not at all, which the next start finds out.
     fn write(&self, shard: u32, batch: Batch) -> Result<(), Error>;
+
+    /// Opens the store again if a write has failed; what it shows then is durable, as what was written before. A shard
+    /// that begins again calls it first, and then looks at what there is.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when it does not open: the cause is still there, or a call is still under way.
+    fn reopen(&self) -> Result<(), Error>;
 }
 
 /// Whether a range ends before it begins. Implementations are asked nothing then: some panic.

@@ -7,8 +7,8 @@
 //! * a later write may survive while an earlier one is lost;
 //! * each name made, moved or removed since its folder was synced, or not.
 //!
-//! Faults are asked for: [`Sim::cut_power_after`], [`Sim::fail_sync_after`], [`Sim::set_capacity`],
-//! [`Sim::fail_reads`], [`Sim::flip`]. Handles and locks from before a crash answer errors after it.
+//! Faults are asked for: [`Sim::cut_power_after`], [`Sim::fail_sync_after`], [`Sim::fail_after`],
+//! [`Sim::set_capacity`], [`Sim::fail_reads`], [`Sim::flip`]. Handles and locks from before a crash answer errors after it.
 //!
 //! ```
 //! use runtime::files::{Files, sim::Sim};
@@ -30,13 +30,16 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod fault;
 mod inode;
 mod names;
 mod random;
 
+pub use fault::{Fault, Operation};
 pub use random::Random;
 
 use super::{File, Files, Lock};
+use fault::Trap;
 use inode::Inode;
 use names::Names;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +65,7 @@ struct State {
     /// Operations until the power goes, and until a sync fails.
     power: Option<u64>,
     sync_failure: Option<u64>,
+    trap: Trap,
     reads_fail: bool,
     operations: u64,
 }
@@ -80,6 +84,7 @@ impl Sim {
             epoch: 0,
             power: None,
             sync_failure: None,
+            trap: Trap::default(),
             reads_fail: false,
             operations: 0,
         };
@@ -98,6 +103,7 @@ impl Sim {
         state.epoch += 1;
         state.power = None;
         state.sync_failure = None;
+        state.trap.disarm();
         state.reads_fail = false;
     }
 
@@ -111,6 +117,17 @@ impl Sim {
     /// written is then seen by readers until the crash, written in part, and never written by a later sync.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.state().sync_failure = Some(syncs);
+    }
+
+    /// Lets `operations` more operations that change the disk pass; the next one meets the fault.
+    pub fn fail_after(&self, operations: u64, fault: Fault) {
+        self.state().trap.arm(operations, fault);
+    }
+
+    /// The operation that met the fault of the last [`Sim::fail_after`]; none while that waits.
+    #[must_use]
+    pub fn struck(&self) -> Option<Operation> {
+        self.state().trap.struck()
     }
 
     /// Limits the sum of all files' lengths, in bytes; writes past it fail with [`io::ErrorKind::StorageFull`].
@@ -150,11 +167,14 @@ impl Sim {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, for an operation that changes the disk: none when the power is gone.
-    fn change(&self) -> io::Result<MutexGuard<'_, State>> {
+    /// The state, for an operation on names: none when the power is gone, or a fault meets it.
+    fn change(&self, operation: Operation) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.spend()?;
-        Ok(state)
+        match state.strike(operation) {
+            Some(kind) => Err(kind.into()),
+            None => Ok(state),
+        }
     }
 
     fn handle(&self, id: u64, epoch: u64) -> Arc<dyn File> {
@@ -170,6 +190,17 @@ impl State {
         self.power = self.power.map(|left| left - 1);
         self.operations += 1;
         Ok(())
+    }
+
+    /// How this operation fails, if a fault meets it.
+    fn strike(&mut self, operation: Operation) -> Option<io::ErrorKind> {
+        match self.trap.spring(operation)? {
+            Fault::Once(kind) => Some(kind),
+            Fault::Full => {
+                self.capacity = 0;
+                None
+            }
+        }
     }
 
     fn inode(&mut self, id: u64) -> &mut Inode {
@@ -193,7 +224,7 @@ impl State {
 
 impl Files for Sim {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change()?.names.create_folder(folder);
+        self.change(Operation::CreateFolder)?.names.create_folder(folder);
         Ok(())
     }
 
@@ -207,7 +238,10 @@ impl Files for Sim {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut state = self.change()?;
+        let mut state = self.change(Operation::Create)?;
+        if state.capacity == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let id = state.inode_next;
         state.names.create(path, id)?;
         state.inode_next += 1;
@@ -216,15 +250,15 @@ impl Files for Sim {
     }
 
     fn rename(&self, source: &Path, target: &Path) -> io::Result<()> {
-        self.change()?.names.rename(source, target)
+        self.change(Operation::Rename)?.names.rename(source, target)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change()?.names.remove(path)
+        self.change(Operation::Remove)?.names.remove(path)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change()?.names.sync(folder)
+        self.change(Operation::SyncFolder)?.names.sync(folder)
     }
 
     fn free_space(&self, _folder: &Path) -> io::Result<u64> {
@@ -273,6 +307,11 @@ impl File for Handle {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state()?;
         state.spend()?;
+        if let Some(kind) = state.strike(Operation::Write) {
+            let part = state.random.below(bytes.len() as u64 + 1);
+            state.inode(self.id).write(&bytes[..part as usize], offset);
+            return Err(kind.into());
+        }
         let room = state.room(self.id, offset + bytes.len() as u64);
         if room.is_err() {
             // A part that needs no new space may be written before the error comes.
@@ -288,6 +327,9 @@ impl File for Handle {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.state()?;
         state.spend()?;
+        if let Some(kind) = state.strike(Operation::SetLen) {
+            return Err(kind.into());
+        }
         state.room(self.id, len)?;
         state.inode(self.id).set_len(len);
         Ok(())
@@ -296,8 +338,13 @@ impl File for Handle {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state()?;
         state.spend()?;
+        let struck = state.strike(Operation::Sync);
         let State { random, inodes, sync_failure, .. } = &mut *state;
         let inode = inodes.get_mut(&self.id).expect("inodes with a handle of this epoch stay");
+        if let Some(kind) = struck {
+            inode.lose(random);
+            return Err(kind.into());
+        }
         if *sync_failure == Some(0) {
             *sync_failure = None;
             inode.lose(random);

@@ -14,18 +14,20 @@
 //!
 //! # Traps
 //! A fjall batch is only buffered unless it is told to sync, and two changes of one key in a batch have no order;
-//! [`Batch`] holds one. After a failed write fjall takes no other, but goes on reading; here everything stops.
+//! [`Batch`] holds one. After a failed write fjall takes no other, but goes on reading; here everything stops until the
+//! database is opened again, which a shard asks for when it begins again from its log.
 //! A damaged batch in its journal passes for a torn tail, so that an older state opens: the shard refuses one that is
 //! older than its log.
 
+mod journal;
 mod key;
 #[cfg(test)]
 mod tests;
 
 use super::{Batch, Error, Range, Row, Space, StateStore, is_inverted};
 use ::fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What is written to a keyspace before it goes to a table, in bytes.
 const MEMTABLE_BYTES: u64 = 16 << 20;
@@ -50,11 +52,22 @@ impl Default for Options {
 
 /// The store in a folder. Dropping it ends its threads.
 pub struct Fjall {
+    folder: PathBuf,
+    options: Options,
+    state: RwLock<State>,
+}
+
+enum State {
+    Open(Arc<Opened>),
+    /// Why a write failed.
+    Stopped(String),
+}
+
+/// The engine. It ends with its last holder, so a call that hangs in it keeps it from being opened again.
+struct Opened {
     /// Keyspaces in the order of [`Space::EACH`].
     keyspaces: Vec<Keyspace>,
     database: Database,
-    /// Why a write failed.
-    stopped: OnceLock<String>,
 }
 
 impl Fjall {
@@ -63,11 +76,34 @@ impl Fjall {
     /// # Errors
     /// [`Error::Unopened`].
     pub fn open(folder: &Path, options: Options) -> Result<Self, Error> {
-        Self::try_open(folder, options)
-            .map_err(|error| Error::Unopened { folder: folder.to_owned(), why: error.to_string() })
+        let opened = Opened::open(folder, options)
+            .map_err(|error| Error::Unopened { folder: folder.to_owned(), why: error.to_string() })?;
+        Ok(Self { folder: folder.to_owned(), options, state: RwLock::new(State::Open(Arc::new(opened))) })
     }
 
-    fn try_open(folder: &Path, options: Options) -> Result<Self, ::fjall::Error> {
+    fn opened(&self) -> Result<Arc<Opened>, Error> {
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(opened) => Ok(opened.clone()),
+            State::Stopped(why) => Err(Error::Stopped { why: why.clone() }),
+        }
+    }
+
+    /// A write failed: nothing more is done until the store is opened again.
+    fn stop(&self, why: &str) -> Error {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let State::Open(_) = &*state {
+            tracing::error!(why, "the state store stops until it is opened again");
+            *state = State::Stopped(why.to_owned());
+        }
+        match &*state {
+            State::Stopped(why) => Error::Stopped { why: why.clone() },
+            State::Open(_) => Error::Stopped { why: why.to_owned() },
+        }
+    }
+}
+
+impl Opened {
+    fn open(folder: &Path, options: Options) -> Result<Self, ::fjall::Error> {
         let database = Database::builder(folder)
             .cache_size(options.cache_bytes)
             .max_journaling_size(JOURNAL_BYTES)
@@ -75,7 +111,7 @@ impl Fjall {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let keyspaces = Space::EACH.map(|space| database.keyspace(space.as_str(), options));
         let keyspaces = keyspaces.into_iter().collect::<Result<_, _>>()?;
-        Ok(Self { keyspaces, database, stopped: OnceLock::new() })
+        Ok(Self { keyspaces, database })
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {
@@ -91,55 +127,64 @@ impl Fjall {
         limit: usize,
         take: impl Fn(Guard) -> Result<T, ::fjall::Error>,
     ) -> Result<Vec<T>, Error> {
-        self.running()?;
         if is_inverted(range) {
             return Ok(Vec::new());
         }
         let rows = self.keyspace(space).range(key::range(shard, range)).take(limit);
         rows.map(take).collect::<Result<_, _>>().map_err(|error| unread(shard, space, &error))
     }
-
-    fn running(&self) -> Result<(), Error> {
-        match self.stopped.get() {
-            Some(why) => Err(Error::Stopped { why: why.clone() }),
-            None => Ok(()),
-        }
-    }
 }
 
 impl StateStore for Fjall {
     fn get(&self, shard: u32, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.running()?;
-        match self.keyspace(space).get(key::of(shard, key)) {
+        match self.opened()?.keyspace(space).get(key::of(shard, key)) {
             Ok(value) => Ok(value.map(|value| value.to_vec())),
             Err(error) => Err(unread(shard, space, &error)),
         }
     }
 
     fn scan(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Row>, Error> {
-        self.collect(shard, space, range, limit, |row| {
+        self.opened()?.collect(shard, space, range, limit, |row| {
             row.into_inner().map(|(key, value)| (key::strip(&key), value.to_vec()))
         })
     }
 
     fn keys(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
-        self.collect(shard, space, range, limit, |row| row.key().map(|key| key::strip(&key)))
+        self.opened()?.collect(shard, space, range, limit, |row| row.key().map(|key| key::strip(&key)))
     }
 
     fn write(&self, shard: u32, batch: Batch) -> Result<(), Error> {
-        self.running()?;
-        let mut changes = self.database.batch().durability(Some(PersistMode::SyncAll));
+        let opened = self.opened()?;
+        let mut changes = opened.database.batch().durability(Some(PersistMode::SyncAll));
         for (space, key, value) in batch.into_changes() {
             let key = key::of(shard, &key);
             match value {
-                Some(value) => changes.insert(self.keyspace(space), key, value),
-                None => changes.remove(self.keyspace(space), key),
+                Some(value) => changes.insert(opened.keyspace(space), key, value),
+                None => changes.remove(opened.keyspace(space), key),
             }
         }
-        changes.commit().map_err(|error| {
-            let why = self.stopped.get_or_init(|| error.to_string()).clone();
-            Error::Stopped { why }
-        })
+        changes.commit().map_err(|error| self.stop(&said(&error)))
+    }
+
+    fn reopen(&self) -> Result<(), Error> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State::Stopped(why) = &*state else { return Ok(()) };
+        let failed = |error: String| Error::Stopped { why: format!("{why}; opening it again: {error}") };
+        journal::write_again(&self.folder).map_err(|error| failed(error.to_string()))?;
+        let opened = Opened::open(&self.folder, self.options).map_err(|error| failed(said(&error)))?;
+        tracing::info!(folder = %self.folder.display(), "the state store is open again");
+        *state = State::Open(Arc::new(opened));
+        Ok(())
+    }
+}
+
+/// What an error means to an operator.
+fn said(error: &::fjall::Error) -> String {
+    match error {
+        ::fjall::Error::Io(error) => error.to_string(),
+        ::fjall::Error::Poisoned => "a write in the background failed; is the disk full?".to_owned(),
+        ::fjall::Error::Locked => "a call on it is still under way".to_owned(),
+        error => error.to_string(),
     }
 }
 

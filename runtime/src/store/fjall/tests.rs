@@ -11,15 +11,19 @@ fn keys_are_laid_out_as_the_module_says() {
 
     store.write(258, batch).unwrap();
 
-    let mark = store.database.keyspace("mark", KeyspaceCreateOptions::default).unwrap();
+    let opened = store.opened().unwrap();
+    let mark = opened.database.keyspace("mark", KeyspaceCreateOptions::default).unwrap();
     assert_eq!(mark.get(b"\0\0\x01\x02\0\0\0\0applied").unwrap().as_deref(), Some(&b"7"[..]));
 }
 
 #[test]
-fn after_a_failed_write_every_call_says_to_restart() {
+fn after_a_failed_write_every_call_says_so_until_the_store_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = Fjall::open(folder.path(), Options::default()).unwrap();
-    store.stopped.set("the disk is gone".to_owned()).unwrap();
+    let mut batch = Batch::new();
+    batch.put(Space::Image, "a", "1");
+    store.write(1, batch).unwrap();
+    store.stop("the disk is full");
 
     let range = crate::store::ALL;
     let errors = [
@@ -30,8 +34,26 @@ fn after_a_failed_write_every_call_says_to_restart() {
         store.write(1, Batch::new()).unwrap_err(),
     ];
 
-    let said = "the state store stopped, because a write failed: the disk is gone; restart the node";
-    assert!(errors.iter().all(|error| error.to_string() == said), "{errors:?}");
+    let said = "the state store stopped, because a write failed: the disk is full";
+    assert!(errors.iter().all(|error| error.to_string().starts_with(said)), "{errors:?}");
+
+    store.reopen().unwrap();
+    assert_eq!(store.get(1, Space::Image, b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    store.write(1, Batch::new()).unwrap();
+}
+
+#[test]
+fn a_store_that_somebody_still_uses_is_not_opened_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Fjall::open(folder.path(), Options::default()).unwrap();
+    let under_way = store.opened().unwrap();
+    store.stop("the disk is full");
+
+    let error = store.reopen().unwrap_err().to_string();
+    assert!(error.contains("opening it again: a call on it is still under way"), "{error}");
+
+    drop(under_way);
+    store.reopen().unwrap();
 }
 
 #[test]
