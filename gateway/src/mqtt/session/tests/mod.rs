@@ -2,6 +2,7 @@
 
 mod connecting;
 mod ending;
+mod fuzz;
 mod hearing;
 mod hostile;
 mod speaking;

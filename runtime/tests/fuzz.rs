@@ -1,0 +1,105 @@
+//! What a node reads back from its disk, changed in any way: streams, entries and records. Nothing panics, and a stream
+//! shows no record that was not appended.
+
+use proptest::prelude::*;
+use runtime::files::{Files, sim::Sim};
+use runtime::record::Record;
+use runtime::shard::entry::Batch;
+use runtime::stream::{self, Options, Reader, Writer};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use twins::time::Timestamp;
+
+const FOLDER: &str = "streams/7";
+const RECORDS: u64 = 300;
+
+/// The files of a stream whose records are all durable.
+static WHOLE: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
+    let disk = Sim::new(1);
+    let (mut writer, reader) = open(&disk, 0).unwrap();
+    for n in 0..RECORDS {
+        writer.append(Timestamp::from_millis(n * 1000), &record(n)).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.sync().unwrap();
+    drop((writer, reader));
+    let names = disk.list(Path::new(FOLDER)).unwrap();
+    let files = names.iter().map(|name| {
+        let path = Path::new(FOLDER).join(name);
+        let file = disk.open(&path).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(&mut bytes, 0).unwrap();
+        (path, bytes)
+    });
+    let files: Vec<_> = files.collect();
+    assert!(files.len() > 2, "several segments");
+    files
+});
+
+fn record(n: u64) -> Vec<u8> {
+    vec![n as u8; (n * 131 % 1500) as usize]
+}
+
+fn open(disk: &Sim, end: u64) -> Result<(Writer, Reader), stream::Error> {
+    let options = Options { segment_bytes: NonZeroU64::new(70_000).unwrap(), ..Options::default() };
+    stream::open(Arc::new(disk.clone()), Path::new(FOLDER), end, options)
+}
+
+proptest! {
+    #[test]
+    fn a_stream_that_was_changed_in_any_way_shows_its_own_records_or_an_error(
+        changes in prop::collection::vec((0..8_usize, 0..100_000_usize, any::<u8>()), 0..4),
+        cut in prop::option::weighted(0.3, (0..8_usize, 0..100_000_usize)),
+        removed in prop::option::weighted(0.2, 0..8_usize),
+        end in 0..RECORDS,
+    ) {
+        let mut files: Vec<_> = WHOLE.clone();
+        let count = files.len();
+        for (file, at, byte) in changes {
+            let bytes = &mut files[file % count].1;
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if let Some((file, at)) = cut {
+            let bytes = &mut files[file % count].1;
+            bytes.truncate(at % bytes.len());
+        }
+        if let Some(file) = removed {
+            files.remove(file % count);
+        }
+        let disk = Sim::new(2);
+        disk.create_folder(Path::new(FOLDER)).unwrap();
+        for (path, bytes) in files {
+            disk.create(&path).unwrap().write_at(&bytes, 0).unwrap();
+        }
+
+        if let Ok((mut writer, reader)) = open(&disk, end) {
+            prop_assert_eq!(reader.end(), end);
+            let mut next = reader.earliest();
+            while let Ok(batch) = reader.read(next, 50, usize::MAX) {
+                if batch.next == next {
+                    break;
+                }
+                for item in batch.items {
+                    prop_assert_eq!(&item.record[..], &record(item.offset)[..], "record {}", item.offset);
+                }
+                next = batch.next;
+            }
+            writer.append(Timestamp::from_millis(RECORDS * 1000), b"more").unwrap();
+            writer.flush().unwrap();
+            prop_assert_eq!(reader.end(), end + 1);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_no_entry_or_one_that_is_written_as_it_was_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(batch) = Batch::decode(&bytes) {
+            prop_assert_eq!(Batch::decode(&batch.encode()).unwrap(), batch);
+        }
+        if let Ok(record) = minicbor::decode::<Record>(&bytes) {
+            let written = minicbor::to_vec(&record).unwrap();
+            prop_assert_eq!(minicbor::decode::<Record>(&written).unwrap(), record);
+        }
+    }
+}
