@@ -42,7 +42,7 @@ fn record(n: u64) -> Vec<u8> {
 }
 
 fn open(disk: &Sim, end: u64) -> Result<(Writer, Reader), stream::Error> {
-    let options = Options { segment_bytes: NonZeroU64::new(70_000).unwrap(), ..Options::default() };
+    let options = Options { segment_bytes: NonZeroU64::new(70_000).unwrap() };
     stream::open(Arc::new(disk.clone()), Path::new(FOLDER), end, options)
 }
 
