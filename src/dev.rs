@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::access::Permissive;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) devices: u32,
     /// How the shards use memory and disk.
     pub(crate) shard: runtime::shard::Options,
+    /// How long an HTTP client may take nothing of an answer; else the default.
+    pub(crate) http_stall: Option<Duration>,
 }
 
 /// Why `dev` ended before it was told to.
@@ -85,13 +88,15 @@ pub(crate) fn run(options: Options, kinds: Kinds) -> Result<(), Error> {
 }
 
 fn node_options(options: &Options, kinds: Kinds) -> node::Options {
+    let http = gateway::http::Options { address: options.http, ..Default::default() };
+    let stall_timeout = options.http_stall.unwrap_or(http.stall_timeout);
     node::Options {
         kinds,
         access: Arc::new(Permissive),
         log: cluster::Options { segment_bytes: SEGMENT_BYTES, ..Default::default() },
         twins: runtime::node::Options { shard: options.shard.clone(), ..Default::default() },
         mqtt: gateway::mqtt::Options { address: options.mqtt, ..Default::default() },
-        http: gateway::http::Options { address: options.http, ..Default::default() },
+        http: gateway::http::Options { stall_timeout, ..http },
     }
 }
 

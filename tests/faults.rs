@@ -261,6 +261,7 @@ fn samples_of(twin: u64) -> Selection {
         from: From::Earliest,
         until: None,
         limit: 1_000,
+        bytes: usize::MAX,
     }
 }
 

@@ -171,6 +171,7 @@ fn samples_of(speaker: u64) -> Selection {
         from: From::Earliest,
         until: None,
         limit: 1_000,
+        bytes: usize::MAX,
     }
 }
 

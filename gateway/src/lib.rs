@@ -9,3 +9,4 @@ pub mod document;
 pub mod envelope;
 pub mod http;
 pub mod mqtt;
+mod peer;

@@ -37,6 +37,7 @@ pub mod admission;
 pub mod clock;
 pub mod error;
 pub mod files;
+pub mod follower;
 pub mod log;
 pub mod mailbox;
 pub mod node;

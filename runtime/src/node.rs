@@ -29,6 +29,7 @@ use crate::shard::actor::{Host, Message};
 use crate::shard::{self, Setting};
 use crate::store::StateStore;
 use crate::stream;
+use crate::stream::growth::Growth;
 
 /// Limits of the node's shards. The worst case of memory is the sum over all shards.
 #[derive(Debug, Clone, Default)]
@@ -128,7 +129,7 @@ impl Node {
             way: RwLock::new(Way::Closed("it starts".into())),
         };
         let doors: Arc<[Arc<Door>]> = (0..shards).map(|_| Arc::new(closed())).collect();
-        let overruns = Arc::new(Overruns::default());
+        let (overruns, growth) = (Arc::new(Overruns::default()), Arc::new(Growth::new(shards)));
         let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
             setting: Setting {
                 number,
@@ -138,6 +139,7 @@ impl Node {
                 registered: registered.clone(),
                 overruns: overruns.clone(),
                 admission: doors[number as usize].admission.clone(),
+                growth: growth.clone(),
             },
             log,
             store: parts.store.clone(),
@@ -162,6 +164,7 @@ impl Node {
             stopping,
             overruns,
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            growth,
         });
         let node = Self { router, keeper };
         let starts: Vec<_> =

@@ -20,13 +20,15 @@ use twins::time::Timestamp;
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::follower::Follower;
 use crate::mailbox::Mailbox;
 use crate::node::{Door, shard_of};
 use crate::overruns::Overruns;
 use crate::shard::actor::Message;
 use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
-use crate::stream::{self, Page, Selection};
+use crate::stream::growth::Growth;
+use crate::stream::{self, Page, Selection, Unread};
 
 /// How many requests may wait for one device's answers.
 pub const REQUESTS_MAX: usize = 64;
@@ -49,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) overruns: Arc<Overruns>,
     pub(crate) reads: Arc<Semaphore>,
+    pub(crate) growth: Arc<Growth>,
 }
 
 /// One input of a session.
@@ -191,9 +194,9 @@ impl Router {
     /// Reads the streams.
     ///
     /// # Errors
-    /// `malformed` for a cursor that is none; `trimmed` for one whose records are gone.
-    pub async fn read(&self, selection: Selection) -> Result<Page, Error> {
-        let shard = selection.twin.as_ref().map(|twin| shard_of(&self.0.slots, twin)).or(selection.shard);
+    /// When `from` is no cursor of these streams, or records after it are gone, or a stream cannot be read now.
+    pub async fn read(&self, selection: Selection) -> Result<Page, Unread> {
+        let shard = self.shard_read(&selection);
         let doors = self.0.doors.clone();
         let turn = self.0.reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
         let read = tokio::task::spawn_blocking(move || {
@@ -205,7 +208,18 @@ impl Router {
             };
             stream::read(&selection, shard, doors.len() as u32, reader)
         });
-        read.await.unwrap_or_else(|_| Err(Error::Stopping))
+        read.await.unwrap_or_else(|_| Err(Error::Stopping.into()))
+    }
+
+    /// Reads the streams, and goes on as they grow.
+    pub fn follow(&self, selection: Selection) -> Follower {
+        let grown = self.0.growth.listen(self.shard_read(&selection));
+        Follower::new(self.clone(), selection, grown)
+    }
+
+    /// The one shard that a selection is about, if it is.
+    fn shard_read(&self, selection: &Selection) -> Option<u32> {
+        selection.twin.as_ref().map(|twin| shard_of(&self.0.slots, twin)).or(selection.shard)
     }
 
     /// The kinds of twins that the node knows.

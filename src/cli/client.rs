@@ -3,14 +3,16 @@
 //! ureq is named in this file only. It speaks plain HTTP here and asks no proxy: a node in `dev` is on this machine.
 
 use std::fmt::{self, Write};
+use std::io::Read;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH};
+use ureq::http::response::Parts;
 use ureq::http::{Method, Request, Uri};
+use ureq::{Agent, Body};
 
 use super::problem::Problem;
 
@@ -18,6 +20,8 @@ use super::problem::Problem;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take, beside what the call itself waits for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stream of events is read before it is asked for again, which also finds a peer that vanished.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(600);
 /// The largest answer that is read: several times a page of the API.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
@@ -64,7 +68,7 @@ pub(super) enum Error {
     )]
     Unspeakable(#[from] ureq::http::Error),
     #[error("{0}")]
-    Problem(Problem),
+    Problem(Box<Problem>),
 }
 
 impl Call {
@@ -124,6 +128,32 @@ impl Call {
 
     /// Asks the node there.
     pub(super) fn send(self, url: &Url, token: Option<&str>) -> Result<Answer, Error> {
+        let patience = self.patience;
+        let (head, body) = self.answered(url, token, None, &agent(patience, None))?;
+        let body = read(body, url)?;
+        Ok(Answer { body, etag: etag(&head.headers), from: url.clone() })
+    }
+
+    /// Asks the node there for a stream of events, after the one with the id `last`.
+    pub(super) fn open(
+        self,
+        url: &Url,
+        token: Option<&str>,
+        last: Option<&str>,
+    ) -> Result<impl Read + use<>, Error> {
+        let patience = self.patience;
+        let (_, body) = self.answered(url, token, last, &agent(patience, Some(STREAM_TIMEOUT)))?;
+        Ok(body.into_reader())
+    }
+
+    /// The answer, if it is a success.
+    fn answered(
+        self,
+        url: &Url,
+        token: Option<&str>,
+        last: Option<&str>,
+        agent: &Agent,
+    ) -> Result<(Parts, Body), Error> {
         let mut request = Request::builder().method(self.method).uri(format!("{url}{}", self.path));
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -131,19 +161,19 @@ impl Call {
         if let Some(etag) = self.if_match {
             request = request.header(IF_MATCH, etag);
         }
-        let agent = agent(self.patience);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
         let answered = match self.body {
             Some(body) => agent.run(request.header(CONTENT_TYPE, "application/json").body(body)?),
             None => agent.run(request.body(())?),
         };
-        let (head, mut body) = answered.map_err(|error| unanswered(url, &error))?.into_parts();
-        let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_string();
-        let body = body.map_err(|error| unanswered(url, &error))?;
+        let (head, body) = answered.map_err(|error| unanswered(url, &error))?.into_parts();
         if head.status.is_success() {
-            return Ok(Answer { body, etag: etag(&head.headers), from: url.clone() });
+            return Ok((head, body));
         }
         let foreign = |_| Error::Foreign(url.clone(), format!("it says {}", head.status));
-        Err(serde_json::from_str(&body).map_or_else(foreign, Error::Problem))
+        Err(serde_json::from_str(&read(body, url)?).map_or_else(foreign, Error::Problem))
     }
 }
 
@@ -173,14 +203,22 @@ impl fmt::Display for Url {
     }
 }
 
-fn agent(patience: Duration) -> Agent {
+fn read(mut body: Body, url: &Url) -> Result<String, Error> {
+    let text = body.with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+    text.map_err(|error| unanswered(url, &error))
+}
+
+/// One that waits so long for an answer; or for its head alone, and as long as `stream` for the rest.
+fn agent(patience: Duration, stream: Option<Duration>) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
         .user_agent(concat!("twinfold/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(patience));
+        .timeout_global(stream.is_none().then_some(patience))
+        .timeout_recv_response(Some(patience))
+        .timeout_recv_body(stream);
     config.build().into()
 }
 

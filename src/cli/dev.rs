@@ -35,6 +35,9 @@ pub(super) struct Dev {
     /// Write what changed to the state store after so many bytes of a shard's log
     #[arg(long, env = "TWINFOLD_CHECKPOINT_BYTES", value_name = "BYTES")]
     checkpoint_bytes: Option<u64>,
+    /// Cut a stream of events whose client takes nothing of it for so many seconds
+    #[arg(long, env = "TWINFOLD_HTTP_STALL_S", value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    http_stall_s: Option<u64>,
     /// Memory for the twins of each of the 64 shards, past which those not in use are passivated
     #[arg(long, env = "TWINFOLD_SHARD_MEMORY_BYTES", value_name = "BYTES")]
     shard_memory_bytes: Option<usize>,
@@ -50,8 +53,9 @@ impl Dev {
             memory_bytes: self.shard_memory_bytes.unwrap_or(defaults.memory_bytes),
             ..defaults
         };
+        let http_stall = self.http_stall_s.map(Duration::from_secs);
         let Self { data, mqtt, http, devices, .. } = self;
-        dev::run(Options { data, mqtt, http, devices, shard }, kinds)?;
+        dev::run(Options { data, mqtt, http, devices, shard, http_stall }, kinds)?;
         Ok(ExitCode::SUCCESS)
     }
 }

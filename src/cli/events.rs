@@ -9,9 +9,10 @@ use twins::json::Json;
 
 use super::Error;
 use super::client::Call;
+use super::follow::follow;
 use super::list::{self, Limit, Row};
 use super::remote::Remote;
-use super::table::Table;
+use super::table::{Table, plain};
 
 /// Read what happened.
 #[derive(Subcommand)]
@@ -35,6 +36,25 @@ pub(super) enum Events {
         #[command(flatten)]
         at: Remote,
     },
+    /// Show what happens as it happens, over cuts and restarts of the node
+    #[command(after_help = concat!(
+        "Examples:\n",
+        "  twinfold events follow --type event,command\n",
+        "  twinfold events follow --twin boiler-7 --from earliest --json",
+    ))]
+    Follow {
+        /// Of this twin, telemetry included
+        #[arg(long, value_name = "ID")]
+        twin: Option<String>,
+        /// After this cursor, since this time (RFC 3339), `earliest`, or `latest` (the default)
+        #[arg(long, value_name = "CURSOR|TIME")]
+        from: Option<String>,
+        /// Of these types: telemetry, event, tags, desired, reported, command, connected and so on
+        #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+        types: Vec<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
 }
 
 #[derive(Deserialize)]
@@ -47,15 +67,39 @@ struct Event {
 
 impl Events {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
-        let Self::Read { twin, from, types, limit, at } = self;
-        let call = match &twin {
-            Some(twin) => Call::get(&["twins", twin, "events"]),
-            None => Call::get(&["events"]),
-        };
-        let types = (!types.is_empty()).then(|| types.join(","));
-        let call = limit.of(call.query("from", from).query("type", types));
-        list::show::<Event>(&at, call, "--from", out)?;
-        Ok(ExitCode::SUCCESS)
+        match self {
+            Self::Read { twin, from, types, limit, at } => {
+                let call = match &twin {
+                    Some(twin) => Call::get(&["twins", twin, "events"]),
+                    None => Call::get(&["events"]),
+                };
+                let call = limit.of(call.query("from", from).query("type", joined(&types)));
+                list::show::<Event>(&at, call, "--from", out)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Follow { twin, from, types, at } => {
+                let call = || {
+                    let call = Call::get(&["events", "stream"]);
+                    call.query("twin", twin.as_ref()).query("type", joined(&types))
+                };
+                follow(&at, call, from.as_deref(), out, |envelope, out| show(envelope, at.json, out))
+            }
+        }
+    }
+}
+
+fn joined(types: &[String]) -> Option<String> {
+    (!types.is_empty()).then(|| types.join(","))
+}
+
+/// Shows an event that was followed: to programs as it came, to people as a line.
+fn show(envelope: &str, json: bool, out: &mut dyn Write) -> Result<(), Error> {
+    match serde_json::from_str::<Event>(envelope) {
+        Ok(Event { time, twin, r#type, data }) if !json => {
+            let line = format!("{time}  {twin}  {:<9}  {data}", r#type);
+            Ok(writeln!(out, "{}", plain(&line))?)
+        }
+        _ => Ok(writeln!(out, "{envelope}")?),
     }
 }
 

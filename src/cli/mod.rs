@@ -10,6 +10,7 @@ mod dev;
 mod device;
 mod document;
 mod events;
+mod follow;
 mod list;
 mod log;
 mod problem;
@@ -19,6 +20,7 @@ mod send;
 mod table;
 mod twin;
 mod value;
+mod watch;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;

@@ -13,11 +13,25 @@ pub(super) struct Problem {
     detail: String,
     code: String,
     next: String,
+    status: u16,
+    earliest: Option<String>,
+}
+
+impl Problem {
+    /// Of records that are gone: the cursor that reads on with the first that are kept.
+    pub(super) fn earliest(&self) -> Option<&str> {
+        self.earliest.as_deref()
+    }
+
+    /// The same call may be made again later.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.status, 429 | 503)
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { title, detail, code, next } = self;
+        let Self { title, detail, code, next, earliest, .. } = self;
         write!(f, "{}: {} ({})\nnext: ", plain(title), plain(detail), plain(code))?;
         match code.as_str() {
             // The API speaks of itself; here its verbs have names.
@@ -29,7 +43,10 @@ impl fmt::Display for Problem {
             "not-connected" | "timeout" => {
                 f.write_str("send a command, which waits for the device: twinfold twin send ID NAME")
             }
-            "trimmed" => f.write_str("read from the start: twinfold events read"),
+            "trimmed" => {
+                let earliest = earliest.as_deref().unwrap_or("earliest");
+                write!(f, "read from the first that are kept: --from {}", plain(earliest))
+            }
             "not-authenticated" => f.write_str("pass a valid token with --token, or in TWINFOLD_TOKEN"),
             _ => f.write_str(&plain(next)),
         }

@@ -1,7 +1,7 @@
 //! What all verbs that ask a node have in common: which node, as whom, and how its answer is shown.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -28,6 +28,11 @@ impl Remote {
     /// Asks the node.
     pub(super) fn call(&self, call: Call) -> Result<Answer, Error> {
         Ok(call.send(&self.url, self.token.as_deref())?)
+    }
+
+    /// Asks the node for a stream of events, after the one with the id `last`.
+    pub(super) fn open(&self, call: Call, last: Option<&str>) -> Result<impl Read + use<>, Error> {
+        Ok(call.open(&self.url, self.token.as_deref(), last)?)
     }
 
     /// Shows an answer: to programs as it came, to people as `T` is written.

@@ -15,6 +15,7 @@ use super::document::Document;
 use super::remote::Remote;
 use super::send::Send;
 use super::value::{Members, Value};
+use super::watch::Watch;
 use super::{Error, contract, note};
 
 /// Read and change twins, and speak to their devices.
@@ -55,6 +56,7 @@ pub(super) enum Twin {
         "  twinfold twin send boiler-7 restart --ttl 60 --answer expected --wait",
     ))]
     Send(Send),
+    Watch(Watch),
     /// Call a method of the twin's behaviour
     #[command(after_help = "Example:\n  twinfold twin call boiler-7 boost '{\"minutes\": 10}'")]
     Call {
@@ -134,6 +136,7 @@ impl Twin {
                 show(&at, Call::patch(&["twins", &id], &patch).if_match(if_match), out)?;
             }
             Self::Send(send) => return send.run(out),
+            Self::Watch(watch) => return watch.run(out),
             Self::Call { id, method, argument, at } => {
                 let call = Call::post(&["twins", &id, "methods", &method], &argument);
                 writeln!(out, "{}", at.call(call)?.body)?;

@@ -38,8 +38,6 @@ pub enum Code {
     OutOfOrder,
     /// A count limit is reached (connections, devices, timers): the message names it.
     TooMany,
-    /// The records that were asked for are no longer kept.
-    Trimmed,
     /// The behaviour panicked or broke a rule of the runtime; its part was dropped.
     BehaviorFailed,
 }
@@ -64,7 +62,6 @@ impl Code {
             Self::SessionEnded => "session-ended",
             Self::OutOfOrder => "out-of-order",
             Self::TooMany => "too-many",
-            Self::Trimmed => "trimmed",
             Self::BehaviorFailed => "behavior-failed",
         }
     }
@@ -88,7 +85,6 @@ impl Code {
             Self::SessionEnded => "connect again",
             Self::OutOfOrder => "connect again, and send what was not acknowledged",
             Self::TooMany => "close or remove one first",
-            Self::Trimmed => "read from the earliest cursor, or without one",
             Self::BehaviorFailed => "see the node's log; the twin's state is as it was before",
         }
     }

@@ -10,7 +10,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
 use runtime::access::{Credentials, Identity, Verb};
-use runtime::error::Error;
+use runtime::follower::Follower;
 use runtime::router::{Response, Router};
 use runtime::stream::{self, Selection};
 use twins::body::Body;
@@ -83,14 +83,20 @@ impl Caller {
 
     /// Reads the tenant's history. Records of twins that the caller may not read are left out.
     pub(super) async fn history(&self, selection: Selection) -> Result<stream::Page, Problem> {
-        let mut page = self.router.read(selection).await.map_err(|error| match error {
-            Error::Rejected(rejection) if rejection.code() == Code::Malformed => {
-                Problem::parameter(format!("parameter `from`: {rejection}"))
-            }
-            other => other.into(),
-        })?;
-        page.records.retain(|placed| self.may(Verb::Read, placed.record.twin.id()).is_ok());
+        let mut page = self.router.read(selection).await?;
+        self.keep_readable(&mut page);
         Ok(page)
+    }
+
+    /// Reads the tenant's history, and goes on as it grows. What is read is to be passed through
+    /// [`keep_readable`](Self::keep_readable).
+    pub(super) fn follow(&self, selection: Selection) -> Follower {
+        self.router.follow(selection)
+    }
+
+    /// Leaves out the records of twins that the caller may not read.
+    pub(super) fn keep_readable(&self, page: &mut stream::Page) {
+        page.records.retain(|placed| self.may(Verb::Read, placed.record.twin.id()).is_ok());
     }
 
     /// The kinds of twins that the node knows.

@@ -98,6 +98,7 @@ pub(super) struct Records {
     responses(
         (status = 200, description = "Samples, oldest first; `next` reads on, now or later.", body = Page<Shown>),
         (status = 404, description = "`unknown-twin`"),
+        (status = 410, description = "`trimmed`: `earliest` is the cursor to read on with"),
     )
 )]
 pub(super) async fn telemetry(
@@ -116,6 +117,7 @@ pub(super) async fn telemetry(
         from: from(samples.from),
         until: samples.to,
         limit: samples.limit.get(),
+        bytes: usize::MAX,
     };
     read(&caller, selection).await
 }
@@ -129,6 +131,7 @@ pub(super) async fn telemetry(
     responses(
         (status = 200, description = "Records, oldest first; `next` reads on, now or later.", body = Page<Shown>),
         (status = 404, description = "`unknown-twin`"),
+        (status = 410, description = "`trimmed`: `earliest` is the cursor to read on with"),
     )
 )]
 pub(super) async fn of_twin(
@@ -151,11 +154,14 @@ pub(super) async fn of_twin(
     path = "/v1/events",
     tag = "history",
     params(Records),
-    responses((
-        status = 200,
-        description = "Records, in order for each twin; `next` reads on, now or later.",
-        body = Page<Shown>,
-    ))
+    responses(
+        (
+            status = 200,
+            description = "Records, in order for each twin; `next` reads on, now or later.",
+            body = Page<Shown>,
+        ),
+        (status = 410, description = "`trimmed`: `earliest` is the cursor to read on with"),
+    )
 )]
 pub(super) async fn of_all(caller: Caller, Query(records): Query<Records>) -> Result<HttpResponse, Problem> {
     let selection = records.selection(&caller)?;
@@ -164,26 +170,32 @@ pub(super) async fn of_all(caller: Caller, Query(records): Query<Records>) -> Re
 
 impl Records {
     fn selection(self, caller: &Caller) -> Result<Selection, Problem> {
-        let shards = caller.shards();
-        if let Some(shard) = self.shard.filter(|&shard| shard >= shards) {
-            let why = format!("parameter `shard`: there is no shard {shard}; they are 0 to {}", shards - 1);
-            return Err(Problem::parameter(why));
-        }
         Ok(Selection {
             tenant: caller.tenant().to_owned(),
             twin: None,
-            shard: self.shard,
+            shard: self.shard.map(|shard| known_shard(caller, shard)).transpose()?,
             kinds: self.r#type.as_deref().map(types).transpose()?.unwrap_or_default(),
             channel: None,
             from: from(self.from),
             until: self.to,
             limit: self.limit.get(),
+            bytes: usize::MAX,
         })
     }
 }
 
+/// The shard, if there is one with this number.
+pub(super) fn known_shard(caller: &Caller, shard: u32) -> Result<u32, Problem> {
+    let shards = caller.shards();
+    let unknown = || {
+        let last = shards.saturating_sub(1);
+        Problem::parameter(format!("parameter `shard`: there is no shard {shard}; they are 0 to {last}"))
+    };
+    (shard < shards).then_some(shard).ok_or_else(unknown)
+}
+
 /// The twin, if it is there and may be read.
-async fn known(caller: &Caller, id: &str) -> Result<TwinId, Problem> {
+pub(super) async fn known(caller: &Caller, id: &str) -> Result<TwinId, Problem> {
     let twin = caller.may(Verb::Read, id)?;
     twin.read().await?;
     Ok(twin.id().clone())
@@ -198,14 +210,19 @@ async fn read(caller: &Caller, selection: Selection) -> Result<HttpResponse, Pro
 
 /// What is no word and no time is a cursor, and the streams know whether it is one of theirs.
 fn from(text: Option<String>) -> From {
-    match text.as_deref() {
-        None | Some("earliest") => From::Earliest,
-        Some("latest") => From::Latest,
-        Some(text) => text.parse().map_or_else(|_| From::Cursor(text.to_owned()), From::Time),
+    text.as_deref().map_or(From::Earliest, place)
+}
+
+/// Where a text says that reading begins.
+pub(super) fn place(text: &str) -> From {
+    match text {
+        "earliest" => From::Earliest,
+        "latest" => From::Latest,
+        text => text.parse().map_or_else(|_| From::Cursor(text.to_owned()), From::Time),
     }
 }
 
-fn types(names: &str) -> Result<Vec<String>, Problem> {
+pub(super) fn types(names: &str) -> Result<Vec<String>, Problem> {
     let known = |name: &str| {
         let unknown = || {
             let why = format!("parameter `type`: `{}` is none of {}", name.escape_debug(), TYPES.join(", "));

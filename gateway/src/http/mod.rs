@@ -11,6 +11,7 @@ mod caller;
 mod commands;
 mod devices;
 mod etag;
+mod following;
 mod guard;
 mod health;
 mod history;

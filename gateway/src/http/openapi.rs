@@ -9,7 +9,7 @@ use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::Details;
-use super::{commands, devices, health, history, kinds, methods, requests, twins};
+use super::{commands, devices, following, health, history, kinds, methods, requests, twins};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,7 @@ use super::{commands, devices, health, history, kinds, methods, requests, twins}
         history::telemetry,
         history::of_twin,
         history::of_all,
+        following::follow,
         kinds::list,
         kinds::get,
         health::alive,

@@ -29,6 +29,15 @@ pub struct Options {
     pub request_timeout: Duration,
     /// How long a connection may stay open without a request. Default 30 s.
     pub keep_alive: Duration,
+    /// How long a client may take nothing of an answer that has more: a stream of events is ended then and says so,
+    /// and after twice the time the system ends the connection. Default 30 s. Too short cuts off slow links; too long
+    /// lets a client hold a connection for nothing.
+    pub stall_timeout: Duration,
+    /// How many may follow the streams of events at once; more are refused. Default 64: each reads from the disk at
+    /// its own pace, and holds a page of 256 KiB and one record more.
+    pub followers_max: NonZeroUsize,
+    /// How often a stream of events without any says that it is there. Default 15 s.
+    pub heartbeat: Duration,
     /// How long requests may still run after [`stop`](super::Server::stop); then they are cut off. Counted in whole
     /// seconds, rounded up. Default 5 s.
     pub stop_timeout: Duration,
@@ -44,6 +53,9 @@ impl Default for Options {
             payload_bytes: 256 << 10,
             request_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+            followers_max: const { NonZeroUsize::new(64).unwrap() },
+            heartbeat: Duration::from_secs(15),
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -7,6 +7,7 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE
 use actix_web::{HttpResponse, ResponseError};
 use runtime::access::Denied;
 use runtime::error::Error;
+use runtime::stream::Unread;
 use serde::Serialize;
 use twins::json;
 use twins::rejection::{Code, Rejection};
@@ -23,6 +24,7 @@ pub(super) struct Problem {
     detail: String,
     next: &'static str,
     hint: Hint,
+    earliest: Option<String>,
 }
 
 /// What a header says beside.
@@ -53,6 +55,9 @@ pub(super) struct Details<'a> {
     code: &'a str,
     /// What to do next.
     next: &'a str,
+    /// Of `trimmed`: the cursor that reads on with the first records that are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earliest: Option<&'a str>,
 }
 
 impl Problem {
@@ -62,7 +67,7 @@ impl Problem {
         detail: impl Into<String>,
         next: &'static str,
     ) -> Self {
-        Self { status, code, detail: detail.into(), next, hint: Hint::None }
+        Self { status, code, detail: detail.into(), next, hint: Hint::None, earliest: None }
     }
 
     /// The stable text.
@@ -136,7 +141,6 @@ impl From<Rejection> for Problem {
                 StatusCode::NOT_FOUND
             }
             Code::NewerState | Code::Conflict | Code::SessionEnded | Code::OutOfOrder => StatusCode::CONFLICT,
-            Code::Trimmed => StatusCode::GONE,
             Code::VersionMismatch => StatusCode::PRECONDITION_FAILED,
             Code::QueueFull | Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -170,6 +174,23 @@ impl From<Error> for Problem {
             Error::Unknown { .. } => {
                 let next = "read the twin to see whether it was done, before sending it again";
                 Self::unavailable("outcome-unknown", &error, next)
+            }
+        }
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        let detail = unread.to_string();
+        match unread {
+            Unread::Failed(error) => error.into(),
+            Unread::NotACursor(_) | Unread::OtherShard(..) => {
+                Self::parameter(format!("parameter `from`: {detail}"))
+            }
+            Unread::Trimmed { earliest } => {
+                let next = "read from `earliest`, which leaves out what is gone";
+                let problem = Self::new(StatusCode::GONE, "trimmed", detail, next);
+                Self { earliest: Some(earliest.to_string()), ..problem }
             }
         }
     }
@@ -221,12 +242,14 @@ impl ResponseError for Problem {
             detail: &self.detail,
             code: self.code,
             next: self.next,
+            earliest: self.earliest.as_deref(),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use runtime::stream::Cursor;
     use twins::json::Pointer;
 
     use super::*;
@@ -264,6 +287,14 @@ mod tests {
         check(Error::Unknown { shard: 1, why: why() }, 503, "outcome-unknown");
         let response = Problem::from(Error::Unknown { shard: 1, why: why() }).error_response();
         assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), RETRY_AFTER_S);
+    }
+
+    #[test]
+    fn who_missed_something_hears_where_to_read_on() {
+        let earliest = Cursor::One { shard: 7, offset: 4096 };
+        let problem = Problem::from(Unread::Trimmed { earliest });
+        assert_eq!(problem.earliest.as_deref(), Some("7:4096"));
+        check(problem, 410, "trimmed");
     }
 
     #[test]

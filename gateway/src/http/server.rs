@@ -7,14 +7,17 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::PathConfig;
 use actix_web::{App, Error, HttpServer};
 use runtime::router::Router;
 use tokio::task::JoinHandle;
 
 use crate::descriptors::Shares;
+use crate::peer;
 
 use super::body::Allowance;
+use super::following::Followers;
 use super::guard::{self, LoopbackOnly};
 use super::options::Options;
 use super::problem::Problem;
@@ -25,6 +28,7 @@ use super::routes;
 pub struct Server {
     local_addr: SocketAddr,
     handle: ServerHandle,
+    followers: Followers,
     serving: JoinHandle<io::Result<()>>,
 }
 
@@ -44,7 +48,16 @@ impl Server {
         let workers = options.workers.get();
         let connections_max = options.connections_max.get().min(Shares::claim().http);
         let steps = options.clone();
-        let server = HttpServer::new(move || app(steps.clone()).app_data(router.clone()));
+        let followers = Followers::new(&options);
+        let (seats, vanished) = (followers.clone(), options.stall_timeout * 2);
+        let server =
+            HttpServer::new(move || app(steps.clone()).app_data(router.clone()).app_data(seats.clone()))
+                .on_connect(move |connection, _| {
+                    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+                    if let Err(error) = peer::look_after(stream, vanished) {
+                        tracing::debug!(%error, "the system does not look after a connection");
+                    }
+                });
         let server = server
             .workers(workers)
             .max_connections(connections_max.div_ceil(workers))
@@ -56,7 +69,7 @@ impl Server {
         let local_addr = server.addrs().first().copied().unwrap_or(address);
         let running = server.run();
         let handle = running.handle();
-        Ok(Self { local_addr, handle, serving: tokio::spawn(running) })
+        Ok(Self { local_addr, handle, followers, serving: tokio::spawn(running) })
     }
 
     /// Where it listens.
@@ -64,11 +77,12 @@ impl Server {
         self.local_addr
     }
 
-    /// Accepts no more, lets the requests that are there end, and returns when all have, or when their time is up.
+    /// Accepts no more, ends the streams of events, lets the requests that are there end, and returns when all have, or when their time is up.
     ///
     /// # Errors
     /// When the server had ended with an error before.
     pub async fn stop(self) -> io::Result<()> {
+        self.followers.stop();
         self.handle.stop(true).await;
         self.serving.await.map_err(io::Error::other)?
     }

@@ -18,8 +18,9 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::session::{Origin, Session};
 use crate::descriptors::Shares;
+use crate::peer;
 
-use super::{Options, peer};
+use super::Options;
 
 /// The pause after the system had nothing to accept with, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);

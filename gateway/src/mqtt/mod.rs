@@ -17,7 +17,6 @@
 mod connection;
 mod listener;
 mod options;
-mod peer;
 mod session;
 
 pub use listener::Listener;

@@ -101,6 +101,7 @@ impl Actor for Host {
         let (shard, reader, ended) = recovered.await??;
         myself.cast(Message::Take(ended))?;
         self.door.open(myself, reader);
+        self.setting.growth.grew(self.setting.number);
         Ok(Hosted { shard, alarm: None, finished: None })
     }
 

@@ -125,7 +125,10 @@ impl Shard {
     /// Shows the stream's new records to readers. On a full disk they wait in memory, and no batch is proposed.
     pub(super) fn flush_stream(&mut self) -> Result<(), Failed> {
         self.stream_full = match self.stream.flush() {
-            Ok(()) => false,
+            Ok(()) => {
+                self.setting.growth.grew(self.setting.number);
+                false
+            }
             Err(stream::Error::Full { .. }) => {
                 self.due_after = self.now + DUE_PAUSE;
                 true

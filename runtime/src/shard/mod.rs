@@ -43,6 +43,7 @@ use crate::admission::Admission;
 use crate::mailbox::Mailbox;
 use crate::overruns::Overruns;
 use crate::stream;
+use crate::stream::growth::Growth;
 
 use checkpoint::Cut;
 use commit::{Flying, Forming, Release};
@@ -114,6 +115,8 @@ pub(crate) struct Setting {
     pub(crate) overruns: Arc<Overruns>,
     /// Its admission, which it closes while it is behind.
     pub(crate) admission: Arc<Admission>,
+    /// Whoever follows the streams hears of its records.
+    pub(crate) growth: Arc<Growth>,
 }
 
 pub(crate) struct Shard {

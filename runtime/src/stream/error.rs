@@ -40,6 +40,14 @@ pub enum Error {
         /// The first record that cannot be read.
         offset: Offset,
     },
+    /// The bytes are whole, and no record that this version knows.
+    #[error("record {offset} cannot be read: {why}; read it with the version that wrote it")]
+    Unreadable {
+        /// Its place.
+        offset: Offset,
+        /// What does not fit.
+        why: String,
+    },
     /// A file that a checkpoint made durable is gone.
     #[error("{} lacks the records before offset {end}; restore the folder from a backup", folder.display())]
     Missing {

@@ -3,12 +3,12 @@
 //! At worst one call holds a page of [`PAGE_BYTES_MAX`] and one record more, and what it has read ahead: for each shard
 //! 192 KiB, or one record where that is larger. With 64 shards and payloads of 256 KiB that is 20 to 24 MiB.
 
-use twins::rejection::{Code, Rejection};
 use twins::time::Timestamp;
 
+use crate::error;
 use crate::record::{Fact, Record};
 
-use super::{Cursor, Error, From, Item, Offset, Page, Placed, Reader, Selection};
+use super::{Cursor, Error, From, Item, Offset, Page, Placed, Reader, Selection, Unread};
 
 /// How many records one call looks at in a shard, at most: a reader of something rare gets a cursor to read on from.
 const LOOK_MAX: usize = 20_000;
@@ -22,45 +22,63 @@ const READ_BYTES: (usize, usize) = (256 << 10, 64 << 10);
 /// Reads a page. `shard` is the one to read, or all of `shards`. Blocks.
 ///
 /// # Errors
-/// [`Code::Malformed`] for a cursor that is none or of another shard, [`Code::Trimmed`] for records that are gone, and
-/// what `reader` or the disk says.
+/// [`Unread`].
 pub(crate) fn read(
     selection: &Selection,
     shard: Option<u32>,
     shards: u32,
     reader: impl Fn(u32) -> Result<Reader, String>,
-) -> Result<Page, crate::error::Error> {
+) -> Result<Page, Unread> {
     let read = match shard {
         Some(shard) => vec![shard],
         None => (0..shards).collect(),
     };
+    let from = Begin::of(&selection.from, shard, shards)?;
     let ahead_bytes = if read.len() == 1 { READ_BYTES.0 } else { READ_BYTES.1 };
     let mut sources = Vec::with_capacity(read.len());
     for number in read {
-        let unwritten = |why: String| crate::error::Error::Unwritten { shard: number, why };
+        let unwritten = |why: String| error::Error::Unwritten { shard: number, why };
         let reader = reader(number).map_err(unwritten)?;
-        let at = begin(selection, shard, shards, number, &reader)?;
+        let at = from.at(number, &reader).map_err(|error| unwritten(error.to_string()))?;
         let (ahead, items) = (None, Vec::new().into_iter());
         sources.push(Source { number, reader, at, looked: 0, is_over: false, ahead, ahead_bytes, items });
     }
+    let was_there = |source: &Source| source.at >= source.reader.earliest();
+    if matches!(from, Begin::Cursor(_)) && !sources.iter().all(was_there) {
+        return Err(trimmed(&sources, shard));
+    }
     let (mut records, mut bytes) = (Vec::new(), 0);
-    while records.len() < selection.limit && bytes < PAGE_BYTES_MAX {
-        // The oldest next record of all shards.
-        let mut oldest: Option<(Timestamp, usize)> = None;
-        for (index, source) in sources.iter_mut().enumerate() {
-            if let Some(time) = source.peek(selection)?
-                && oldest.is_none_or(|(before, _)| time < before)
-            {
-                oldest = Some((time, index));
+    while records.len() < selection.limit && bytes < selection.bytes.min(PAGE_BYTES_MAX) {
+        let oldest = match oldest(&mut sources, selection) {
+            Err((_, Error::Trimmed { .. })) if records.is_empty() => return Err(trimmed(&sources, shard)),
+            // Retention was faster than this reader: what it has is whole, and the next call says so.
+            Err((_, Error::Trimmed { .. })) => break,
+            Err((shard, error)) => {
+                return Err(error::Error::Unwritten { shard, why: error.to_string() }.into());
             }
-        }
-        let Some((_, index)) = oldest else { break };
+            Ok(oldest) => oldest,
+        };
+        let Some(index) = oldest else { break };
         let Some(Ahead { offset, record, len }) = sources[index].ahead.take() else { break };
         sources[index].at = offset + 1;
         bytes += len;
         records.push(Placed { cursor: cursor(&sources, shard).to_string(), record });
     }
     Ok(Page { records, next: cursor(&sources, shard).to_string() })
+}
+
+/// Which source has the oldest next record of all shards.
+fn oldest(sources: &mut [Source], selection: &Selection) -> Result<Option<usize>, (u32, Error)> {
+    let mut oldest: Option<(Timestamp, usize)> = None;
+    for (index, source) in sources.iter_mut().enumerate() {
+        let time = source.peek(selection).map_err(|error| (source.number, error))?;
+        if let Some(time) = time
+            && oldest.is_none_or(|(before, _)| time < before)
+        {
+            oldest = Some((time, index));
+        }
+    }
+    Ok(oldest.map(|(_, index)| index))
 }
 
 /// A shard that is read.
@@ -87,7 +105,7 @@ struct Ahead {
 
 impl Source {
     /// When its next record that was asked for was received, if there is one and not too much lies before it.
-    fn peek(&mut self, selection: &Selection) -> Result<Option<Timestamp>, crate::error::Error> {
+    fn peek(&mut self, selection: &Selection) -> Result<Option<Timestamp>, Error> {
         while self.ahead.is_none() && self.looked < LOOK_MAX && !self.is_over {
             let item = self.next()?.filter(|item| selection.until.is_none_or(|until| item.time < until));
             let Some(item) = item else {
@@ -95,10 +113,11 @@ impl Source {
                 return Ok(None);
             };
             self.looked += 1;
-            let record: Record = minicbor::decode(&item.record).map_err(|error| {
-                let why = format!("record {} cannot be read: {error}", item.offset);
-                crate::error::Error::Unwritten { shard: self.number, why }
-            })?;
+            let unreadable = |error: minicbor::decode::Error| Error::Unreadable {
+                offset: item.offset,
+                why: error.to_string(),
+            };
+            let record: Record = minicbor::decode(&item.record).map_err(unreadable)?;
             if wanted(selection, &record) {
                 self.ahead = Some(Ahead { offset: item.offset, record, len: item.record.len() });
             } else {
@@ -108,12 +127,11 @@ impl Source {
         Ok(self.ahead.as_ref().map(|ahead| ahead.record.header.received))
     }
 
-    fn next(&mut self) -> Result<Option<Item>, crate::error::Error> {
+    fn next(&mut self) -> Result<Option<Item>, Error> {
         if let Some(item) = self.items.next() {
             return Ok(Some(item));
         }
-        let batch = self.reader.read(self.at, READ, self.ahead_bytes);
-        let batch = batch.map_err(|error| failed(self.number, &error))?;
+        let batch = self.reader.read(self.at, READ, self.ahead_bytes)?;
         self.items = batch.items.into_iter();
         Ok(self.items.next())
     }
@@ -131,53 +149,47 @@ fn wanted(selection: &Selection, record: &Record) -> bool {
         && selection.channel.as_ref().is_none_or(channel)
 }
 
-/// The offset to begin with in a shard.
-fn begin(
-    selection: &Selection,
-    one: Option<u32>,
-    shards: u32,
-    number: u32,
-    reader: &Reader,
-) -> Result<Offset, crate::error::Error> {
-    match &selection.from {
-        From::Earliest => Ok(reader.earliest()),
-        From::Latest => Ok(reader.end()),
-        From::Time(time) => reader.seek(*time).map_err(|error| failed(number, &error)),
-        From::Cursor(text) => {
-            let malformed = |why: String| Rejection::new(Code::Malformed, why);
-            let offset = match Cursor::parse(text, shards).map_err(|error| malformed(error.to_string()))? {
-                Cursor::All(offsets) => offsets.get(number as usize).copied().unwrap_or(0),
-                Cursor::One { shard, offset } if Some(shard) == one => offset,
-                Cursor::One { shard, .. } => {
-                    let why = format!(
-                        "`{text}` is a cursor of shard {shard} alone; give one that came from this call"
-                    );
-                    return Err(malformed(why).into());
-                }
-            };
-            let earliest = reader.earliest();
-            if offset < earliest {
-                return Err(failed(number, &Error::Trimmed { earliest }));
-            }
-            Ok(offset)
+/// Where a selection begins, once its cursor is read.
+enum Begin<'a> {
+    Cursor(Cursor),
+    Else(&'a From),
+}
+
+impl<'a> Begin<'a> {
+    fn of(from: &'a From, one: Option<u32>, shards: u32) -> Result<Self, Unread> {
+        let From::Cursor(text) = from else { return Ok(Self::Else(from)) };
+        match Cursor::parse(text, shards)? {
+            Cursor::One { shard, .. } if Some(shard) != one => Err(Unread::OtherShard(text.clone(), shard)),
+            cursor => Ok(Self::Cursor(cursor)),
         }
     }
+
+    /// The offset to begin with in a shard.
+    fn at(&self, number: u32, reader: &Reader) -> Result<Offset, Error> {
+        match self {
+            Self::Cursor(Cursor::All(offsets)) => Ok(offsets.get(number as usize).copied().unwrap_or(0)),
+            Self::Cursor(Cursor::One { offset, .. }) => Ok(*offset),
+            Self::Else(From::Time(time)) => reader.seek(*time),
+            Self::Else(From::Latest) => Ok(reader.end()),
+            Self::Else(_) => Ok(reader.earliest()),
+        }
+    }
+}
+
+/// Where whoever missed something may read on.
+fn trimmed(sources: &[Source], one: Option<u32>) -> Unread {
+    let kept = |source: &Source| source.at.max(source.reader.earliest());
+    let earliest = match (one, sources) {
+        (Some(shard), [source]) => Cursor::One { shard, offset: kept(source) },
+        _ => Cursor::All(sources.iter().map(kept).collect()),
+    };
+    Unread::Trimmed { earliest }
 }
 
 fn cursor(sources: &[Source], one: Option<u32>) -> Cursor {
     match (one, sources) {
         (Some(shard), [source]) => Cursor::One { shard, offset: source.at },
         _ => Cursor::All(sources.iter().map(|source| source.at).collect()),
-    }
-}
-
-fn failed(shard: u32, error: &Error) -> crate::error::Error {
-    match error {
-        Error::Trimmed { earliest } => {
-            let why = format!("the records there were trimmed; the earliest cursor is `{shard}:{earliest}`");
-            Rejection::new(Code::Trimmed, why).into()
-        }
-        other => crate::error::Error::Unwritten { shard, why: other.to_string() },
     }
 }
 
@@ -232,6 +244,7 @@ mod tests {
             from,
             until: until.map(Timestamp::from_millis),
             limit: 1_000,
+            bytes: usize::MAX,
         };
         let reader = |shard: u32| Ok(readers[shard as usize].clone());
         read(&selection, None, readers.len() as u32, reader).unwrap()

@@ -16,6 +16,7 @@ mod cut;
 mod error;
 mod extent;
 mod frame;
+pub(crate) mod growth;
 mod merge;
 mod options;
 mod page;
@@ -28,6 +29,7 @@ mod simulation;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod walk;
 mod writer;
 
@@ -40,6 +42,7 @@ pub use options::Options;
 pub use reader::{Batch, Item, Reader};
 pub use recovery::open;
 pub use selection::{From, Page, Placed, Selection};
+pub use unread::Unread;
 pub use writer::Writer;
 
 /// A record's place in its shard's stream: how many came before it, also of those that were trimmed. The same on every

@@ -25,6 +25,8 @@ pub struct Selection {
     pub until: Option<Timestamp>,
     /// At most so many.
     pub limit: usize,
+    /// No further one once they have so many bytes in the stream, in sum.
+    pub bytes: usize,
 }
 
 /// Where to begin.

@@ -104,6 +104,7 @@ impl World {
             registered: Arc::new([AtomicU64::new(0)]),
             overruns: Arc::default(),
             admission: self.admission.clone(),
+            growth: Arc::new(stream::growth::Growth::new(1)),
         };
         let (shard, reader, ended) = Shard::recover(Ground {
             setting,

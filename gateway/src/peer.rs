@@ -15,7 +15,7 @@ const PROBES: u32 = 4;
 
 /// Has the system end the connection when its peer gave no sign of life for `vanished`: half of the time it may be
 /// silent, in the other half it is asked. What is sent is sent at once.
-pub(super) fn look_after(stream: &TcpStream, vanished: Duration) -> io::Result<()> {
+pub(crate) fn look_after(stream: &TcpStream, vanished: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let (silent, between) = (vanished / 2, vanished / (2 * PROBES));
