@@ -93,11 +93,16 @@ fn node_options(options: &Options, kinds: Kinds) -> node::Options {
     node::Options {
         kinds,
         access: Arc::new(Permissive),
-        log: cluster::Options { segment_bytes: SEGMENT_BYTES, ..Default::default() },
+        log: log_options(),
         twins: runtime::node::Options { shard: options.shard.clone(), ..Default::default() },
         mqtt: gateway::mqtt::Options { address: options.mqtt, ..Default::default() },
         http: gateway::http::Options { stall_timeout, ..http },
     }
+}
+
+/// How the log is kept.
+pub(crate) fn log_options() -> cluster::Options {
+    cluster::Options { segment_bytes: SEGMENT_BYTES, ..Default::default() }
 }
 
 async fn stop_signal(signals: &mut [Option<tokio::signal::unix::Signal>; 2]) {

@@ -36,6 +36,7 @@ pub use twins::{prelude, testing};
 mod cli;
 mod dev;
 mod node;
+mod restore;
 mod server;
 mod simulate;
 mod telemetry;

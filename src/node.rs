@@ -83,6 +83,7 @@ impl Running {
             access,
         };
         let node = Node::start(parts, twins).await?;
+        node.router().back_up_with(storage.definitions());
         let (address, flag) = (mqtt.address, "--mqtt");
         let listening = mqtt::Listener::start(mqtt, node.router().clone()).await;
         let mqtt = listening.map_err(|why| Error::Listen { what: "MQTT", address, why, flag })?;

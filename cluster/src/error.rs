@@ -75,6 +75,12 @@ pub enum Error {
     /// The log stopped while it was being started or used; see the message for what to do.
     #[error(transparent)]
     Log(#[from] runtime::log::Error),
+    /// What a backup has of the log cannot be read.
+    #[error("the log in the backup is damaged: {reason}; use another backup")]
+    Backup {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A definition in the meta group cannot be read.
     #[error("entry {index} of the meta group cannot be read: {reason}; was it written by a newer version?")]
     Meta {

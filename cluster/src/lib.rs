@@ -50,6 +50,7 @@
 
 #![warn(missing_docs)]
 
+mod backup;
 mod error;
 pub mod inspect;
 mod local;
@@ -59,6 +60,7 @@ mod options;
 mod storage;
 pub mod wal;
 
+pub use backup::restore;
 pub use error::Error;
 pub use local::LocalLog;
 pub use options::Options;

@@ -1,9 +1,11 @@
 //! A node's storage: one folder, one log, all groups on it.
 
+use crate::backup::Saver;
 use crate::local::{self, LocalLog};
 use crate::meta::Meta;
 use crate::wal::{Syncs, Wal};
 use crate::{Error, Options};
+use runtime::backup::Definitions;
 use runtime::files::{Files, Lock};
 use runtime::log::ShardLog;
 use std::io;
@@ -63,6 +65,12 @@ impl Storage {
     pub fn shard_log(&self, shard: u32) -> Arc<dyn ShardLog> {
         assert!(shard < SHARDS, "shard {shard} is none of 0..{SHARDS}");
         self.shards[shard as usize].clone()
+    }
+
+    /// What a backup keeps of the log; [`crate::restore`] reads it.
+    #[must_use]
+    pub fn definitions(&self) -> Arc<dyn Definitions> {
+        Arc::new(Saver { wal: self.wal.clone() })
     }
 
     /// How long the log's batches took to become durable.

@@ -98,6 +98,15 @@ pub trait Access: Send + Sync + 'static {
     /// # Errors
     /// Why not. Twins of other tenants are to be treated as unknown, whatever it says.
     fn authorize(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Result<(), Denied>;
+
+    /// Whether somebody may do what concerns the whole node, all tenants: a backup is everything. Nobody may, unless
+    /// an implementation says otherwise.
+    ///
+    /// # Errors
+    /// Why not.
+    fn operate(&self, who: &Identity) -> Result<(), Denied> {
+        Err(Denied::Forbidden(format!("{:?} does not operate this node", who.principal())))
+    }
 }
 
 /// Lets everybody in, for `dev` on loopback: the username, else the client id, is the device, and an unknown device is
@@ -119,6 +128,13 @@ impl Access for Permissive {
                 let name = Name::new("a user", "dev").map_err(|error| Denied::BadName(error.to_string()))?;
                 Ok(Identity::User { tenant: DEFAULT_TENANT.into(), name })
             }
+        }
+    }
+
+    fn operate(&self, who: &Identity) -> Result<(), Denied> {
+        match who {
+            Identity::Device { .. } => Err(Denied::Forbidden("a device only speaks for itself".into())),
+            Identity::User { .. } => Ok(()),
         }
     }
 

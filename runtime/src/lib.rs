@@ -34,6 +34,7 @@
 
 pub mod access;
 pub mod admission;
+pub mod backup;
 pub mod clock;
 pub mod error;
 pub mod files;

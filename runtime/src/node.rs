@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::files::Files;
 use crate::log::ShardLog;
 use crate::overruns::Overruns;
-use crate::router::{Inner, READS_MAX, Router};
+use crate::router::{Backups, Inner, READS_MAX, Router};
 use crate::shard::actor::{Host, Message};
 use crate::shard::{self, Setting};
 use crate::store::StateStore;
@@ -128,6 +128,13 @@ impl Node {
             admission: Admission::new(options.admission),
             way: RwLock::new(Way::Closed("it starts".into())),
         };
+        let backups = Backups {
+            store: parts.store.clone(),
+            files: parts.files.clone(),
+            streams: parts.streams.clone(),
+            definitions: OnceLock::new(),
+            turn: Arc::new(Semaphore::new(1)),
+        };
         let doors: Arc<[Arc<Door>]> = (0..shards).map(|_| Arc::new(closed())).collect();
         let (overruns, growth) = (Arc::new(Overruns::default()), Arc::new(Growth::new(shards)));
         let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
@@ -165,6 +172,7 @@ impl Node {
             overruns,
             reads: Arc::new(Semaphore::new(READS_MAX)),
             growth,
+            backups,
         });
         let node = Self { router, keeper };
         let starts: Vec<_> =

@@ -104,6 +104,10 @@ impl StateStore for Store {
         written
     }
 
+    fn snapshot(&self) -> Result<Box<dyn store::Snapshot>, store::Error> {
+        self.0.snapshot()
+    }
+
     fn reopen(&self) -> Result<(), store::Error> {
         self.0.reopen()
     }

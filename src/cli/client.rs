@@ -3,7 +3,7 @@
 //! ureq is named in this file only. It speaks plain HTTP here and asks no proxy: a node in `dev` is on this machine.
 
 use std::fmt::{self, Write};
-use std::io::Read;
+use std::io::{self, Read};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stream of events is read before it is asked for again, which also finds a peer that vanished.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a backup may take.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
+/// What of a long answer is in memory.
+const PIECE: usize = 256 << 10;
 /// The largest answer that is read: several times a page of the API.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
@@ -67,6 +71,10 @@ pub(super) enum Error {
         "the request cannot be sent: {0}\nnext: see whether --token and --if-match are one line of plain text"
     )]
     Unspeakable(#[from] ureq::http::Error),
+    #[error(
+        "writing what the node sent failed: {0}\nnext: see whether the disk is full, or write to elsewhere"
+    )]
+    Unwritten(io::Error),
     #[error("{0}")]
     Problem(Box<Problem>),
 }
@@ -144,6 +152,25 @@ impl Call {
         let patience = self.patience;
         let (_, body) = self.answered(url, token, last, &agent(patience, Some(STREAM_TIMEOUT)))?;
         Ok(body.into_reader())
+    }
+
+    /// Asks the node there, and writes what it answers as it comes.
+    pub(super) fn download(
+        self,
+        url: &Url,
+        token: Option<&str>,
+        to: &mut impl io::Write,
+    ) -> Result<(), Error> {
+        let patience = self.patience;
+        let (_, body) = self.answered(url, token, None, &agent(patience, Some(DOWNLOAD_TIMEOUT)))?;
+        let (mut body, mut piece) = (body.into_reader(), vec![0; PIECE]);
+        loop {
+            let length = body.read(&mut piece).map_err(|error| unanswered(url, &ureq::Error::Io(error)))?;
+            if length == 0 {
+                return Ok(());
+            }
+            to.write_all(&piece[..length]).map_err(Error::Unwritten)?;
+        }
     }
 
     /// The answer, if it is a success.

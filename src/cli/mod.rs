@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. A verb ends with 0, with 1 when it was refused or failed, and with 2
 //! when it was misspelled. Verbs that ask a node speak its HTTP API through the [client]; `dev` is the node itself.
 
+mod backup;
 mod client;
 mod command;
 mod contract;
@@ -50,6 +51,8 @@ enum Noun {
     Events(events::Events),
     #[command(subcommand)]
     Log(log::Log),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
 }
 
 /// Why a verb did not do what it says. Each ends with what to do next.
@@ -63,6 +66,12 @@ enum Error {
     Log(cluster::Error),
     #[error("{0}\nnext: name the data folder of a stopped node, or the `log` folder in it")]
     NoLog(cluster::Error),
+    #[error("{0}\nnext: take it again")]
+    Backup(runtime::backup::Error),
+    #[error(transparent)]
+    Restore(#[from] crate::restore::Error),
+    #[error("{} is there already\nnext: choose another name, or remove it", file.display())]
+    FileExists { file: std::path::PathBuf },
     #[error("this binary has no kind `{kind}`\nnext: see those that it has: twinfold twin contract")]
     UnknownKind { kind: String },
     #[error("writing the output failed: {0}\nnext: see whether the disk is full, or write to elsewhere")]
@@ -93,6 +102,8 @@ impl Noun {
             Self::Command(verb) => verb.run(out),
             Self::Events(verb) => verb.run(out),
             Self::Log(verb) => verb.run(out),
+            Self::Backup(verb) => verb.run(out),
+            Self::Restore(verb) => verb.run(out),
         }
     }
 }
@@ -139,6 +150,8 @@ mod tests {
             "twinfold device list --limit 1001",
             "twinfold device list --url https://localhost",
             "twinfold dev --mqtt localhost",
+            "twinfold backup",
+            "twinfold restore a.tar",
             "twinfold query",
         ] {
             let refused = Cli::try_parse_from(line.split(' ')).err();

@@ -35,6 +35,11 @@ impl Remote {
         Ok(call.open(&self.url, self.token.as_deref(), last)?)
     }
 
+    /// Asks the node for something long, and writes it as it comes.
+    pub(super) fn download(&self, call: Call, to: &mut impl Write) -> Result<(), Error> {
+        Ok(call.download(&self.url, self.token.as_deref(), to)?)
+    }
+
     /// Shows an answer: to programs as it came, to people as `T` is written.
     pub(super) fn show<T>(&self, answer: &Answer, out: &mut dyn Write) -> Result<(), Error>
     where

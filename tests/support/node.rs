@@ -89,6 +89,11 @@ impl Node {
         open.expect("the system tells of its processes").count()
     }
 
+    /// Where its data is.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     pub fn api(&self) -> Api {
         Api::of(self.at.http)
     }

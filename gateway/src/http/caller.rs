@@ -2,17 +2,20 @@
 //!
 //! The tenant comes from the credentials, never from the path, so that what belongs to another tenant has no name here.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
+use bytes::Bytes;
 use futures_util::future::{Ready, ready};
 use runtime::access::{Credentials, Identity, Verb};
 use runtime::follower::Follower;
 use runtime::router::{Response, Router};
 use runtime::stream::{self, Selection};
+use tokio::sync::mpsc;
 use twins::body::Body;
 use twins::header::{Header, Trace, Transport};
 use twins::id::TwinId;
@@ -97,6 +100,12 @@ impl Caller {
     /// Leaves out the records of twins that the caller may not read.
     pub(super) fn keep_readable(&self, page: &mut stream::Page) {
         page.records.retain(|placed| self.may(Verb::Read, placed.record.twin.id()).is_ok());
+    }
+
+    /// Takes a backup of the whole node, if the caller operates it.
+    pub(super) async fn backup(&self) -> Result<mpsc::Receiver<io::Result<Bytes>>, Problem> {
+        self.router.access().operate(&self.identity)?;
+        Ok(self.router.backup().await?)
     }
 
     /// The kinds of twins that the node knows.

@@ -6,6 +6,7 @@
 //!
 //! actix-web is named in this folder only.
 
+mod backup;
 mod body;
 mod caller;
 mod commands;

@@ -9,7 +9,7 @@ use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::Details;
-use super::{commands, devices, following, health, history, kinds, methods, requests, twins};
+use super::{backup, commands, devices, following, health, history, kinds, methods, requests, twins};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,6 +37,7 @@ use super::{commands, devices, following, health, history, kinds, methods, reque
         following::follow,
         kinds::list,
         kinds::get,
+        backup::take,
         health::alive,
         health::ready,
         document,

@@ -6,7 +6,9 @@ use actix_web::web::{self, ServiceConfig, to};
 use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
-use super::{commands, devices, following, health, history, kinds, methods, openapi, requests, twins};
+use super::{
+    backup, commands, devices, following, health, history, kinds, methods, openapi, requests, twins,
+};
 
 /// Each path, with what it answers to. Every handler but those of health and of the document begins with a
 /// [`Caller`](super::caller::Caller).
@@ -32,6 +34,7 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/twins/{id}/events", vec![(GET, to(history::of_twin))]),
         ("/v1/events", vec![(GET, to(history::of_all))]),
         ("/v1/events/stream", vec![(GET, to(following::follow))]),
+        ("/v1/backup", vec![(POST, to(backup::take))]),
         ("/v1/kinds", vec![(GET, to(kinds::list))]),
         ("/v1/kinds/{kind}", vec![(GET, to(kinds::get))]),
         ("/healthz", vec![(GET, to(health::alive))]),

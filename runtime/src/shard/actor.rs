@@ -57,6 +57,8 @@ pub(crate) enum Message {
     Checkpointed(Result<Written, String>),
     /// Something may be due.
     Tick,
+    /// Write all that is committed to the state store, and say when that is done.
+    Save(oneshot::Sender<()>),
     /// Stop, when everything is written.
     Finish(oneshot::Sender<()>),
 }
@@ -79,6 +81,8 @@ pub(crate) struct Hosted {
     /// When it will be woken, and the timer that does it.
     alarm: Option<(Timestamp, JoinHandle<()>)>,
     finished: Option<oneshot::Sender<()>>,
+    /// Through which index the state store must have everything, and who waits for that.
+    saves: Vec<(u64, oneshot::Sender<()>)>,
 }
 
 impl Actor for Host {
@@ -102,7 +106,7 @@ impl Actor for Host {
         myself.cast(Message::Take(ended))?;
         self.door.open(myself, reader);
         self.setting.growth.grew(self.setting.number);
-        Ok(Hosted { shard, alarm: None, finished: None })
+        Ok(Hosted { shard, alarm: None, finished: None, saves: Vec::new() })
     }
 
     async fn handle(
@@ -140,8 +144,10 @@ impl Actor for Host {
                     shard.tick(now)?;
                 }
             }
+            Message::Save(saved) => hosted.saves.push((shard.applied(), saved)),
             Message::Finish(finished) => hosted.finished = Some(finished),
         }
+        hosted.save()?;
         self.finish(&myself, hosted, now)?;
         while let Some(action) = hosted.shard.poll() {
             self.carry_out(&myself, action);
@@ -206,6 +212,20 @@ pub(super) fn images(store: &dyn StateStore, shard: u32, ids: Vec<TwinId>) -> Ve
 }
 
 impl Hosted {
+    /// Tells those who wait for the state store that it has what they wait for.
+    fn save(&mut self) -> Result<(), Failed> {
+        let mut waiting = Vec::new();
+        for (through, saved) in std::mem::take(&mut self.saves) {
+            match self.shard.save(through)? {
+                // Whoever waited may have gone.
+                true => drop(saved.send(())),
+                false => waiting.push((through, saved)),
+            }
+        }
+        self.saves = waiting;
+        Ok(())
+    }
+
     fn set_alarm(&mut self, myself: &ActorRef<Message>, now: Timestamp) {
         let Some(wake) = self.shard.next_wake().filter(|_| self.finished.is_none()) else { return };
         let wake = wake.min(now + LOOK_EVERY);

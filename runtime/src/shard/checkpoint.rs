@@ -49,6 +49,21 @@ pub(super) struct Marks {
 /// The name of the marks' row.
 pub(super) const MARKS: &[u8] = b"marks";
 
+/// The marks of a shard, where a row of its state is that.
+fn marks(space: Space, key: &[u8], value: &[u8]) -> Option<Marks> {
+    if space == Space::Mark && key == MARKS { minicbor::decode(value).ok() } else { None }
+}
+
+/// Where the stream of a shard ends, where a row of its state says so.
+pub(crate) fn stream_end(space: Space, key: &[u8], value: &[u8]) -> Option<u64> {
+    marks(space, key, value).map(|marks| marks.end)
+}
+
+/// The last entry that the state of a shard contains, where a row of it says so.
+pub(crate) fn applied(space: Space, key: &[u8], value: &[u8]) -> Option<u64> {
+    marks(space, key, value).map(|marks| marks.applied)
+}
+
 /// A cut that is durable.
 pub(crate) struct Written {
     applied: u64,
@@ -136,6 +151,7 @@ impl Shard {
     pub(crate) fn checkpointed(&mut self, now: Timestamp, written: Written) -> Result<(), Failed> {
         self.pass(now);
         self.checkpointing = false;
+        self.saved = written.applied;
         self.writing.clear();
         for (id, stored) in written.images {
             if let Some(resident) = self.resident(&id) {
@@ -143,6 +159,21 @@ impl Shard {
             }
         }
         self.turn()
+    }
+
+    /// The index of the last entry that is applied.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Whether the state store has everything through this index; begins a checkpoint where it has not.
+    pub(crate) fn save(&mut self, through: u64) -> Result<bool, Failed> {
+        let is_clean = !self.checkpointing && self.dirty_since.is_none();
+        if self.saved >= through || is_clean {
+            return Ok(true);
+        }
+        self.checkpoint()?;
+        Ok(false)
     }
 
     /// Whether the state store is so much slower than the log that nothing more may be taken from outside until it has

@@ -46,6 +46,7 @@ use crate::stream;
 use crate::stream::growth::Growth;
 
 use checkpoint::Cut;
+pub(crate) use checkpoint::{applied, stream_end};
 use commit::{Flying, Forming, Release};
 use requests::Pending;
 use resident::{Resident, Slot};
@@ -159,6 +160,8 @@ pub(crate) struct Shard {
     /// When the first change since the last checkpoint was made.
     dirty_since: Option<Timestamp>,
     checkpointing: bool,
+    /// The index through which the state store has everything.
+    saved: u64,
     actions: VecDeque<Action>,
 }
 

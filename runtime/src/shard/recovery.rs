@@ -84,6 +84,7 @@ impl Shard {
             logged: 0,
             dirty_since: None,
             checkpointing: false,
+            saved: marks.applied,
             actions: VecDeque::new(),
         };
         shard.read_due(store)?;

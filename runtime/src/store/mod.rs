@@ -113,6 +113,26 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Stopped`] when it does not open: the cause is still there, or a call is still under way.
     fn reopen(&self) -> Result<(), Error>;
+
+    /// All rows as they are now, whatever is written later. While it is held, the store keeps what it replaces.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, Error>;
+}
+
+/// The rows of a store at one moment, between two writes.
+pub trait Snapshot: Send {
+    /// Shows each row of a shard and space in the order of their keys, one at a time, until `visit` answers `false`.
+    ///
+    /// # Errors
+    /// [`Error::Unread`].
+    fn each(
+        &self,
+        shard: u32,
+        space: Space,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error>;
 }
 
 /// Whether a range ends before it begins. Implementations are asked nothing then: some panic.

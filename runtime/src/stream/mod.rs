@@ -11,6 +11,11 @@
 //!
 //! One [`Writer`] appends; [`Reader`]s read beside it, from any thread. All calls block.
 
+use std::io;
+use std::path::Path;
+
+use crate::files::Files;
+
 mod cursor;
 mod cut;
 mod error;
@@ -44,6 +49,20 @@ pub use recovery::open;
 pub use selection::{From, Page, Placed, Selection};
 pub use unread::Unread;
 pub use writer::Writer;
+
+/// The files of the segments in a folder that begin at `end` or before, oldest first; none where there is no folder.
+pub(crate) fn files(files: &dyn Files, folder: &Path, end: Offset) -> io::Result<Vec<String>> {
+    let names = match files.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    Ok(names.into_iter().filter(|name| segment::first(name).is_some_and(|first| first <= end)).collect())
+}
+
+/// Whether a file is a segment's.
+pub(crate) fn is_file(name: &str) -> bool {
+    segment::first(name).is_some()
+}
 
 /// A record's place in its shard's stream: how many came before it, also of those that were trimmed. The same on every
 /// replica.

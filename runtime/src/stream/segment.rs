@@ -29,7 +29,8 @@ pub(super) fn firsts(files: &dyn Files, folder: &Path) -> Result<Vec<Offset>, Er
     Ok(names.iter().filter_map(|name| first(name)).collect())
 }
 
-fn first(name: &str) -> Option<Offset> {
+/// The first offset of a segment, from the name of its file.
+pub(super) fn first(name: &str) -> Option<Offset> {
     let digits = name.strip_suffix(SUFFIX)?;
     let is_ours = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_ours { digits.parse().ok() } else { None }

@@ -24,8 +24,8 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-use super::{Batch, Error, Range, Row, Space, StateStore, is_inverted};
-use ::fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
+use super::{ALL, Batch, Error, Range, Row, Snapshot, Space, StateStore, is_inverted};
+use ::fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -166,6 +166,11 @@ impl StateStore for Fjall {
         changes.commit().map_err(|error| self.stop(&said(&error)))
     }
 
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, Error> {
+        let opened = self.opened()?;
+        Ok(Box::new(Moment { snapshot: opened.database.snapshot(), opened }))
+    }
+
     fn reopen(&self) -> Result<(), Error> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let State::Stopped(why) = &*state else { return Ok(()) };
@@ -174,6 +179,29 @@ impl StateStore for Fjall {
         let opened = Opened::open(&self.folder, self.options).map_err(|error| failed(said(&error)))?;
         tracing::info!(folder = %self.folder.display(), "the state store is open again");
         *state = State::Open(Arc::new(opened));
+        Ok(())
+    }
+}
+
+/// The engine, and one moment of it.
+struct Moment {
+    snapshot: ::fjall::Snapshot,
+    opened: Arc<Opened>,
+}
+
+impl Snapshot for Moment {
+    fn each(
+        &self,
+        shard: u32,
+        space: Space,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        for row in self.snapshot.range(self.opened.keyspace(space), key::range(shard, ALL)) {
+            let (key, value) = row.into_inner().map_err(|error| unread(shard, space, &error))?;
+            if !visit(&key::strip(&key), &value) {
+                break;
+            }
+        }
         Ok(())
     }
 }
