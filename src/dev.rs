@@ -30,18 +30,20 @@ pub(crate) struct Options {
     pub(crate) devices: u32,
     /// How the shards use memory and disk.
     pub(crate) shard: runtime::shard::Options,
-    /// How long an HTTP client may take nothing of an answer; else the default.
-    pub(crate) http_stall: Option<Duration>,
+    /// How long an HTTP client may take nothing of an answer.
+    pub(crate) http_stall: Duration,
 }
 
 /// Why `dev` ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0} is not loopback; `dev` lets everybody in, so it listens on 127.0.0.1 or [::1] only")]
+    #[error(
+        "{0} is not loopback; `dev` lets everybody in, so it listens on 127.0.0.1 or [::1] only\nnext: choose one of those with --mqtt and --http"
+    )]
     NotLoopback(SocketAddr),
-    #[error("making a temporary data folder: {0}; name one with --data DIR")]
+    #[error("making a temporary data folder: {0}\nnext: name one: twinfold dev --data DIR")]
     Temporary(std::io::Error),
-    #[error("starting the threads: {0}")]
+    #[error("starting the threads: {0}\nnext: see the limits of processes and memory: ulimit -a")]
     Threads(std::io::Error),
     #[error("{0}")]
     Node(#[from] node::Error),
@@ -87,16 +89,19 @@ pub(crate) fn run(options: Options, kinds: Kinds) -> Result<(), Error> {
     })
 }
 
-fn node_options(options: &Options, kinds: Kinds) -> node::Options {
-    let http = gateway::http::Options { address: options.http, ..Default::default() };
-    let stall_timeout = options.http_stall.unwrap_or(http.stall_timeout);
+/// What a node in `dev` is started with.
+pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
     node::Options {
         kinds,
         access: Arc::new(Permissive),
         log: log_options(),
         twins: runtime::node::Options { shard: options.shard.clone(), ..Default::default() },
         mqtt: gateway::mqtt::Options { address: options.mqtt, ..Default::default() },
-        http: gateway::http::Options { stall_timeout, ..http },
+        http: gateway::http::Options {
+            address: options.http,
+            stall_timeout: options.http_stall,
+            ..Default::default()
+        },
     }
 }
 

@@ -33,6 +33,8 @@
 pub use twins;
 pub use twins::{prelude, testing};
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod cli;
 mod dev;
 mod node;

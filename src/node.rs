@@ -11,6 +11,8 @@ use runtime::access::Access;
 use runtime::clock::SystemClock;
 use runtime::files::disk::Disk;
 use runtime::node::{Node, Parts};
+#[cfg(target_os = "linux")]
+use runtime::router::Router;
 use runtime::store::fjall::Fjall;
 use twins::header::{Header, Principal};
 use twins::id::TwinId;
@@ -51,7 +53,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Twins(#[from] runtime::node::NotStarted),
     #[error(
-        "{what} cannot listen on {address}: {why}; is another program there? choose another address with {flag}"
+        "{what} cannot listen on {address}: {why}\nnext: see whether another node or broker is there, or choose another address: {flag} 127.0.0.1:0"
     )]
     Listen { what: &'static str, address: SocketAddr, why: std::io::Error, flag: &'static str },
     #[error("a part of the start failed: {0}")]
@@ -91,6 +93,12 @@ impl Running {
         let listening = http::Server::start(http, node.router().clone());
         let http = listening.map_err(|why| Error::Listen { what: "HTTP", address, why, flag })?;
         Ok(Self { storage, node, mqtt, http })
+    }
+
+    /// The handle on its twins.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn router(&self) -> &Router {
+        self.node.router()
     }
 
     /// Where MQTT and HTTP listen.

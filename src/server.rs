@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use twins::behavior::Behavior;
 use twins::kind::{Kind, Kinds};
 
-use crate::cli::{self, Cli};
+use crate::cli;
 
 /// A Twinfold binary. The generic kind `device` is always in it.
 #[derive(Debug, Default)]
@@ -38,10 +37,6 @@ impl Server {
     /// As [`Server::main`], with a command line of the caller's: its first word is the program's name.
     #[must_use]
     pub fn run(self, line: impl IntoIterator<Item = OsString>) -> ExitCode {
-        match Cli::try_parse_from(line) {
-            Ok(cli) => cli::run(cli, self.kinds),
-            // Help and version are errors to the parser; it knows which stream and which code they take.
-            Err(error) => error.exit(),
-        }
+        cli::run(line, self.kinds)
     }
 }

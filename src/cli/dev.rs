@@ -9,6 +9,7 @@ use clap::Args;
 use twins::kind::Kinds;
 
 use super::Error;
+use super::configuration::Configured;
 use crate::dev::{self, Options};
 
 /// Run one node on loopback, without credentials.
@@ -30,32 +31,45 @@ pub(super) struct Dev {
     #[arg(long, env = "TWINFOLD_DEVICES", value_name = "N", default_value_t = 0)]
     devices: u32,
     /// Write what changed to the state store at the latest after so many milliseconds
-    #[arg(long, env = "TWINFOLD_CHECKPOINT_EVERY_MS", value_name = "MS")]
-    checkpoint_every_ms: Option<u64>,
+    #[arg(long, env = "TWINFOLD_CHECKPOINT_EVERY_MS", value_name = "MS", default_value_t = checkpoint_every_ms())]
+    checkpoint_every_ms: u64,
     /// Write what changed to the state store after so many bytes of a shard's log
-    #[arg(long, env = "TWINFOLD_CHECKPOINT_BYTES", value_name = "BYTES")]
-    checkpoint_bytes: Option<u64>,
+    #[arg(long, env = "TWINFOLD_CHECKPOINT_BYTES", value_name = "BYTES", default_value_t = shard().checkpoint_bytes)]
+    checkpoint_bytes: u64,
     /// Cut a stream of events whose client takes nothing of it for so many seconds
-    #[arg(long, env = "TWINFOLD_HTTP_STALL_S", value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    http_stall_s: Option<u64>,
+    #[arg(long, env = "TWINFOLD_HTTP_STALL_S", value_name = "S", default_value_t = http_stall_s(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    http_stall_s: u64,
     /// Memory for the twins of each of the 64 shards, past which those not in use are passivated
-    #[arg(long, env = "TWINFOLD_SHARD_MEMORY_BYTES", value_name = "BYTES")]
-    shard_memory_bytes: Option<usize>,
+    #[arg(long, env = "TWINFOLD_SHARD_MEMORY_BYTES", value_name = "BYTES", default_value_t = shard().memory_bytes)]
+    shard_memory_bytes: usize,
+    #[command(flatten)]
+    _configured: Configured,
 }
 
 impl Dev {
     pub(super) fn run(self, kinds: Kinds) -> Result<ExitCode, Error> {
-        let defaults = runtime::shard::Options::default();
-        let checkpoint_every = self.checkpoint_every_ms.map(Duration::from_millis);
         let shard = runtime::shard::Options {
-            checkpoint_every: checkpoint_every.unwrap_or(defaults.checkpoint_every),
-            checkpoint_bytes: self.checkpoint_bytes.unwrap_or(defaults.checkpoint_bytes),
-            memory_bytes: self.shard_memory_bytes.unwrap_or(defaults.memory_bytes),
-            ..defaults
+            checkpoint_every: Duration::from_millis(self.checkpoint_every_ms),
+            checkpoint_bytes: self.checkpoint_bytes,
+            memory_bytes: self.shard_memory_bytes,
+            ..shard()
         };
-        let http_stall = self.http_stall_s.map(Duration::from_secs);
+        let http_stall = Duration::from_secs(self.http_stall_s);
         let Self { data, mqtt, http, devices, .. } = self;
         dev::run(Options { data, mqtt, http, devices, shard, http_stall }, kinds)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// How a shard uses memory and disk where nothing is said.
+fn shard() -> runtime::shard::Options {
+    runtime::shard::Options::default()
+}
+
+fn checkpoint_every_ms() -> u64 {
+    u64::try_from(shard().checkpoint_every.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn http_stall_s() -> u64 {
+    gateway::http::Options::default().stall_timeout.as_secs()
 }

@@ -4,8 +4,12 @@
 //! when it was misspelled. Verbs that ask a node speak its HTTP API through the [client]; `dev` is the node itself.
 
 mod backup;
+#[cfg(target_os = "linux")]
+mod bench;
 mod client;
 mod command;
+mod completions;
+mod configuration;
 mod contract;
 mod dev;
 mod device;
@@ -14,6 +18,7 @@ mod events;
 mod follow;
 mod list;
 mod log;
+mod man;
 mod problem;
 mod record;
 mod remote;
@@ -23,10 +28,11 @@ mod twin;
 mod value;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use twins::kind::Kinds;
 
 /// Digital twins of devices: run a node, and speak to one.
@@ -53,6 +59,11 @@ enum Noun {
     Log(log::Log),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Why a verb did not do what it says. Each ends with what to do next.
@@ -60,6 +71,9 @@ enum Noun {
 enum Error {
     #[error(transparent)]
     Dev(#[from] crate::dev::Error),
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Bench(#[from] crate::bench::Error),
     #[error(transparent)]
     Client(#[from] client::Error),
     #[error(transparent)]
@@ -72,25 +86,42 @@ enum Error {
     Restore(#[from] crate::restore::Error),
     #[error("{} is there already\nnext: choose another name, or remove it", file.display())]
     FileExists { file: std::path::PathBuf },
+    #[error(transparent)]
+    Configuration(#[from] configuration::Error),
+    #[error("there is no verb `{verb}`\nnext: see those that there are: twinfold --help")]
+    UnknownVerb { verb: String },
     #[error("this binary has no kind `{kind}`\nnext: see those that it has: twinfold twin contract")]
     UnknownKind { kind: String },
     #[error("writing the output failed: {0}\nnext: see whether the disk is full, or write to elsewhere")]
     Output(#[from] io::Error),
 }
 
-/// Does what the command line says, in a binary that has these kinds.
-pub(crate) fn run(cli: Cli, kinds: Kinds) -> ExitCode {
+/// Does what the command line says, in a binary that has these kinds. Its first word is the program's name.
+pub(crate) fn run(line: impl IntoIterator<Item = OsString>, kinds: Kinds) -> ExitCode {
     let mut out = BufWriter::new(io::stdout());
-    let done = cli.noun.run(kinds, &mut out);
+    let line: Vec<_> = line.into_iter().collect();
+    let done = execute(&line, kinds, &mut out);
     match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => code,
         // Whoever reads has read enough: `twinfold log dump DIR | head`.
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // Help and version are errors to the parser; it knows which stream and which code they take.
+        Err(Error::Configuration(configuration::Error::Usage(error))) => error.exit(),
         Err(error) => {
             note(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn execute(line: &[OsString], kinds: Kinds, out: &mut dyn Write) -> Result<ExitCode, Error> {
+    let resolved = configuration::resolve(Cli::command(), line)?;
+    if let Some(printed) = resolved.printed {
+        out.write_all(printed.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let cli = Cli::from_arg_matches(&resolved.matches).map_err(configuration::Error::Usage)?;
+    cli.noun.run(kinds, out)
 }
 
 impl Noun {
@@ -104,6 +135,10 @@ impl Noun {
             Self::Log(verb) => verb.run(out),
             Self::Backup(verb) => verb.run(out),
             Self::Restore(verb) => verb.run(out),
+            #[cfg(target_os = "linux")]
+            Self::Bench(verb) => verb.run(out),
+            Self::Completions(verb) => verb.run(Cli::command(), out),
+            Self::Man(verb) => verb.run(Cli::command(), out),
         }
     }
 }
@@ -115,8 +150,6 @@ fn note(line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,0 +1,353 @@
+//! One connection of a load, without its socket: what it sends when, and what it makes of the answers.
+//!
+//! In a closed loop it keeps a window of messages in flight. In an open loop each message has a time at which it is
+//! meant to be sent, whatever became of those before; its latency counts from then, so that a target that stalls is
+//! not spared what would have come meanwhile (what is known as coordinated omission).
+
+use super::latency::Latencies;
+use super::wire::{self, Malformed, Packet, Publish, Splitter};
+
+/// Past so many unsent bytes nothing more is made: the target is slower than the load.
+const OUT_BYTES_MAX: usize = 128 << 10;
+/// Longer than any measurement.
+const KEEP_ALIVE_S: u16 = 3_600;
+/// Where a node says why it refused; a broker has nothing there.
+const ERRORS: &str = "twins/me/errors";
+const TOPIC: &str = "twins/me/reported";
+
+/// What a client says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speech {
+    pub(super) qos: u8,
+    /// How many messages may be in flight.
+    pub(super) window: u16,
+    /// The payload's size in bytes.
+    pub(super) payload: usize,
+}
+
+/// When a client speaks. Times are nanoseconds since the load began.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    Silent,
+    /// Whenever its window has room.
+    Closed,
+    /// The first message at a time, then one each so often.
+    Open {
+        first: u64,
+        every: f64,
+    },
+}
+
+/// What came of all messages of a load.
+#[derive(Debug, Clone)]
+pub(super) struct Counts {
+    /// Acknowledged while it was measured.
+    pub(super) acked: u64,
+    /// Refused, or lost with their connection.
+    pub(super) errors: u64,
+    /// Of the messages that were to be sent since the measurement began.
+    pub(super) latencies: Latencies,
+    /// Why something was refused or lost; the first of them.
+    pub(super) why: Option<String>,
+    /// From when to when is measured.
+    pub(super) from: u64,
+    pub(super) until: u64,
+}
+
+/// A connection.
+pub(super) struct Client {
+    publish: Publish,
+    speech: Speech,
+    pace: Pace,
+    state: State,
+    splitter: Splitter,
+    out: Vec<u8>,
+    /// How much of `out` is sent.
+    sent: usize,
+    /// Packet ids that are not in flight.
+    free: Vec<u16>,
+    /// When the message with each packet id was sent, or was to be.
+    at: Vec<u64>,
+    /// When those of QoS 0 were, that the ping in flight ends.
+    burst: Vec<u64>,
+    /// How many it has sent, or tried to.
+    n: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Subscribing,
+    Open,
+    Closed,
+}
+
+impl Client {
+    /// A client that begins with its CONNECT.
+    pub(super) fn new(name: &str, speech: Speech) -> Self {
+        let window = usize::from(speech.window);
+        let with_ids = speech.qos > 0;
+        Self {
+            publish: Publish::new(TOPIC, speech.payload, speech.qos),
+            speech,
+            pace: Pace::Silent,
+            state: State::Connecting,
+            splitter: Splitter::default(),
+            out: wire::connect(name, KEEP_ALIVE_S),
+            sent: 0,
+            free: if with_ids { (1..=speech.window).rev().collect() } else { Vec::new() },
+            at: if with_ids { vec![0; window + 1] } else { Vec::new() },
+            burst: if with_ids { Vec::new() } else { Vec::with_capacity(window) },
+            n: 0,
+        }
+    }
+
+    /// A client that speaks without listening: it never hears that it is let in, and goes on.
+    pub(super) fn deaf(name: &str, speech: Speech) -> Self {
+        Self { state: State::Open, ..Self::new(name, speech) }
+    }
+
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+        self.n = 0;
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// How many messages have no answer yet.
+    pub(super) fn in_flight(&self) -> u64 {
+        let with_ids = self.at.len().saturating_sub(1) - self.free.len();
+        (with_ids + self.burst.len()) as u64
+    }
+
+    /// What is to be sent.
+    pub(super) fn out(&self) -> &[u8] {
+        &self.out[self.sent..]
+    }
+
+    /// So many bytes of it were.
+    pub(super) fn was_sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Makes what is to be sent by now.
+    pub(super) fn fill(&mut self, now: u64) {
+        if self.state != State::Open {
+            return;
+        }
+        if self.speech.qos == 0 {
+            return self.fill_burst(now);
+        }
+        while self.out.len() < OUT_BYTES_MAX
+            && let Some(at) = self.due(now)
+            && let Some(id) = self.free.pop()
+        {
+            self.at[usize::from(id)] = at;
+            self.publish.write(&mut self.out, id, self.n);
+            self.n += 1;
+        }
+    }
+
+    /// QoS 0 has no answers. A ping after each window has one, which says that what came before was read.
+    fn fill_burst(&mut self, now: u64) {
+        if !self.burst.is_empty() {
+            return;
+        }
+        while self.burst.len() < usize::from(self.speech.window)
+            && self.out.len() < OUT_BYTES_MAX
+            && let Some(at) = self.due(now)
+        {
+            self.burst.push(at);
+            self.publish.write(&mut self.out, 0, self.n);
+            self.n += 1;
+        }
+        if !self.burst.is_empty() {
+            self.out.extend_from_slice(&wire::PING);
+        }
+    }
+
+    /// When the next message is to be sent, if it is by now.
+    fn due(&self, now: u64) -> Option<u64> {
+        match self.pace {
+            Pace::Silent => None,
+            Pace::Closed => Some(now),
+            Pace::Open { first, every } => {
+                let at = first + (self.n as f64 * every) as u64;
+                (at <= now).then_some(at)
+            }
+        }
+    }
+
+    /// Takes what was read.
+    pub(super) fn take(&mut self, bytes: &[u8], now: u64, counts: &mut Counts) {
+        let mut splitter = std::mem::take(&mut self.splitter);
+        let taken = splitter.take(bytes, |packet| self.hear(&packet, now, counts));
+        self.splitter = splitter;
+        if taken == Err(Malformed) {
+            self.close("it does not answer as MQTT 3.1.1 does", counts);
+        }
+    }
+
+    fn hear(&mut self, packet: &Packet<'_>, now: u64, counts: &mut Counts) {
+        match *packet {
+            Packet::PubAck(id) | Packet::PubComp(id) => self.settle(id, now, counts),
+            Packet::PubRec(id) => self.out.extend_from_slice(&wire::acknowledgement(0x62, id)),
+            Packet::Pong => self.burst.drain(..).for_each(|at| counts.acknowledged(at, now)),
+            Packet::ConnAck(0) => {
+                self.state = State::Subscribing;
+                self.out.extend(wire::subscribe(1, ERRORS, 0));
+            }
+            Packet::ConnAck(code) => self.close(&format!("CONNECT was refused with code {code}"), counts),
+            Packet::SubAck(_) => self.state = State::Open,
+            Packet::Publish { id, payload, .. } => {
+                // What is not acknowledged would stop coming.
+                if let Some(id) = id {
+                    self.out.extend_from_slice(&wire::acknowledgement(0x40, id));
+                }
+                counts.refused(&String::from_utf8_lossy(payload));
+            }
+        }
+    }
+
+    fn settle(&mut self, id: u16, now: u64, counts: &mut Counts) {
+        let known = self.at.get(usize::from(id)).copied().filter(|_| id > 0);
+        match known {
+            Some(at) if self.free.len() < usize::from(self.speech.window) => {
+                self.free.push(id);
+                counts.acknowledged(at, now);
+            }
+            _ => self.close("it acknowledged what was not sent", counts),
+        }
+    }
+
+    /// The connection has ended; what is in flight is lost.
+    pub(super) fn close(&mut self, why: &str, counts: &mut Counts) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.state = State::Closed;
+        counts.errors += self.in_flight();
+        counts.refused(why);
+    }
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        Self { acked: 0, errors: 0, latencies: Latencies::new(), why: None, from: u64::MAX, until: u64::MAX }
+    }
+
+    fn acknowledged(&mut self, at: u64, now: u64) {
+        if at >= self.from {
+            self.latencies.record_ns(now.saturating_sub(at), 1);
+        }
+        if (self.from..self.until).contains(&now) {
+            self.acked += 1;
+        }
+    }
+
+    fn refused(&mut self, why: &str) {
+        self.errors += 1;
+        self.why.get_or_insert_with(|| why.to_owned());
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.acked += other.acked;
+        self.errors += other.errors;
+        self.latencies.add(&other.latencies);
+        self.why = self.why.take().or(other.why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(qos: u8, window: u16) -> (Client, Counts) {
+        let mut client = Client::new("d", Speech { qos, window, payload: 100 });
+        let mut counts = Counts { from: 0, ..Counts::new() };
+        client.take(b"\x20\x02\x00\x00\x90\x03\x00\x01\x00", 0, &mut counts);
+        client.was_sent(client.out().len());
+        assert!(client.is_open());
+        (client, counts)
+    }
+
+    #[test]
+    fn a_closed_loop_keeps_its_window_full_and_no_fuller() {
+        let (mut client, mut counts) = open(1, 2);
+        client.set_pace(Pace::Closed);
+
+        client.fill(100);
+        assert_eq!(client.in_flight(), 2);
+        client.take(b"\x40\x02\x00\x01", 5_100, &mut counts);
+        client.fill(5_100);
+
+        assert_eq!((client.in_flight(), counts.acked), (2, 1));
+        assert_eq!(counts.latencies.max_us(), 5);
+    }
+
+    #[test]
+    fn an_open_loop_counts_from_when_a_message_was_meant_to_be_sent() {
+        let (mut client, mut counts) = open(1, 1);
+        client.set_pace(Pace::Open { first: 1_000_000, every: 1_000_000.0 });
+
+        client.fill(999_999);
+        assert_eq!(client.in_flight(), 0);
+        client.fill(3_000_000);
+        assert_eq!(client.in_flight(), 1, "the window holds the other two back");
+        client.take(b"\x40\x02\x00\x01", 5_000_000, &mut counts);
+        client.fill(5_000_000);
+        client.take(b"\x40\x02\x00\x01", 5_000_000, &mut counts);
+
+        assert_eq!(counts.latencies.quantile_us(1.0) / 10, 400);
+        assert_eq!(counts.latencies.quantile_us(0.0) / 10, 300, "what waited for the window waited too");
+    }
+
+    #[test]
+    fn exactly_once_is_acknowledged_at_its_end() {
+        let (mut client, mut counts) = open(2, 1);
+        client.set_pace(Pace::Closed);
+        client.fill(0);
+        client.was_sent(client.out().len());
+
+        client.take(b"\x50\x02\x00\x01", 10, &mut counts);
+        assert_eq!((client.out(), counts.acked), (&b"\x62\x02\x00\x01"[..], 0));
+        client.take(b"\x70\x02\x00\x01", 10, &mut counts);
+        assert_eq!((client.in_flight(), counts.acked), (0, 1));
+    }
+
+    #[test]
+    fn at_most_once_is_acknowledged_by_a_ping() {
+        let (mut client, mut counts) = open(0, 3);
+        client.set_pace(Pace::Closed);
+        client.fill(0);
+        assert!(client.out().ends_with(&wire::PING));
+        client.fill(1);
+        assert_eq!(client.in_flight(), 3);
+
+        client.take(b"\xD0\x00", 10, &mut counts);
+
+        assert_eq!((client.in_flight(), counts.acked), (0, 3));
+    }
+
+    #[test]
+    fn what_a_node_refuses_is_an_error_with_its_reason() {
+        let (mut client, mut counts) = open(1, 2);
+        client.set_pace(Pace::Closed);
+        client.fill(0);
+        client.take(b"\x30\x06\x00\x01ewhy", 0, &mut counts);
+        client.take(b"\x30\x00", 0, &mut counts);
+
+        assert!(client.is_closed());
+        assert_eq!((counts.errors, counts.why.as_deref()), (4, Some("why")));
+    }
+}

@@ -1,0 +1,63 @@
+//! What a measurement ends with: one flat object of scalars, in the order in which they were found.
+
+use serde_json::Value;
+
+/// Named figures.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report(Vec<(&'static str, Value)>);
+
+impl Report {
+    /// Begins with what is measured.
+    pub(super) fn of(what: &'static str) -> Self {
+        Self(vec![("what", what.into())])
+    }
+
+    /// Sets a figure.
+    pub(super) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        let value = value.into();
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// Sets a ratio, rounded to three digits after the point; none where it has no meaning.
+    pub(super) fn ratio(&mut self, name: &'static str, over: f64, under: f64) {
+        let ratio = over / under;
+        if ratio.is_finite() {
+            self.set(name, (ratio * 1_000.0).round() / 1_000.0);
+        }
+    }
+
+    /// As one line of JSON.
+    pub(crate) fn json(&self) -> String {
+        let member = |(name, value): &(&str, Value)| format!("\"{name}\":{value}");
+        format!("{{{}}}", self.0.iter().map(member).collect::<Vec<_>>().join(","))
+    }
+
+    /// Each figure with its name.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_one_line_of_scalars() {
+        let mut report = Report::of("mqtt");
+        report.set("acked", 7u64);
+        report.set("acked", 8u64);
+        report.ratio("acked_per_s", 8.0, 3.0);
+        report.ratio("cpu_s_per_million", 1.0, 0.0);
+
+        let read: Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!(read["what"], "mqtt");
+        assert_eq!(read["acked"], 8);
+        assert_eq!(read["acked_per_s"], 2.667);
+        assert!(read["cpu_s_per_million"].is_null());
+        assert!(!report.json().contains('\n'));
+    }
+}

@@ -1,0 +1,165 @@
+//! `twinfold bench`: its flags; what is measured is in [`crate::bench`].
+
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::Error;
+use super::table::Table;
+use crate::bench::{self, PAYLOAD_BYTES_MIN, Scenario, Setting, What};
+
+/// Measure a node, or a broker beside it.
+#[derive(Subcommand)]
+pub(super) enum Bench {
+    /// Devices that report over MQTT 3.1.1, to a node or to any broker
+    #[command(after_help = concat!(
+        "Examples:\n",
+        "  twinfold bench mqtt --connections 50 --window 32 --seconds 10\n",
+        "  twinfold bench mqtt --rate 20000 --window 1000\n",
+        "  twinfold bench mqtt --target 127.0.0.1:1883 --pid $(pidof mosquitto) --json",
+    ))]
+    Mqtt(Flags),
+    /// Durable updates without a network, in this process
+    #[command(after_help = "Example:\n  twinfold bench inproc --twins 100000 --payload 300")]
+    Inproc(Flags),
+    /// Twins that are nowhere in memory, each spoken to once
+    #[command(after_help = "Example:\n  twinfold bench activate --twins 100000 --connections 1 --window 64")]
+    Activate(Flags),
+    /// Starts of a node, after a kill and after a stop
+    #[command(after_help = "Example:\n  twinfold bench replay --twins 100000 --updates 1000000")]
+    Replay(Flags),
+    /// What one device feels while many others do what a node must bear
+    #[command(after_help = concat!(
+        "Examples:\n",
+        "  twinfold bench storm --connections 10000 --scenario reconnect\n",
+        "  twinfold bench storm --connections 10000 --scenario idle --seconds 5",
+    ))]
+    Storm(Flags),
+    /// Fill a data folder for `activate` and `replay`
+    #[command(hide = true, after_help = "Example:\n  twinfold bench fill --data ./data --twins 1000")]
+    Fill(Flags),
+}
+
+/// How it is measured.
+#[derive(Args)]
+pub(super) struct Flags {
+    /// Whom to load; where nobody is named, a node is started, and ends with the measurement
+    #[arg(long, env = "TWINFOLD_BENCH_TARGET", value_name = "HOST:PORT", value_parser = address)]
+    target: Option<SocketAddr>,
+    /// The target's process on this machine, for its processor time and memory
+    #[arg(long, env = "TWINFOLD_BENCH_PID", value_name = "PID", requires = "target")]
+    pid: Option<u32>,
+    /// Where the started node keeps its data, and which disk is probed; else a temporary folder
+    #[arg(long, env = "TWINFOLD_BENCH_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How long it is measured
+    #[arg(long, env = "TWINFOLD_BENCH_SECONDS", value_name = "S", default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+    /// How many devices are connected
+    #[arg(long, env = "TWINFOLD_BENCH_CONNECTIONS", value_name = "N", default_value = "50")]
+    connections: NonZeroUsize,
+    /// The size of a message in bytes: a merge patch, at least 16
+    #[arg(long, env = "TWINFOLD_BENCH_PAYLOAD", value_name = "BYTES", default_value_t = 300, value_parser = payload)]
+    payload: usize,
+    /// 0, 1 or 2 (mqtt). With 0, a ping after each window says that the target has read it
+    #[arg(long, env = "TWINFOLD_BENCH_QOS", value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+    qos: u8,
+    /// How many messages of a connection may be in flight; without connections, their number times this of all
+    #[arg(long, env = "TWINFOLD_BENCH_WINDOW", value_name = "N", default_value = "32")]
+    window: NonZeroU16,
+    /// Messages a second of all connections together (mqtt), each at its time, whatever became of those before; as fast
+    /// as the windows allow where nothing is said
+    #[arg(long, env = "TWINFOLD_BENCH_RATE", value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// Threads of the generator (mqtt)
+    #[arg(long, env = "TWINFOLD_BENCH_THREADS", value_name = "N", default_value = "1")]
+    threads: NonZeroUsize,
+    /// How many twins there are (inproc, activate, replay)
+    #[arg(long, env = "TWINFOLD_BENCH_TWINS", value_name = "N", default_value = "10000")]
+    twins: NonZeroU64,
+    /// How many updates are made before the node is killed (replay)
+    #[arg(long, env = "TWINFOLD_BENCH_UPDATES", value_name = "N", default_value_t = 100_000)]
+    updates: u64,
+    /// What the others do (storm)
+    #[arg(long, env = "TWINFOLD_BENCH_SCENARIO", value_name = "NAME", value_enum, default_value_t)]
+    scenario: Scenario,
+    /// Print nothing but the last line: one JSON object
+    #[arg(long, env = "TWINFOLD_JSON")]
+    json: bool,
+}
+
+impl Bench {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
+        let (what, flags) = match self {
+            Self::Mqtt(flags) => (What::Mqtt, flags),
+            Self::Inproc(flags) => (What::Inproc, flags),
+            Self::Activate(flags) => (What::Activate, flags),
+            Self::Replay(flags) => (What::Replay, flags),
+            Self::Storm(flags) => (What::Storm, flags),
+            Self::Fill(flags) => {
+                bench::fill(&flags.setting())?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
+        let report = bench::run(what, &flags.setting())?;
+        if !flags.json {
+            let mut table = Table::default();
+            report.lines().for_each(|(name, value)| table.row(&[&name, value]));
+            writeln!(out, "{table}")?;
+        }
+        writeln!(out, "{}", report.json())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Flags {
+    fn setting(&self) -> Setting {
+        Setting {
+            target: self.target,
+            pid: self.pid,
+            data: self.data.clone(),
+            duration: Duration::from_secs_f64(self.seconds),
+            connections: self.connections,
+            threads: self.threads,
+            payload: self.payload,
+            qos: self.qos,
+            window: self.window,
+            rate: self.rate,
+            twins: self.twins,
+            updates: self.updates,
+            scenario: self.scenario,
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| error.to_string())?.next();
+    found.ok_or_else(|| format!("{text} has no address"))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    within(text, 0.1, 86_400.0)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    within(text, 0.1, 1e9)
+}
+
+fn within(text: &str, min: f64, max: f64) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("it is no number from {min} to {max}"))?;
+    if (min..=max).contains(&number) { Ok(number) } else { Err(format!("it is not from {min} to {max}")) }
+}
+
+fn payload(text: &str) -> Result<usize, String> {
+    let bytes: usize = text.parse().map_err(|_| "it is no number of bytes".to_owned())?;
+    if (PAYLOAD_BYTES_MIN..=256 << 10).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(format!("it is not from {PAYLOAD_BYTES_MIN} to {}", 256 << 10))
+    }
+}

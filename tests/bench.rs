@@ -1,0 +1,88 @@
+//! The measurements, run for a moment each: what they end with, never how fast anything was.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The report that `twinfold bench WHAT FLAGS... --json` ends with.
+#[track_caller]
+fn measured(flags: &[&str]) -> Value {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_twinfold"));
+    let output =
+        bench.arg("bench").args(flags).args(["--json", "--seconds", "0.5"]).output().expect("it runs");
+    let (out, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{flags:?}: {said}");
+    let report: Value = serde_json::from_str(out.lines().last().unwrap_or_default()).expect("a line of JSON");
+    let figures = report.as_object().expect("an object");
+    assert!(figures.values().all(|figure| !figure.is_object() && !figure.is_array()), "flat: {report}");
+    for name in ["seconds", "acked", "acked_per_s", "errors", "p50_us", "p99_us", "p999_us", "max_us"] {
+        assert!(report[name].is_number(), "{name} is in {report}");
+    }
+    assert_eq!(report["what"], flags[0]);
+    assert_eq!(report["errors"], 0, "{report}\n{said}");
+    assert!(report["acked"].as_u64() > Some(0), "{report}");
+    assert!(report["fsync_before_p50_us"].as_u64() > Some(0), "{report}");
+    report
+}
+
+#[test]
+fn a_node_of_its_own_is_measured_with_what_it_used() {
+    let report = measured(&["mqtt", "--connections", "4", "--window", "8"]);
+    assert!(report["target_rss_idle_bytes"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
+fn under_a_rate_so_many_messages_are_sent() {
+    let report = measured(&["mqtt", "--connections", "3", "--rate", "200", "--payload", "16"]);
+    let acked = report["acked"].as_u64().expect("a number");
+    assert!(acked <= 101, "half a second at 200 a second: {report}");
+}
+
+#[test]
+fn a_message_without_acknowledgements_counts_when_it_was_read() {
+    measured(&["mqtt", "--connections", "2", "--qos", "0"]);
+}
+
+#[test]
+fn updates_are_measured_without_a_network() {
+    let report = measured(&["inproc", "--twins", "100"]);
+    assert!(report["acked"].as_u64() > Some(100), "{report}");
+}
+
+#[test]
+fn each_passivated_twin_is_activated_once() {
+    let report = measured(&["activate", "--twins", "500"]);
+    assert_eq!(report["acked"], 500, "{report}");
+}
+
+#[test]
+fn starts_are_measured_after_a_kill_and_after_a_stop() {
+    let report = measured(&["replay", "--twins", "200", "--updates", "1000"]);
+    for name in ["p50_us", "stopped_p50_us", "empty_us"] {
+        assert!(report[name].as_u64() > Some(0), "{name} is in {report}");
+    }
+}
+
+#[test]
+fn a_device_is_measured_while_others_do_what_a_node_must_bear() {
+    for scenario in ["idle", "silent", "slow", "flood"] {
+        let report = measured(&["storm", "--connections", "20", "--scenario", scenario]);
+        assert_eq!(report["scenario"], scenario);
+        assert!(report["rest_p99_us"].as_u64() > Some(0), "{report}");
+    }
+}
+
+#[test]
+fn all_come_back_after_a_kill() {
+    let report = measured(&["storm", "--connections", "100"]);
+    assert_eq!((&report["scenario"], &report["others_open"]), (&"reconnect".into(), &100.into()), "{report}");
+}
+
+#[test]
+fn whoever_is_not_there_cannot_be_measured() {
+    // Port 1 is of a service that nobody has run for decades.
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_twinfold"));
+    let output = bench.args(["bench", "mqtt", "--target", "127.0.0.1:1"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("next: "), "{said}");
+}
