@@ -44,20 +44,35 @@ pub(crate) struct Running {
 /// Why a node did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0}")]
+    #[error("{0}\nnext: {next}", next = next(.0))]
     Storage(#[from] cluster::Error),
-    #[error("{0}")]
+    #[error("{0}\nnext: start the node again; if it stays so, restore it: twinfold restore FILE --data DIR")]
     Store(#[from] runtime::store::Error),
-    #[error("the node could not register itself: {0}")]
+    #[error("the node could not register itself: {0}\nnext: see its log: twinfold log verify DIR")]
     Meta(#[from] Refusal),
-    #[error("{0}")]
+    #[error("{0}\nnext: see its log: twinfold log verify DIR")]
     Twins(#[from] runtime::node::NotStarted),
     #[error(
         "{what} cannot listen on {address}: {why}\nnext: see whether another node or broker is there, or choose another address: {flag} 127.0.0.1:0"
     )]
     Listen { what: &'static str, address: SocketAddr, why: std::io::Error, flag: &'static str },
-    #[error("a part of the start failed: {0}")]
+    #[error(
+        "a part of the start failed: {0}\nnext: start it with TWINFOLD_LOG=info, and report what it says"
+    )]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// What to do about a log that cannot be used.
+pub(crate) fn next(error: &cluster::Error) -> &'static str {
+    use cluster::Error;
+    match error {
+        Error::Io { .. } => "see whether the data folder is one that you may write to, on a disk with room",
+        Error::InUse { .. } => "stop the other node, or take another folder: --data DIR",
+        Error::NotAlone { .. } | Error::Meta { .. } => "start the binary that wrote the data folder",
+        Error::Backup { .. } => "see which backups there are, and restore another",
+        Error::Option { .. } => "leave the option out, or give it a larger value",
+        _ => "see how far the log is whole: twinfold log verify DIR",
+    }
 }
 
 impl Running {

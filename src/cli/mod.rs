@@ -76,7 +76,7 @@ enum Error {
     Bench(#[from] crate::bench::Error),
     #[error(transparent)]
     Client(#[from] client::Error),
-    #[error(transparent)]
+    #[error("{0}\nnext: {next}", next = crate::node::next(.0))]
     Log(cluster::Error),
     #[error("{0}\nnext: name the data folder of a stopped node, or the `log` folder in it")]
     NoLog(cluster::Error),

@@ -47,6 +47,14 @@ impl fmt::Display for Problem {
                 let earliest = earliest.as_deref().unwrap_or("earliest");
                 write!(f, "read from the first that are kept: --from {}", plain(earliest))
             }
+            "bad-parameter" => f.write_str("see how it is written: the same verb with --help"),
+            "malformed" => f.write_str("see what the kind declares: twinfold twin contract KIND"),
+            "unknown-kind" => f.write_str(
+                "see the kinds of a binary: twinfold twin contract; the node has to be one that has it",
+            ),
+            "conflict" => {
+                f.write_str("choose another id, or remove the device first: twinfold device remove ID")
+            }
             "not-authenticated" => f.write_str("pass a valid token with --token, or in TWINFOLD_TOKEN"),
             _ => f.write_str(&plain(next)),
         }
