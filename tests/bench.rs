@@ -44,6 +44,11 @@ fn a_message_without_acknowledgements_counts_when_it_was_read() {
 }
 
 #[test]
+fn a_sample_comes_back_as_a_command() {
+    measured(&["loop", "--connections", "3"]);
+}
+
+#[test]
 fn updates_are_measured_without_a_network() {
     let report = measured(&["inproc", "--twins", "100"]);
     assert!(report["acked"].as_u64() > Some(100), "{report}");

@@ -14,6 +14,19 @@ const KEEP_ALIVE_S: u16 = 3_600;
 /// Where a node says why it refused; a broker has nothing there.
 const ERRORS: &str = "twins/me/errors";
 const TOPIC: &str = "twins/me/reported";
+/// What a thermostat says when its room is cold and when it is hot, and what its twin answers it with: the heater is
+/// to be on, or off.
+const SAMPLES: &str = "twins/me/telemetry/temperature";
+const ROOMS: [&[u8]; 2] = [b"18.0", b"25.0"];
+const COMMANDS: &str = "twins/me/commands";
+/// What has to come before the next sample: the sample's acknowledgement, the command, and the acknowledgement of what
+/// the device says about it. They are the bits of [`Client::cycle`].
+const SAMPLE: u8 = 1;
+const COMMAND: u8 = 2;
+const OUTCOME: u8 = 4;
+/// The packet ids of a sample and of an outcome.
+const SAMPLE_ID: u16 = 1;
+const OUTCOME_ID: u16 = 2;
 
 /// What a client says.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +36,16 @@ pub(super) struct Speech {
     pub(super) window: u16,
     /// The payload's size in bytes.
     pub(super) payload: usize,
+    pub(super) about: About,
+}
+
+/// What a client speaks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// It reports; what it said is done when it is acknowledged.
+    Reports,
+    /// A thermostat that samples its room; what it said is done when its twin's command has come.
+    Loop,
 }
 
 /// When a client speaks. Times are nanoseconds since the load began.
@@ -57,6 +80,8 @@ pub(super) struct Counts {
 /// A connection.
 pub(super) struct Client {
     publish: Publish,
+    /// What it says every second time, where that is something else.
+    other: Option<Publish>,
     speech: Speech,
     pace: Pace,
     state: State,
@@ -72,6 +97,10 @@ pub(super) struct Client {
     burst: Vec<u64>,
     /// How many it has sent, or tried to.
     n: u64,
+    /// How many of its subscriptions are not granted yet.
+    ungranted: usize,
+    /// What has come of the sample in flight.
+    cycle: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +117,11 @@ impl Client {
         let window = usize::from(speech.window);
         let with_ids = speech.qos > 0;
         Self {
-            publish: Publish::new(TOPIC, speech.payload, speech.qos),
+            publish: match speech.about {
+                About::Reports => Publish::new(TOPIC, speech.payload, speech.qos),
+                About::Loop => Publish::fixed(SAMPLES, ROOMS[0], speech.qos),
+            },
+            other: (speech.about == About::Loop).then(|| Publish::fixed(SAMPLES, ROOMS[1], speech.qos)),
             speech,
             pace: Pace::Silent,
             state: State::Connecting,
@@ -99,6 +132,8 @@ impl Client {
             at: if with_ids { vec![0; window + 1] } else { Vec::new() },
             burst: if with_ids { Vec::new() } else { Vec::with_capacity(window) },
             n: 0,
+            ungranted: 0,
+            cycle: 0,
         }
     }
 
@@ -153,7 +188,8 @@ impl Client {
             && let Some(id) = self.free.pop()
         {
             self.at[usize::from(id)] = at;
-            self.publish.write(&mut self.out, id, self.n);
+            let publish = self.other.as_ref().filter(|_| self.n % 2 == 1).unwrap_or(&self.publish);
+            publish.write(&mut self.out, id, self.n);
             self.n += 1;
         }
     }
@@ -200,22 +236,58 @@ impl Client {
 
     fn hear(&mut self, packet: &Packet<'_>, now: u64, counts: &mut Counts) {
         match *packet {
+            Packet::PubAck(SAMPLE_ID) if self.speech.about == About::Loop => self.turn(SAMPLE),
+            Packet::PubAck(OUTCOME_ID) if self.speech.about == About::Loop => self.turn(OUTCOME),
             Packet::PubAck(id) | Packet::PubComp(id) => self.settle(id, now, counts),
             Packet::PubRec(id) => self.out.extend_from_slice(&wire::acknowledgement(0x62, id)),
             Packet::Pong => self.burst.drain(..).for_each(|at| counts.acknowledged(at, now)),
             Packet::ConnAck(0) => {
                 self.state = State::Subscribing;
                 self.out.extend(wire::subscribe(1, ERRORS, 0));
+                self.ungranted = 1;
+                if self.speech.about == About::Loop {
+                    self.out.extend(wire::subscribe(2, COMMANDS, 1));
+                    self.ungranted = 2;
+                }
             }
             Packet::ConnAck(code) => self.close(&format!("CONNECT was refused with code {code}"), counts),
-            Packet::SubAck(_) => self.state = State::Open,
-            Packet::Publish { id, payload, .. } => {
+            Packet::SubAck(_) => {
+                self.ungranted = self.ungranted.saturating_sub(1);
+                if self.ungranted == 0 {
+                    self.state = State::Open;
+                }
+            }
+            Packet::Publish { id, topic, payload } => {
                 // What is not acknowledged would stop coming.
                 if let Some(id) = id {
                     self.out.extend_from_slice(&wire::acknowledgement(0x40, id));
                 }
-                counts.refused(&String::from_utf8_lossy(payload));
+                match topic == COMMANDS.as_bytes() {
+                    true => self.obey(payload, now, counts),
+                    false => counts.refused(&String::from_utf8_lossy(payload)),
+                }
             }
+        }
+    }
+
+    /// A command has come, which is what the sample was sent for; it is done at once.
+    fn obey(&mut self, command: &[u8], now: u64, counts: &mut Counts) {
+        let id = String::from_utf8_lossy(command);
+        let id = id.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let outcome = Publish::fixed(&format!("{COMMANDS}/{id}/done"), b"{}", 1);
+        outcome.write(&mut self.out, OUTCOME_ID, 0);
+        if let Some(&at) = self.at.get(usize::from(SAMPLE_ID)).filter(|_| self.cycle & COMMAND == 0) {
+            counts.acknowledged(at, now);
+        }
+        self.turn(COMMAND);
+    }
+
+    /// A step of the cycle from a sample to the next; they come in any order.
+    fn turn(&mut self, step: u8) {
+        self.cycle |= step;
+        if self.cycle == SAMPLE | COMMAND | OUTCOME && self.free.is_empty() {
+            self.cycle = 0;
+            self.free.push(SAMPLE_ID);
         }
     }
 
@@ -269,85 +341,4 @@ impl Counts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(qos: u8, window: u16) -> (Client, Counts) {
-        let mut client = Client::new("d", Speech { qos, window, payload: 100 });
-        let mut counts = Counts { from: 0, ..Counts::new() };
-        client.take(b"\x20\x02\x00\x00\x90\x03\x00\x01\x00", 0, &mut counts);
-        client.was_sent(client.out().len());
-        assert!(client.is_open());
-        (client, counts)
-    }
-
-    #[test]
-    fn a_closed_loop_keeps_its_window_full_and_no_fuller() {
-        let (mut client, mut counts) = open(1, 2);
-        client.set_pace(Pace::Closed);
-
-        client.fill(100);
-        assert_eq!(client.in_flight(), 2);
-        client.take(b"\x40\x02\x00\x01", 5_100, &mut counts);
-        client.fill(5_100);
-
-        assert_eq!((client.in_flight(), counts.acked), (2, 1));
-        assert_eq!(counts.latencies.max_us(), 5);
-    }
-
-    #[test]
-    fn an_open_loop_counts_from_when_a_message_was_meant_to_be_sent() {
-        let (mut client, mut counts) = open(1, 1);
-        client.set_pace(Pace::Open { first: 1_000_000, every: 1_000_000.0 });
-
-        client.fill(999_999);
-        assert_eq!(client.in_flight(), 0);
-        client.fill(3_000_000);
-        assert_eq!(client.in_flight(), 1, "the window holds the other two back");
-        client.take(b"\x40\x02\x00\x01", 5_000_000, &mut counts);
-        client.fill(5_000_000);
-        client.take(b"\x40\x02\x00\x01", 5_000_000, &mut counts);
-
-        assert_eq!(counts.latencies.quantile_us(1.0) / 10, 400);
-        assert_eq!(counts.latencies.quantile_us(0.0) / 10, 300, "what waited for the window waited too");
-    }
-
-    #[test]
-    fn exactly_once_is_acknowledged_at_its_end() {
-        let (mut client, mut counts) = open(2, 1);
-        client.set_pace(Pace::Closed);
-        client.fill(0);
-        client.was_sent(client.out().len());
-
-        client.take(b"\x50\x02\x00\x01", 10, &mut counts);
-        assert_eq!((client.out(), counts.acked), (&b"\x62\x02\x00\x01"[..], 0));
-        client.take(b"\x70\x02\x00\x01", 10, &mut counts);
-        assert_eq!((client.in_flight(), counts.acked), (0, 1));
-    }
-
-    #[test]
-    fn at_most_once_is_acknowledged_by_a_ping() {
-        let (mut client, mut counts) = open(0, 3);
-        client.set_pace(Pace::Closed);
-        client.fill(0);
-        assert!(client.out().ends_with(&wire::PING));
-        client.fill(1);
-        assert_eq!(client.in_flight(), 3);
-
-        client.take(b"\xD0\x00", 10, &mut counts);
-
-        assert_eq!((client.in_flight(), counts.acked), (0, 3));
-    }
-
-    #[test]
-    fn what_a_node_refuses_is_an_error_with_its_reason() {
-        let (mut client, mut counts) = open(1, 2);
-        client.set_pace(Pace::Closed);
-        client.fill(0);
-        client.take(b"\x30\x06\x00\x01ewhy", 0, &mut counts);
-        client.take(b"\x30\x00", 0, &mut counts);
-
-        assert!(client.is_closed());
-        assert_eq!((counts.errors, counts.why.as_deref()), (4, Some("why")));
-    }
-}
+mod tests;

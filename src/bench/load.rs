@@ -46,6 +46,13 @@ struct Shared {
     acked: AtomicU64,
 }
 
+impl Plan {
+    /// The name of a device.
+    pub(super) fn name(&self, number: usize) -> String {
+        format!("{}-{number:06}", self.prefix)
+    }
+}
+
 impl Load {
     /// Connects all, and waits until they are let in or have failed.
     pub(super) fn connect(plan: &Plan) -> Result<Self, Error> {
@@ -62,7 +69,7 @@ impl Load {
         for thread in 0..threads {
             let mut swarm = Swarm::new(shared.begin).map_err(Error::Sockets)?;
             for number in (thread..plan.connections).step_by(threads) {
-                let client = Client::new(&format!("{}-{number:06}", plan.prefix), plan.speech);
+                let client = Client::new(&plan.name(number), plan.speech);
                 swarm.connect(plan.target, Some(client), Manner::Reads).map_err(Error::Sockets)?;
             }
             swarms.push(swarm);

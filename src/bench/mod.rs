@@ -29,6 +29,7 @@ use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use client::About;
 use report::Report;
 
 /// The smallest payload in bytes: a JSON object with a number in it.
@@ -68,6 +69,7 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Mqtt,
+    Loop,
     Inproc,
     Activate,
     Replay,
@@ -112,8 +114,10 @@ pub(crate) enum Error {
     )]
     Sockets(io::Error),
     #[error(
-        "a node that is to be killed has to be this measurement's own\nnext: leave --target out, or choose another --scenario"
+        "this binary's twins do not answer a sample with a command: {0}\nnext: use the stock binary, which has thermostats"
     )]
+    NoLoop(String),
+    #[error("this measurement kills its node or registers twins of its own there\nnext: leave --target out")]
     OwnNodeOnly,
     #[error("what the target uses cannot be read: {0}\nnext: see whether --pid names a process that runs")]
     Process(io::Error),
@@ -122,7 +126,8 @@ pub(crate) enum Error {
 /// Measures.
 pub(crate) fn run(what: What, setting: &Setting) -> Result<Report, Error> {
     match what {
-        What::Mqtt => mqtt::run(setting),
+        What::Mqtt => mqtt::run(setting, About::Reports),
+        What::Loop => mqtt::run(setting, About::Loop),
         What::Inproc => inproc::run(setting),
         What::Activate => activate::run(setting),
         What::Replay => replay::run(setting),

@@ -1,8 +1,12 @@
-//! `bench mqtt`: devices that report, over MQTT 3.1.1, to a node or to any broker.
+//! `bench mqtt`: devices that report, over MQTT 3.1.1, to a node or to any broker; and `bench loop`: thermostats whose
+//! twins answer each sample with a command.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::client::Speech;
+use crate::cli::client::{Call, Url};
+
+use super::client::{About, Speech};
 use super::load::{Load, Plan};
 use super::node::{Data, Node};
 use super::progress::Progress;
@@ -15,9 +19,19 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// From how many connections on their memory can be told from the rest.
 const CROWD: usize = 1_000;
 
+/// How long a loop is calibrated that was given no rate, and which part of what that found it runs at.
+const CALIBRATION: Duration = Duration::from_secs(3);
+const CALIBRATED: f64 = 0.5;
+/// The kind whose twin answers a sample with a command.
+const KIND: &str = "thermostat";
+
 /// Measures.
-pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
-    let mut progress = Progress::new("mqtt");
+pub(super) fn run(setting: &Setting, about: About) -> Result<Report, Error> {
+    let what = match about {
+        About::Reports => "mqtt",
+        About::Loop => "loop",
+    };
+    let mut progress = Progress::new(what);
     let data = Data::new(setting.data.as_deref())?;
     process::claim_descriptors();
     let before = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
@@ -28,9 +42,25 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let target = own.as_ref().map_or(setting.target, |node| Some(node.mqtt)).ok_or(Error::NoTarget)?;
     let pid = own.as_ref().map(Node::pid).or(setting.pid);
 
+    let mut plan = plan(setting, target, about);
+    if about == About::Loop {
+        let node = own.as_ref().ok_or(Error::OwnNodeOnly)?;
+        progress.say("registering the thermostats");
+        register(node, &plan)?;
+        if plan.rate.is_none() {
+            progress.say("calibrating");
+            let others = Plan { prefix: "calibration", ..plan.clone() };
+            register(node, &others)?;
+            let load = Load::connect(&others)?;
+            load.begin(Duration::ZERO, CALIBRATION);
+            let found = load.end().acked as f64 / CALIBRATION.as_secs_f64();
+            plan.rate = Some((found * CALIBRATED).max(1.0));
+        }
+    }
+
     let idle = pid.map(|pid| process::usage(Some(pid))).transpose().map_err(Error::Process)?;
     progress.say(&format!("connecting {} devices to {target}", setting.connections));
-    let load = Load::connect(&plan(setting, target))?;
+    let load = Load::connect(&plan)?;
     let connected = pid.map(|pid| process::usage(Some(pid))).transpose().map_err(Error::Process)?;
     load.begin(WARM_UP, setting.duration);
     std::thread::sleep(WARM_UP);
@@ -40,8 +70,10 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     drop(own);
     let after = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
 
-    let mut report = Report::of("mqtt");
+    let mut report = Report::of(what);
     setting.report(&mut report);
+    report.set("rate", plan.rate.unwrap_or(0.0));
+    report.set("window", plan.speech.window);
     report.set("target", target.to_string());
     report.set("acked", counts.acked);
     report.ratio("acked_per_s", counts.acked as f64, setting.duration.as_secs_f64());
@@ -66,16 +98,36 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     Ok(report)
 }
 
-fn plan(setting: &Setting, target: std::net::SocketAddr) -> Plan {
-    let speech = Speech { qos: setting.qos, window: setting.window.get(), payload: setting.payload };
+fn plan(setting: &Setting, target: SocketAddr, about: About) -> Plan {
+    let speech = match about {
+        About::Reports => {
+            Speech { qos: setting.qos, window: setting.window.get(), payload: setting.payload, about }
+        }
+        // A thermostat is told something new only once it has done what it was told before.
+        About::Loop => Speech { qos: 1, window: 1, payload: setting.payload, about },
+    };
     Plan {
         target,
-        prefix: "bench",
+        prefix: match about {
+            About::Reports => "bench",
+            About::Loop => "loop",
+        },
         connections: setting.connections.get(),
         threads: setting.threads.get(),
         speech,
         rate: setting.rate,
     }
+}
+
+/// Registers the devices of a loop as what answers them.
+fn register(node: &Node, plan: &Plan) -> Result<(), Error> {
+    let url: Url = format!("http://{}", node.http).parse().map_err(|_| Error::NoTarget)?;
+    let kind = serde_json::json!({ "kind": KIND });
+    for number in 0..plan.connections {
+        let registered = Call::put(&["devices", &plan.name(number)], &kind).send(&url, None);
+        registered.map_err(|error| Error::NoLoop(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// The processor time that target and generator took while it was measured.

@@ -28,9 +28,9 @@ pub(super) enum Data {
 /// A node in a process of its own. Dropping it kills it.
 pub(super) struct Node {
     child: Child,
-    /// Where MQTT listens.
+    /// Where MQTT and HTTP listen.
     pub(super) mqtt: SocketAddr,
-    http: SocketAddr,
+    pub(super) http: SocketAddr,
     /// From the start of the process until it was ready.
     pub(super) started_in: Duration,
 }

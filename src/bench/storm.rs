@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, Counts, Pace, Speech};
+use super::client::{About, Client, Counts, Pace, Speech};
 use super::latency::Latencies;
 use super::load::{Load, Plan, nanos};
 use super::node::{Data, Node};
@@ -116,7 +116,7 @@ impl Setting {
 
 /// One device that reports at an even rate, for so long.
 fn probe(target: SocketAddr, duration: Duration) -> Result<Counts, Error> {
-    let speech = Speech { qos: 1, window: 1_000, payload: 300 };
+    let speech = Speech { qos: 1, window: 1_000, payload: 300, about: About::Reports };
     let plan = Plan { target, prefix: "probe", connections: 1, threads: 1, speech, rate: Some(PROBE_RATE) };
     let load = Load::connect(&plan)?;
     load.begin(SETTLE, duration);
@@ -146,8 +146,8 @@ impl Crowd {
         let begin = Instant::now();
         let mut swarm = Swarm::new(begin).map_err(Error::Sockets)?;
         (swarm.counts.from, swarm.counts.until) = (0, u64::MAX);
-        let quiet = Speech { qos: 1, window: 1, payload: setting.payload };
-        let loud = Speech { qos: 1, window: FLOOD_WINDOW, payload: setting.payload };
+        let quiet = Speech { qos: 1, window: 1, payload: setting.payload, about: About::Reports };
+        let loud = Speech { qos: 1, window: FLOOD_WINDOW, payload: setting.payload, about: About::Reports };
         for number in 0..setting.others() {
             let name = format!("storm-{number:06}");
             let (client, manner) = match setting.scenario {

@@ -283,7 +283,12 @@ mod tests {
     #[test]
     fn who_is_not_there_is_an_error_and_no_wait() {
         let mut swarm = Swarm::new(Instant::now()).unwrap();
-        let speech = super::super::client::Speech { qos: 1, window: 1, payload: 100 };
+        let speech = super::super::client::Speech {
+            qos: 1,
+            window: 1,
+            payload: 100,
+            about: super::super::client::About::Reports,
+        };
         // Port 1 is of a service that nobody has run for decades.
         let target = "127.0.0.1:1".parse().unwrap();
         swarm.connect(target, Some(Client::new("d", speech)), Manner::Reads).unwrap();

@@ -37,22 +37,29 @@ pub(super) struct Publish {
     packet: Vec<u8>,
     /// Where the packet id is; QoS 0 has none.
     id_at: Option<usize>,
-    counter_at: usize,
+    /// Where the number is, if it has one.
+    counter_at: Option<usize>,
 }
 
 impl Publish {
-    /// A JSON object of `bytes`, at least [`PAYLOAD_BYTES_MIN`].
+    /// A JSON object of `bytes`, at least [`PAYLOAD_BYTES_MIN`], with another number each time.
     pub(super) fn new(topic: &str, bytes: usize, qos: u8) -> Self {
         let payload = payload(bytes.max(PAYLOAD_BYTES_MIN), 0);
+        let publish = Self::fixed(topic, &payload, qos);
+        let counter_at = publish.packet.len() - payload.len() + b"{\"n\":".len();
+        Self { counter_at: Some(counter_at), ..publish }
+    }
+
+    /// Always the same payload.
+    pub(super) fn fixed(topic: &str, payload: &[u8], qos: u8) -> Self {
         let mut body = Vec::new();
         text(&mut body, topic);
         let id_at = (qos > 0).then_some(body.len());
         body.extend(id_at.map(|_| [0; 2]).iter().flatten());
-        let counter_at = body.len() + b"{\"n\":".len();
         body.extend(payload);
         let packet = packet(0x30 | qos << 1, &body);
         let head = packet.len() - body.len();
-        Self { packet, id_at: id_at.map(|at| head + at), counter_at: head + counter_at }
+        Self { packet, id_at: id_at.map(|at| head + at), counter_at: None }
     }
 
     /// Appends it.
@@ -63,8 +70,9 @@ impl Publish {
         if let Some(at) = self.id_at {
             packet[at..at + 2].copy_from_slice(&id.to_be_bytes());
         }
+        let Some(at) = self.counter_at else { return };
         let mut counter = COUNTER_FIRST + n % (9 * COUNTER_FIRST);
-        for digit in packet[self.counter_at..self.counter_at + COUNTER_DIGITS].iter_mut().rev() {
+        for digit in packet[at..at + COUNTER_DIGITS].iter_mut().rev() {
             *digit = b'0' + (counter % 10) as u8;
             counter /= 10;
         }

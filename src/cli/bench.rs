@@ -24,6 +24,10 @@ pub(super) enum Bench {
         "  twinfold bench mqtt --target 127.0.0.1:1883 --pid $(pidof mosquitto) --json",
     ))]
     Mqtt(Flags),
+    /// From a device's sample over its twin's behaviour to the command that reaches the device; at half of what a
+    /// calibration finds where no rate is given
+    #[command(after_help = "Example:\n  twinfold bench loop --connections 50 --rate 5000")]
+    Loop(Flags),
     /// Durable updates without a network, in this process
     #[command(after_help = "Example:\n  twinfold bench inproc --twins 100000 --payload 300")]
     Inproc(Flags),
@@ -72,11 +76,11 @@ pub(super) struct Flags {
     /// How many messages of a connection may be in flight; without connections, their number times this of all
     #[arg(long, env = "TWINFOLD_BENCH_WINDOW", value_name = "N", default_value = "32")]
     window: NonZeroU16,
-    /// Messages a second of all connections together (mqtt), each at its time, whatever became of those before; as fast
+    /// Messages a second of all connections together (mqtt, loop), each at its time, whatever became of those before; as fast
     /// as the windows allow where nothing is said
     #[arg(long, env = "TWINFOLD_BENCH_RATE", value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Threads of the generator (mqtt)
+    /// Threads of the generator (mqtt, loop)
     #[arg(long, env = "TWINFOLD_BENCH_THREADS", value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
     /// How many twins there are (inproc, activate, replay)
@@ -97,6 +101,7 @@ impl Bench {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         let (what, flags) = match self {
             Self::Mqtt(flags) => (What::Mqtt, flags),
+            Self::Loop(flags) => (What::Loop, flags),
             Self::Inproc(flags) => (What::Inproc, flags),
             Self::Activate(flags) => (What::Activate, flags),
             Self::Replay(flags) => (What::Replay, flags),

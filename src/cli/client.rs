@@ -31,15 +31,15 @@ const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
 /// Where a node answers: `http://host:port`.
 #[derive(Debug, Clone)]
-pub(super) struct Url(String);
+pub(crate) struct Url(String);
 
 /// Why a URL is none.
 #[derive(Debug, thiserror::Error)]
 #[error("write http://HOST:PORT; https is not spoken yet, so reach a distant node through a tunnel")]
-pub(super) struct BadUrl;
+pub(crate) struct BadUrl;
 
 /// One call of the API.
-pub(super) struct Call {
+pub(crate) struct Call {
     method: Method,
     path: String,
     body: Option<Vec<u8>>,
@@ -48,7 +48,7 @@ pub(super) struct Call {
 }
 
 /// What the API answered: the JSON as it came.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) body: String,
     pub(super) etag: Option<String>,
     from: Url,
@@ -56,7 +56,7 @@ pub(super) struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("no node answers at {0}: {1}\nnext: is a node running? start one: twinfold dev")]
     Unreachable(Url, String),
     #[error(
@@ -84,7 +84,7 @@ impl Call {
         Self::new(Method::GET, segments, None)
     }
 
-    pub(super) fn put(segments: &[&str], body: &impl Serialize) -> Self {
+    pub(crate) fn put(segments: &[&str], body: &impl Serialize) -> Self {
         Self::new(Method::PUT, segments, Some(json(body)))
     }
 
@@ -135,7 +135,7 @@ impl Call {
     }
 
     /// Asks the node there.
-    pub(super) fn send(self, url: &Url, token: Option<&str>) -> Result<Answer, Error> {
+    pub(crate) fn send(self, url: &Url, token: Option<&str>) -> Result<Answer, Error> {
         let patience = self.patience;
         let (head, body) = self.answered(url, token, None, &agent(patience, None))?;
         let body = read(body, url)?;

@@ -6,7 +6,7 @@
 mod backup;
 #[cfg(target_os = "linux")]
 mod bench;
-mod client;
+pub(crate) mod client;
 mod command;
 mod completions;
 mod configuration;

@@ -8,7 +8,7 @@ use super::table::plain;
 
 /// A refusal of the API (RFC 9457). Its text may hold what a device said.
 #[derive(Debug, Deserialize)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     title: String,
     detail: String,
     code: String,
