@@ -17,6 +17,9 @@ use crate::telemetry;
 /// A segment of the log. A node that is tried out for a minute should not begin by writing much of zeros.
 const SEGMENT_BYTES: u64 = 16 << 20;
 
+/// How long a stop may take: the requests and sessions that are there, and the last checkpoints.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
 /// What the command line says.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -47,6 +50,10 @@ pub(crate) enum Error {
     Threads(std::io::Error),
     #[error("{0}")]
     Node(#[from] node::Error),
+    #[error(
+        "the node did not stop within {} s; what was acknowledged is in its log\nnext: see whether the disk answers, then start it again", STOP_WITHIN.as_secs()
+    )]
+    NotStopped,
 }
 
 /// Runs until SIGTERM or SIGINT; a second one ends the process at once.
@@ -84,8 +91,7 @@ pub(crate) fn run(options: Options, kinds: Kinds) -> Result<(), Error> {
             std::process::exit(130);
         });
         devices.stop().await;
-        running.stop().await;
-        Ok(())
+        tokio::time::timeout(STOP_WITHIN, running.stop()).await.map_err(|_| Error::NotStopped)
     })
 }
 

@@ -67,9 +67,19 @@ impl Process {
 
     /// SIGTERM: it stops as an operator would have it, with this exit code.
     pub fn stop(mut self) -> Option<i32> {
+        self.terminate();
+        self.end_within(Duration::from_secs(30))
+    }
+
+    /// SIGTERM, without waiting for what comes of it.
+    pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        let end = Instant::now() + Duration::from_secs(30);
+    }
+
+    /// Its exit code, if it ends within so long.
+    pub fn end_within(&mut self, patience: Duration) -> Option<i32> {
+        let end = Instant::now() + patience;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("it was a child") {
                 return status.code();

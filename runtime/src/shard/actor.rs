@@ -25,8 +25,9 @@ use crate::stream;
 use super::checkpoint::Written;
 use super::recovery::Ground;
 use super::requests::Asked;
+use super::window::Row;
 use super::work::Work;
-use super::{Action, Failed, Image, Setting, Shard};
+use super::{Action, Failed, Image, Setting, Shard, due};
 
 /// It looks at the clock at least so often while it waits for a time, since somebody may set the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -53,6 +54,8 @@ pub(crate) enum Message {
     Fate(Result<LogId, log::Error>),
     /// Images that were read.
     Loaded(Vec<Image>),
+    /// Rows of what is due.
+    DueRead(Result<Vec<Row>, String>),
     /// A checkpoint that was written.
     Checkpointed(Result<Written, String>),
     /// Something may be due.
@@ -132,6 +135,7 @@ impl Actor for Host {
             Message::Fate(Ok(id)) => shard.committed(now, id)?,
             Message::Fate(Err(error)) => shard.refused(now, &error)?,
             Message::Loaded(images) => shard.loaded(now, images)?,
+            Message::DueRead(rows) => shard.due_read(now, rows.map_err(|why| self.failed(why))?)?,
             Message::Checkpointed(written) => {
                 let written = written.map_err(|why| self.failed(why))?;
                 self.log.purge(written.applied());
@@ -169,6 +173,13 @@ impl Host {
             Action::Load(ids) => {
                 let (store, number) = (self.store.clone(), self.setting.number);
                 spawn_blocking(move || myself.cast(Message::Loaded(images(&*store, number, ids))));
+            }
+            Action::ReadDue(after) => {
+                let (store, number) = (self.store.clone(), self.setting.number);
+                spawn_blocking(move || {
+                    let rows = due::rows(&*store, number, Some(&after));
+                    myself.cast(Message::DueRead(rows.map_err(|error| error.to_string())))
+                });
             }
             Action::Checkpoint(cut) => {
                 let store = self.store.clone();

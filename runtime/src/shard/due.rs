@@ -1,15 +1,20 @@
 //! Timers and deadlines: an index of when time alone changes a twin, and the inputs that tell it so.
 //!
 //! The index is made of committed twins; the timer itself is part of the twin. So an entry may be early or twice, and
-//! the twin then has nothing to do; it is never missing.
+//! the twin then has nothing to do; it is never missing. Its front is in memory: see [`super::window`].
+
+use std::ops::Bound;
 
 use twins::id::TwinId;
 use twins::input::Input;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::store::{self, Space, StateStore, Timer};
+
+use super::resident::Slot;
 use super::work::Work;
-use super::{Failed, Shard};
+use super::{Action, Failed, Shard, window};
 
 /// How many twins hear at once that something is due. After a long stop a whole fleet is: the rest waits until these
 /// are read and on their way to the log, so that neither a turn nor a batch nor memory grows with them.
@@ -26,7 +31,7 @@ impl Shard {
             if self.next_due().is_none_or(|due| due > self.now) {
                 break;
             }
-            let Some((_, id)) = self.due.pop_first() else { break };
+            let Some((_, id)) = self.due.pop() else { break };
             self.one(Work::internal(id, Input::Due));
         }
         self.turn()
@@ -36,6 +41,29 @@ impl Shard {
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let has_room = self.forming.decisions.len() + self.loading < AT_ONCE;
         self.due.first().filter(|_| has_room).map(|(due, _)| (*due).max(self.due_after))
+    }
+
+    /// Has the next rows of the index read when those in memory run out.
+    pub(super) fn look_ahead(&mut self) {
+        let Self { due, dirty, writing, twins, .. } = self;
+        let rows = || {
+            let newer = dirty.iter().chain(writing.iter());
+            let row = |id: &TwinId| match twins.get(id) {
+                Some(Slot::Resident(resident)) => Some((resident.due?, id.clone())),
+                _ => None,
+            };
+            newer.filter_map(row).collect()
+        };
+        if let Some(after) = due.read_on(rows) {
+            self.actions.push_back(Action::ReadDue(after));
+        }
+    }
+
+    /// The next rows of the index were read.
+    pub(crate) fn due_read(&mut self, now: Timestamp, rows: Vec<window::Row>) -> Result<(), Failed> {
+        self.pass(now);
+        self.due.take(rows);
+        self.turn()
     }
 
     /// Keeps the index true for a twin that is here.
@@ -49,4 +77,20 @@ impl Shard {
             self.due.insert((next, id.clone()));
         }
     }
+}
+
+/// The rows of the index that the state store has after one, or its first; at most as many as are read at once. Blocks.
+pub(super) fn rows(
+    store: &dyn StateStore,
+    shard: u32,
+    after: Option<&window::Row>,
+) -> Result<Vec<window::Row>, store::Error> {
+    let after = after.map(|(due, twin)| Timer { due: *due, twin: twin.clone() }.key());
+    let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+    let keys = store.keys(shard, Space::Timer, (from, Bound::Unbounded), window::READ)?;
+    // One that is left out would make the rows look like the last ones.
+    let timers: Option<Vec<_>> = keys.iter().map(|key| Timer::parse(key)).collect();
+    let why = || "one is no timer".to_owned();
+    let timers = timers.ok_or_else(|| store::Error::Unread { shard, space: Space::Timer, why: why() })?;
+    Ok(timers.into_iter().map(|Timer { due, twin }| (due, twin)).collect())
 }

@@ -24,6 +24,7 @@ mod post;
 pub(crate) mod recovery;
 pub(crate) mod requests;
 mod resident;
+mod window;
 pub(crate) mod work;
 
 #[cfg(test)]
@@ -90,6 +91,8 @@ pub(crate) enum Action {
     Propose { term: u64, payload: Bytes },
     /// Read the images of these twins. They come back by [`Shard::loaded`].
     Load(Vec<TwinId>),
+    /// Read the rows of what is due after this one. They come back by [`Shard::due_read`].
+    ReadDue(window::Row),
     /// Write this to the state store. It comes back by [`Shard::checkpointed`].
     Checkpoint(Cut),
 }
@@ -136,7 +139,7 @@ pub(crate) struct Shard {
     /// How many have come since passivation last looked.
     arrived: usize,
     /// When each twin's next timer or deadline is due, for all twins, here or not.
-    due: BTreeSet<(Timestamp, TwinId)>,
+    due: window::Window,
     /// Nothing that is due fires before this: the log or the stream was full.
     due_after: Timestamp,
     mailboxes: HashMap<TwinId, Vec<(u64, Arc<Mailbox>)>>,
@@ -200,6 +203,7 @@ impl Shard {
             self.actions.push_back(Action::Load(loads));
         }
         self.passivate()?;
+        self.look_ahead();
         self.checkpoint_if_due()?;
         self.setting.admission.set_behind(self.is_behind());
         Ok(())

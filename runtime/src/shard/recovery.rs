@@ -13,7 +13,7 @@ use twins::twin::Twin;
 use crate::files::Files;
 use crate::log::{Entry, ShardLog};
 use crate::record;
-use crate::store::{self, Space, StateStore, Timer};
+use crate::store::{self, Space, StateStore};
 use crate::stream;
 
 use super::checkpoint::{MARKS, Marks};
@@ -21,6 +21,7 @@ use super::commit::Forming;
 use super::decide::encoded;
 use super::entry::Batch;
 use super::resident::Slot;
+use super::window::Window;
 use super::work::Work;
 use super::{Failed, Setting, Shard};
 
@@ -68,7 +69,7 @@ impl Shard {
             bytes: 0,
             hand: VecDeque::new(),
             arrived: 0,
-            due: BTreeSet::new(),
+            due: Window::default(),
             due_after: twins::time::Timestamp::ZERO,
             mailboxes: HashMap::new(),
             pending: HashMap::new(),
@@ -94,9 +95,8 @@ impl Shard {
     }
 
     fn read_due(&mut self, store: &dyn StateStore) -> Result<(), Failed> {
-        let keys = all_keys(store, self.setting.number, Space::Timer).map_err(|error| self.failed(error))?;
-        let timers = keys.iter().filter_map(|key| Timer::parse(key));
-        self.due.extend(timers.map(|Timer { due, twin }| (due, twin)));
+        let rows = super::due::rows(store, self.setting.number, None).map_err(|error| self.failed(error))?;
+        self.due = Window::of(rows);
         Ok(())
     }
 

@@ -81,8 +81,10 @@ impl Session {
                 Answer::Own(own) => self.answered_here(now, then, own),
             }
         }
-        if matches!(self.phase, Phase::Ending(_)) && self.queue.is_empty() {
-            self.phase = Phase::Over;
+        match self.phase {
+            Phase::Connected if self.draining.is_some() && self.queue.is_empty() => self.drained(now),
+            Phase::Ending(_) if self.queue.is_empty() => self.phase = Phase::Over,
+            _ => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of a connection: the client is told if it can be, and the twin in any case.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use runtime::error::Error;
 use runtime::router::Submission;
@@ -11,6 +11,10 @@ use twins::name::Name;
 use super::answer::Then;
 use super::reason::Reason;
 use super::{Phase, Session};
+
+/// How long what was said may wait for its answer when the node stops. A commit takes milliseconds; what waits longer
+/// waits for a disk that has no room.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +44,17 @@ impl Session {
         );
     }
 
-    /// The node stops.
+    /// The node stops: what the client said is answered first, for a while.
     pub(in super::super) fn stop(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Connected) && !self.queue.is_empty() {
+            self.draining = Some(now + DRAIN);
+        } else {
+            self.drained(now);
+        }
+    }
+
+    /// What was said is answered, or waited long enough.
+    pub(super) fn drained(&mut self, now: Instant) {
         self.close(now, Reason::ShuttingDown, "the node stops");
     }
 

@@ -110,6 +110,8 @@ pub(super) struct Session {
     subscriptions: Vec<Subscription>,
     actions: Actions,
     end: Option<End>,
+    /// The node stops: nothing more is read, and what was said may be answered until then.
+    draining: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -158,6 +160,7 @@ impl Session {
             subscriptions: Vec::new(),
             actions: Actions::default(),
             end: None,
+            draining: None,
         }
     }
 
@@ -217,7 +220,8 @@ impl Session {
             Phase::Ending(until) => Some(*until),
             Phase::Over => None,
         };
-        [deadline, self.queue.pause()].into_iter().flatten().min()
+        let draining = self.draining.filter(|_| matches!(self.phase, Phase::Connected));
+        [deadline, self.queue.pause(), draining].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -229,6 +233,7 @@ impl Session {
             Phase::Silent if self.heard + self.options.connect_timeout <= now => {
                 self.close(now, Reason::Protocol, "no CONNECT in time");
             }
+            Phase::Connected if self.draining.is_some_and(|until| until <= now) => self.drained(now),
             Phase::Admitting(_) | Phase::Connecting(_) | Phase::Connected => self.give_up(now),
             Phase::Ending(until) if *until <= now => self.phase = Phase::Over,
             Phase::Silent | Phase::Ending(_) | Phase::Over => {}
@@ -258,6 +263,7 @@ impl Session {
     /// Whether packets are taken now: what is in flight is bounded whatever the client does.
     fn has_room(&self) -> bool {
         matches!(self.phase, Phase::Silent | Phase::Connected)
+            && self.draining.is_none()
             && self.queue.len() < usize::from(self.options.in_flight_max.get())
             && self.queue.bytes() < self.options.in_flight_bytes_max
     }

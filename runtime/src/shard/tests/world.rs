@@ -162,6 +162,11 @@ impl World {
                 let images = images(&self.store, 0, ids);
                 self.with(|shard, now| shard.loaded(now, images))
             }
+            Some(Action::ReadDue(after)) => {
+                let rows = crate::shard::due::rows(&self.store, 0, Some(&after));
+                let rows = rows.map_err(|error| Failed { shard: 0, why: error.to_string() })?;
+                self.with(|shard, now| shard.due_read(now, rows))
+            }
             Some(Action::Checkpoint(cut)) => {
                 let written = cut.write(&self.store);
                 let written = written.map_err(|why| Failed { shard: 0, why })?;

@@ -130,6 +130,35 @@ fn a_node_that_stops_says_so() {
 }
 
 #[test]
+fn a_node_that_stops_answers_first_what_was_said() {
+    let mut bench = Bench::connected(true);
+    bench.publish("twins/me/telemetry/a", "1", 1).publish("twins/me/telemetry/a", "2", 2);
+    bench.session.stop(bench.now);
+    bench.act();
+    assert!(!bench.closed && !bench.session.listens());
+
+    bench.answer(Ok(Reply::Done));
+    bench.answer(Ok(Reply::Done));
+
+    let kinds: Vec<_> = bench.packets().iter().map(|packet| packet.kind()).collect();
+    assert_eq!(kinds, [wire::PUBACK, wire::PUBACK, wire::DISCONNECT]);
+    assert!(bench.closed);
+}
+
+#[test]
+fn a_node_that_stops_does_not_wait_for_ever() {
+    let mut bench = Bench::connected(true);
+    bench.publish("twins/me/telemetry/a", "1", 1);
+    bench.session.stop(bench.now);
+    bench.act();
+    assert!(!bench.closed);
+
+    bench.pass(Duration::from_secs(2));
+
+    assert_eq!((bench.packets()[0].reason(), bench.closed), (0x8B, true));
+}
+
+#[test]
 fn the_twin_of_a_connection_that_is_cut_off_hears_so_once() {
     let last_words = |bench: &mut Bench| -> Vec<Input> {
         bench.session.last_words().into_iter().map(|submission| submission.input).collect()
