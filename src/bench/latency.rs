@@ -26,6 +26,10 @@ impl Latencies {
 
     /// Records the same latency `times` times.
     pub(super) fn record_ns(&mut self, ns: u64, times: u64) {
+        // The histogram's largest would be what was recorded no time.
+        if times == 0 {
+            return;
+        }
         // A latency of less than a microsecond counts as one, since zero has no place in the histogram.
         self.0.saturating_record_n((ns / 1_000).max(1), times);
     }
@@ -61,6 +65,7 @@ mod tests {
         fast.record_ns(500_000, 989);
         slow.record(Duration::from_millis(20));
         slow.record_ns(10, 10);
+        slow.record_ns(1_000_000_000, 0);
         fast.add(&slow);
 
         assert_eq!(fast.quantile_us(0.001), 1);

@@ -13,6 +13,7 @@ use super::Error;
 use super::client::Call;
 use super::list::{self, After, Limit, Row};
 use super::remote::Remote;
+use super::stock;
 use super::table::Table;
 use super::value::Members;
 
@@ -53,6 +54,8 @@ pub(super) enum Device {
         #[command(flatten)]
         at: Remote,
     },
+    Import(stock::Import),
+    Export(stock::Export),
     /// Remove a device with its twin; its history stays
     #[command(after_help = "Example:\n  twinfold device remove boiler-7")]
     Remove {
@@ -93,6 +96,8 @@ impl Device {
             Self::List { limit, after, at } => {
                 list::show::<Shown>(&at, after.of(limit.of(Call::get(&["devices"]))), "--after", out)?;
             }
+            Self::Import(import) => return import.run(),
+            Self::Export(export) => return export.run(out),
             Self::Remove { id, at } => drop(at.call(Call::delete(&["devices", &id]))?),
         }
         Ok(ExitCode::SUCCESS)

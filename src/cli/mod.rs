@@ -23,6 +23,7 @@ mod problem;
 mod record;
 mod remote;
 mod send;
+mod stock;
 mod table;
 mod twin;
 mod value;
@@ -88,6 +89,12 @@ enum Error {
     FileExists { file: std::path::PathBuf },
     #[error(transparent)]
     Configuration(#[from] configuration::Error),
+    #[error("reading {} failed: {why}\nnext: name a file of lines as `twinfold device export` prints them", file.display())]
+    Unread { file: std::path::PathBuf, why: io::Error },
+    #[error(
+        "line {number}: {why}\nnext: correct the line, and import again: the {devices} devices before it are registered"
+    )]
+    Line { number: u64, devices: u64, why: String },
     #[error("there is no verb `{verb}`\nnext: see those that there are: twinfold --help")]
     UnknownVerb { verb: String },
     #[error("this binary has no kind `{kind}`\nnext: see those that it has: twinfold twin contract")]
