@@ -48,3 +48,4 @@ pub mod router;
 pub mod shard;
 pub mod store;
 pub mod stream;
+pub mod watch;

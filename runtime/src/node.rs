@@ -30,6 +30,7 @@ use crate::shard::{self, Setting};
 use crate::store::StateStore;
 use crate::stream;
 use crate::stream::growth::Growth;
+use crate::watch::Watches;
 
 /// Limits of the node's shards. The worst case of memory is the sum over all shards.
 #[derive(Debug, Clone, Default)]
@@ -137,6 +138,7 @@ impl Node {
         };
         let doors: Arc<[Arc<Door>]> = (0..shards).map(|_| Arc::new(closed())).collect();
         let (overruns, growth) = (Arc::new(Overruns::default()), Arc::new(Growth::new(shards)));
+        let watches = Arc::new(Watches::new(shards));
         let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
             setting: Setting {
                 number,
@@ -147,6 +149,7 @@ impl Node {
                 overruns: overruns.clone(),
                 admission: doors[number as usize].admission.clone(),
                 growth: growth.clone(),
+                watches: watches.clone(),
             },
             log,
             store: parts.store.clone(),
@@ -173,6 +176,7 @@ impl Node {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             growth,
             backups,
+            watches,
         });
         let node = Self { router, keeper };
         let starts: Vec<_> =

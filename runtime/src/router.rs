@@ -35,6 +35,7 @@ use crate::shard::work::{Answer, Asker, Work};
 use crate::store::StateStore;
 use crate::stream::growth::Growth;
 use crate::stream::{self, Page, Selection, Unread};
+use crate::watch::{Watch, Watches, Whom};
 
 /// How many requests may wait for one device's answers.
 pub const REQUESTS_MAX: usize = 64;
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) growth: Arc<Growth>,
     pub(crate) backups: Backups,
+    pub(crate) watches: Arc<Watches>,
 }
 
 /// What backups are made of. One is taken at a time.
@@ -234,6 +236,16 @@ impl Router {
     pub fn follow(&self, selection: Selection) -> Follower {
         let grown = self.0.growth.listen(self.shard_read(&selection));
         Follower::new(self.clone(), selection, grown)
+    }
+
+    /// Watches a twin from now on: what is to be seen of it before, has to be read after.
+    ///
+    /// # Errors
+    /// `too-many` past [`WATCHES_MAX`](crate::watch::WATCHES_MAX) or
+    /// [`WATCHES_OF_ONE_MAX`](crate::watch::WATCHES_OF_ONE_MAX).
+    pub fn watch(&self, twin: TwinId, whom: Whom) -> Result<Watch, Rejection> {
+        let shard = shard_of(&self.0.slots, &twin);
+        self.0.watches.watch(shard, twin, whom)
     }
 
     /// The one shard that a selection is about, if it is.

@@ -20,6 +20,22 @@ impl Api {
         Self { agent: config.into(), base: format!("http://{address}/v1") }
     }
 
+    /// As a device that speaks HTTP: its own calls, with its id and a key.
+    pub fn of_device(address: SocketAddr, id: &str) -> Self {
+        Self { base: format!("http://{id}:key@{address}/v1/twins/me"), ..Self::of(address) }
+    }
+
+    /// Posts bytes that are said to be of some type.
+    pub fn post_bytes(&self, path: &str, content_type: &str, body: &[u8]) -> Option<(u16, Value)> {
+        let request = self.agent.post(format!("{}{path}", self.base)).content_type(content_type);
+        answer(request.send(body))
+    }
+
+    /// Posts nothing.
+    pub fn post_empty(&self, path: &str) -> Option<(u16, Value)> {
+        answer(self.agent.post(format!("{}{path}", self.base)).send_empty())
+    }
+
     /// The status and the body; `None` when nobody answered.
     pub fn get(&self, path: &str) -> Option<(u16, Value)> {
         answer(self.agent.get(format!("{}{path}", self.base)).call())

@@ -17,6 +17,11 @@ pub enum Input {
         /// Its first tags.
         tags: Option<Document>,
     },
+    /// A device without a connection speaks for the first time: an absent twin is registered as that kind.
+    Appear {
+        /// The kind to register an unknown device as.
+        kind: Name,
+    },
     /// Removes the twin.
     Remove,
 
@@ -52,6 +57,8 @@ pub enum Input {
     Telemetry(Body),
     /// The device reports: a merge patch of the reported section.
     Report(Json),
+    /// A device without a connection asks for its next command. Where a connection listens to commands, there is none.
+    Poll,
     /// What became of a command.
     Outcome {
         /// Which command.
@@ -111,6 +118,8 @@ pub enum Input {
             | Self::Connect { .. }
             | Self::Disconnect { .. }
             | Self::Acknowledge(_)
+            | Self::Appear { .. }
+            | Self::Poll
             | Self::Read
             | Self::Due => 0,
         }
@@ -165,6 +174,8 @@ pub enum Message {
 /// What a device says of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Said {
+    /// It is there, which over MQTT a PUBACK says.
+    Delivered,
     /// It is done.
     Done,
     /// It will not be done.

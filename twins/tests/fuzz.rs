@@ -66,7 +66,7 @@ fn connect() -> impl Strategy<Value = Connect> {
 /// Any input, about few things, so that they meet.
 fn input() -> impl Strategy<Value = Input> {
     let kind = || Name::fixed("device");
-    let said = prop::sample::select(vec![Said::Done, Said::Rejected, Said::Progress]);
+    let said = prop::sample::select(vec![Said::Delivered, Said::Done, Said::Rejected, Said::Progress]);
     let message = prop_oneof![(0..4_u64).prop_map(Message::Desired), command().prop_map(Message::Command)];
     let send =
         (command(), any::<bool>(), any::<bool>(), 0..100_u64).prop_map(move |(id, latest, answered, ttl)| {

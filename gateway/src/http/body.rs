@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::rt::time::timeout;
 use actix_web::web::{Bytes, PayloadConfig};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
+use twins::body::is_json;
 use twins::json::{Json, Limits};
 use twins::rejection::{Code, Rejection};
 
@@ -30,17 +32,53 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let allowance = request.app_data::<Allowance>().copied();
-        let bytes = Bytes::from_request(request, payload);
+        let bytes = bytes(request, payload);
         Box::pin(async move {
-            let allowance = allowance.ok_or_else(|| Problem::internal("bodies have no limits"))?;
-            let bytes = timeout(allowance.time, bytes).await.map_err(|_| Problem::slow_body())?;
-            let bytes = bytes.map_err(|error| match error.as_error() {
-                Some(PayloadError::Overflow) => Problem::large_body(allowance.bytes),
-                _ => Problem::body(format!("the body could not be read: {error}")),
-            })?;
-            read(&bytes, allowance.bytes).map(Self)
+            let (bytes, bytes_max) = bytes.await?;
+            read(&bytes, bytes_max).map(Self)
         })
+    }
+}
+
+/// The body of any type: JSON, or bytes as they came with the type that they are said to have.
+#[derive(Debug)]
+pub(super) struct Any(pub(super) twins::body::Body);
+
+impl FromRequest for Any {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let named = request.headers().get(CONTENT_TYPE).map(|named| named.to_str().map(str::to_owned));
+        let bytes = bytes(request, payload);
+        Box::pin(async move {
+            let no_text = |_| Problem::body("the content type is no text");
+            let named = named.transpose().map_err(no_text)?;
+            let (bytes, bytes_max) = bytes.await?;
+            let limits = Limits { bytes: bytes_max, ..Limits::default() };
+            match named {
+                Some(named) if is_json(&named) => Ok(Self(Json::parse(&bytes, &limits)?.into())),
+                named => Ok(Self(twins::body::Body::read(named.as_deref(), bytes, &limits)?)),
+            }
+        })
+    }
+}
+
+/// Reads the body within its allowance; returns the most bytes that it may have, too.
+fn bytes(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<(Bytes, usize), Problem>> + 'static {
+    let allowance = request.app_data::<Allowance>().copied();
+    let bytes = Bytes::from_request(request, payload);
+    async move {
+        let allowance = allowance.ok_or_else(|| Problem::internal("bodies have no limits"))?;
+        let bytes = timeout(allowance.time, bytes).await.map_err(|_| Problem::slow_body())?;
+        let bytes = bytes.map_err(|error| match error.as_error() {
+            Some(PayloadError::Overflow) => Problem::large_body(allowance.bytes),
+            _ => Problem::body(format!("the body could not be read: {error}")),
+        })?;
+        Ok((bytes, allowance.bytes))
     }
 }
 

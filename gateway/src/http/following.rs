@@ -83,9 +83,14 @@ impl Followers {
         }
     }
 
-    /// Ends all streams.
+    /// Ends all streams, and all calls that wait.
     pub(super) fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Turns true when all streams, and all calls that wait, are to end.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     fn seat(&self) -> Result<OwnedSemaphorePermit, Problem> {

@@ -15,6 +15,9 @@ use actix_web::{Error, ResponseError};
 
 use super::problem::Problem;
 
+/// Where devices send their samples.
+const SAMPLES: &str = "/v1/twins/me/telemetry";
+
 /// Whether only what comes from this machine, and not from a web page of elsewhere, is let through.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoopbackOnly(pub(super) bool);
@@ -26,7 +29,7 @@ pub(super) async fn pass(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let LoopbackOnly(loopback_only) = request.app_data().copied().unwrap_or(LoopbackOnly(true));
     let checked = if loopback_only { from_here(request.uri(), request.headers()) } else { Ok(()) };
-    match checked.and_then(|()| is_json(request.method(), request.headers())) {
+    match checked.and_then(|()| is_json(request.method(), request.path(), request.headers())) {
         Ok(()) => next.call(request).await,
         Err(problem) => Ok(request.into_response(problem.error_response())),
     }
@@ -59,13 +62,16 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Refuses a change that is not said in JSON. DELETE, and a POST without a body, have nothing to say.
-fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses a change that is not said in JSON. DELETE, and a POST without a body, have nothing to say; a device's samples
+/// may be anything that it names, but what a form sends: their credential is a header that no page can send unasked.
+fn is_json(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let has_body = headers.contains_key(TRANSFER_ENCODING)
         || texts(headers, CONTENT_LENGTH).any(|length| length.is_none_or(|length| length.trim() != "0"));
     let silent = method.is_safe() || *method == Method::DELETE || (*method == Method::POST && !has_body);
     let named = texts(headers, CONTENT_TYPE).next().flatten();
-    if silent || named.is_some_and(twins::body::is_json) {
+    let is_sample = path.strip_prefix(SAMPLES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        && named.is_some_and(|named| !is_form(named));
+    if silent || is_sample || named.is_some_and(twins::body::is_json) {
         return Ok(());
     }
     let detail = match named {
@@ -74,6 +80,12 @@ fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     };
     let next = "send `Content-Type: application/json`, or a type that ends in +json";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, next))
+}
+
+/// Whether it is what a form sends, and a client whose user named no type.
+fn is_form(named: &str) -> bool {
+    let essence = named.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    matches!(&*essence, "application/x-www-form-urlencoded" | "multipart/form-data")
 }
 
 /// The lines of a header; `None` for one that is no text.
@@ -112,7 +124,7 @@ mod tests {
 
     #[track_caller]
     fn check_type(method: Method, lines: &[(HeaderName, &'static str)], passes: bool) {
-        assert_eq!(is_json(&method, &headers(lines)).is_ok(), passes, "{method} {lines:?}");
+        assert_eq!(is_json(&method, "/v1/twins/a", &headers(lines)).is_ok(), passes, "{method} {lines:?}");
     }
 
     #[test]
@@ -161,6 +173,18 @@ mod tests {
         check_type(Method::POST, &[(TRANSFER_ENCODING, "chunked")], false);
         check_type(Method::PUT, &[], false);
         check_type(Method::PUT, &[text], false);
+    }
+
+    #[test]
+    fn a_sample_may_be_of_any_type_that_no_form_sends() {
+        let passes = |path: &str, named: &'static str| {
+            is_json(&Method::POST, path, &headers(&[(CONTENT_TYPE, named), (CONTENT_LENGTH, "7")])).is_ok()
+        };
+        assert!(passes(SAMPLES, "application/cbor"));
+        assert!(passes("/v1/twins/me/telemetry/picture", "image/png"));
+        assert!(!passes(SAMPLES, "application/x-www-form-urlencoded"));
+        assert!(!passes(SAMPLES, "Multipart/Form-Data; boundary=x"));
+        assert!(!passes("/v1/twins/me/telemetryx", "image/png"));
     }
 
     #[test]

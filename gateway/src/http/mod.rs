@@ -17,6 +17,7 @@ mod guard;
 mod health;
 mod history;
 mod kinds;
+mod me;
 mod methods;
 mod openapi;
 mod options;

@@ -9,7 +9,7 @@ use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::Details;
-use super::{backup, commands, devices, following, health, history, kinds, methods, requests, twins};
+use super::{backup, commands, devices, following, health, history, kinds, me, methods, requests, twins};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +35,12 @@ use super::{backup, commands, devices, following, health, history, kinds, method
         history::of_twin,
         history::of_all,
         following::follow,
+        me::speaking::telemetry,
+        me::speaking::sample,
+        me::speaking::report,
+        me::desired::get,
+        me::commands::poll,
+        me::commands::answer,
         kinds::list,
         kinds::get,
         backup::take,
@@ -59,6 +65,11 @@ impl Modify for Common {
             .build();
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(token));
+        let device = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("A device's id and its key. A node in `dev` ignores the key."))
+            .build();
+        components.add_security_scheme("device", SecurityScheme::Http(device));
         for item in api.paths.paths.values_mut() {
             let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
             for operation in methods.into_iter().flatten() {

@@ -33,8 +33,8 @@ enum Hint {
     None,
     /// The methods that there are.
     Allow(String),
-    /// Who one is has to be said.
-    Authenticate,
+    /// Who one is has to be said, by this scheme.
+    Authenticate(&'static str),
     /// It passes.
     RetryAfter,
 }
@@ -117,6 +117,18 @@ impl Problem {
     /// A body is larger than `limit` bytes.
     pub(super) fn large_body(limit: usize) -> Self {
         Rejection::new(Code::TooLarge, format!("the body is larger than the limit of {limit} bytes")).into()
+    }
+
+    /// A device was not let in.
+    pub(super) fn of_device(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated(_) | Denied::BadName(_) => {
+                let next = "send `Authorization: Basic` with the device's id and key (curl: `-u ID:KEY`)";
+                Self::new(StatusCode::UNAUTHORIZED, "not-authenticated", denied.to_string(), next)
+                    .with(Hint::Authenticate("Basic realm=\"twinfold\""))
+            }
+            Denied::Forbidden(_) => denied.into(),
+        }
     }
 
     /// Something that cannot happen did.
@@ -203,7 +215,7 @@ impl From<Denied> for Problem {
             Denied::Unauthenticated(_) | Denied::BadName(_) => {
                 let next = "send `Authorization: Bearer TOKEN` with a valid token";
                 Self::new(StatusCode::UNAUTHORIZED, "not-authenticated", detail, next)
-                    .with(Hint::Authenticate)
+                    .with(Hint::Authenticate("Bearer"))
             }
             Denied::Forbidden(_) => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask for a role that may do this")
@@ -232,7 +244,7 @@ impl ResponseError for Problem {
         match &self.hint {
             Hint::None => &mut response,
             Hint::Allow(methods) => response.insert_header((ALLOW, methods.as_str())),
-            Hint::Authenticate => response.insert_header((WWW_AUTHENTICATE, "Bearer")),
+            Hint::Authenticate(scheme) => response.insert_header((WWW_AUTHENTICATE, *scheme)),
             Hint::RetryAfter => response.insert_header((RETRY_AFTER, RETRY_AFTER_S)),
         };
         response.json(Details {

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
 use super::{
-    backup, commands, devices, following, health, history, kinds, methods, openapi, requests, twins,
+    backup, commands, devices, following, health, history, kinds, me, methods, openapi, requests, twins,
 };
 
 /// Each path, with what it answers to. Every handler but those of health and of the document begins with a
@@ -24,6 +24,13 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
             "/v1/devices/{id}",
             vec![(GET, to(devices::get)), (PUT, to(devices::register)), (DELETE, to(devices::remove))],
         ),
+        // Before all other twins: no device is called `me`.
+        ("/v1/twins/me/telemetry", vec![(POST, to(me::speaking::telemetry))]),
+        ("/v1/twins/me/telemetry/{channel}", vec![(POST, to(me::speaking::sample))]),
+        ("/v1/twins/me/reported", vec![(PATCH, to(me::speaking::report))]),
+        ("/v1/twins/me/desired", vec![(GET, to(me::desired::get))]),
+        ("/v1/twins/me/commands", vec![(GET, to(me::commands::poll))]),
+        ("/v1/twins/me/commands/{command}/{outcome}", vec![(POST, to(me::commands::answer))]),
         ("/v1/twins/{id}", vec![(GET, to(twins::get)), (PATCH, to(twins::update))]),
         ("/v1/twins/{id}/desired", vec![(PUT, to(twins::replace_desired))]),
         ("/v1/twins/{id}/commands", vec![(GET, to(commands::list)), (POST, to(commands::send))]),

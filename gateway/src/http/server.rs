@@ -77,7 +77,8 @@ impl Server {
         self.local_addr
     }
 
-    /// Accepts no more, ends the streams of events, lets the requests that are there end, and returns when all have, or when their time is up.
+    /// Accepts no more, ends the streams of events and the calls that wait, lets the requests that are there end, and
+    /// returns when all have, or when their time is up.
     ///
     /// # Errors
     /// When the server had ended with an error before.

@@ -109,6 +109,7 @@ impl Actor for Host {
         myself.cast(Message::Take(ended))?;
         self.door.open(myself, reader);
         self.setting.growth.grew(self.setting.number);
+        self.setting.watches.began_again(self.setting.number);
         Ok(Hosted { shard, alarm: None, finished: None, saves: Vec::new() })
     }
 

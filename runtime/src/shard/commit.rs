@@ -118,6 +118,7 @@ impl Shard {
         }
         self.ready.extend(flying.releases);
         self.hand_out();
+        self.setting.watches.committed(self.setting.number, &flying.twins);
         flying.twins.iter().for_each(|(twin, committed)| self.drop_ended(twin, committed));
         self.turn()
     }

@@ -148,7 +148,7 @@ impl Shard {
 
     /// Whether the node may register one more device by itself.
     fn room_for(&mut self, id: &TwinId, input: &Input) -> Result<(), Rejection> {
-        let Input::Connect { register: Some(_), .. } = input else { return Ok(()) };
+        let (Input::Connect { register: Some(_), .. } | Input::Appear { .. }) = input else { return Ok(()) };
         let exists = self.resident(id).is_some_and(|resident| resident.live.twin().exists());
         let max = self.setting.options.auto_registered_max;
         let registered =

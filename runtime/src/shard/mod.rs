@@ -45,6 +45,7 @@ use crate::mailbox::Mailbox;
 use crate::overruns::Overruns;
 use crate::stream;
 use crate::stream::growth::Growth;
+use crate::watch::Watches;
 
 use checkpoint::Cut;
 pub(crate) use checkpoint::{applied, stream_end};
@@ -121,6 +122,8 @@ pub(crate) struct Setting {
     pub(crate) admission: Arc<Admission>,
     /// Whoever follows the streams hears of its records.
     pub(crate) growth: Arc<Growth>,
+    /// Whoever waits for its twins to change hears of it.
+    pub(crate) watches: Arc<Watches>,
 }
 
 pub(crate) struct Shard {

@@ -54,17 +54,23 @@ impl Draft<'_> {
         let command = self.twin().commands().get(id).ok_or_else(unknown)?;
         let (is_final, state) = (command.is_final(), command.state);
         let said = match outcome {
+            Said::Delivered => "delivered",
             Said::Done => "done",
             Said::Rejected => "rejected",
             Said::Progress => "progress",
         };
         if is_final {
-            self.announce("command-late", about(id, said, result));
+            // An acknowledgement that is said again is nothing new.
+            if outcome != Said::Delivered {
+                self.announce("command-late", about(id, said, result));
+            }
             return Ok(Reply::Done);
         }
         match outcome {
             Said::Done => self.step(id, Step::Done(result.cloned())),
             Said::Rejected => self.step(id, Step::Rejected(result.cloned())),
+            Said::Delivered if state == State::Sent => self.step(id, Step::Delivered),
+            Said::Delivered => {}
             Said::Progress => {
                 if matches!(state, State::Queued | State::Sent) {
                     self.step(id, Step::Delivered);

@@ -29,6 +29,13 @@ impl Draft<'_> {
         Ok(Reply::Registered { created, twin: self.twin_shared() })
     }
 
+    pub(super) fn appear(&mut self, kind: &Name) -> Result<Reply, Rejection> {
+        if !self.twin().exists() {
+            self.change(Change::Created { kind: kind.clone() });
+        }
+        Ok(Reply::Done)
+    }
+
     pub(super) fn remove(&mut self) -> Result<Reply, Rejection> {
         let epochs: Vec<_> = self.twin().sessions().connected().map(|session| session.epoch).collect();
         for epoch in epochs {

@@ -12,6 +12,7 @@ mod delivery;
 mod draft;
 mod due;
 mod life;
+mod poll;
 mod react;
 mod sessions;
 mod shadow;
@@ -77,7 +78,9 @@ impl Kinds {
         let refused = |rejection| Decision { transition: None, reply: Err(rejection), outputs: Vec::new() };
         let name = match input {
             _ if live.twin.exists() => live.twin.kind(),
-            Input::Register { kind, .. } | Input::Connect { register: Some(kind), .. } => kind.as_str(),
+            Input::Register { kind, .. }
+            | Input::Appear { kind }
+            | Input::Connect { register: Some(kind), .. } => kind.as_str(),
             _ => return refused(Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id()))),
         };
         match self.get(name) {
@@ -110,6 +113,7 @@ impl Draft<'_> {
         match input {
             _ if self.kind.is_missing && !input.is_of_the_system() => Err(self.missing()),
             Input::Register { kind, tags } => self.register(kind, tags.as_ref()),
+            Input::Appear { kind } => self.appear(kind),
             Input::Remove => self.remove(),
             Input::Connect { connect, register } => self.connect(connect, register.as_ref()),
             Input::Disconnect { epoch, reason } => self.disconnect(*epoch, reason),
@@ -119,6 +123,7 @@ impl Draft<'_> {
             Input::Sample { channel, body } => self.sample(channel, body),
             Input::Telemetry(body) => self.telemetry(body),
             Input::Report(patch) => self.report(patch),
+            Input::Poll => self.poll(),
             Input::Outcome { id, outcome, result } => self.outcome(*id, *outcome, result.as_ref()),
             Input::Update { tags, desired, if_match } => {
                 self.update(tags.as_ref(), desired.as_ref(), if_match.as_deref())

@@ -105,6 +105,7 @@ impl World {
             overruns: Arc::default(),
             admission: self.admission.clone(),
             growth: Arc::new(stream::growth::Growth::new(1)),
+            watches: Arc::new(crate::watch::Watches::new(1)),
         };
         let (shard, reader, ended) = Shard::recover(Ground {
             setting,

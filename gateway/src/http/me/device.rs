@@ -1,0 +1,131 @@
+//! The device that calls, by HTTP Basic: its id and its key.
+
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::{Ready, ready};
+use runtime::access::{Credentials, Denied, Identity, Verb};
+use runtime::error::Error;
+use runtime::router::Router;
+use runtime::watch::{Watch, Whom};
+use twins::header::{Header, Trace, Transport};
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::name::Name;
+use twins::rejection::Code;
+use twins::reply::Reply;
+use twins::time::Timestamp;
+use twins::twin::Twin;
+
+use super::super::caller::unexpected;
+use super::super::problem::Problem;
+use super::super::trace;
+
+/// A device that was let in.
+pub(in super::super) struct Device {
+    router: Router,
+    identity: Identity,
+    twin: TwinId,
+    /// The kind to register it as, if it is unknown.
+    register: Option<Name>,
+    trace: Option<Trace>,
+}
+
+impl FromRequest for Device {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+impl Device {
+    fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let router =
+            request.app_data::<Router>().ok_or_else(|| Problem::internal("the API has no router"))?;
+        let shown = header(AUTHORIZATION.as_str()).and_then(basic);
+        let (id, key) = shown.ok_or_else(|| {
+            Problem::of_device(Denied::Unauthenticated("the device does not say who it is".into()))
+        })?;
+        let credentials = Credentials::Device { username: Some(&id), client: "", password: Some(&key) };
+        let identity = router.access().authenticate(credentials).map_err(Problem::of_device)?;
+        let Identity::Device { twin, register } = identity.clone() else {
+            return Err(Problem::of_device(Denied::Forbidden("only devices speak for themselves".into())));
+        };
+        let trace = header("traceparent").and_then(trace::parse);
+        Ok(Self { router: router.clone(), identity, twin, register, trace })
+    }
+
+    /// Says something to the own twin, and waits until the answer is durable. A device that is unknown is registered
+    /// first, where unknown devices are.
+    pub(super) async fn say(
+        &self,
+        verb: Verb,
+        input: Input,
+        time: Option<Timestamp>,
+    ) -> Result<Reply, Problem> {
+        let access = self.router.access();
+        access.authorize(&self.identity, verb, &self.twin).map_err(Problem::of_device)?;
+        match (self.ask(input.clone(), time).await, &self.register) {
+            (Err(Error::Rejected(refused)), Some(kind)) if refused.code() == Code::UnknownTwin => {
+                self.ask(Input::Appear { kind: kind.clone() }, None).await?;
+                Ok(self.ask(input, time).await?)
+            }
+            (answered, _) => Ok(answered?),
+        }
+    }
+
+    /// The own twin as it is.
+    pub(super) async fn read(&self) -> Result<Arc<Twin>, Problem> {
+        match self.say(Verb::Read, Input::Read, None).await? {
+            Reply::Twin(twin) => Ok(twin),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Watches the own twin.
+    pub(super) fn watch(&self, whom: Whom) -> Result<Watch, Problem> {
+        Ok(self.router.watch(self.twin.clone(), whom)?)
+    }
+
+    async fn ask(&self, input: Input, time: Option<Timestamp>) -> Result<Reply, Error> {
+        let header = Header {
+            time,
+            principal: self.identity.principal(),
+            transport: Transport::Http,
+            trace: self.trace,
+            ..Header::default()
+        };
+        self.router.ask(self.twin.clone(), header, input).await
+    }
+}
+
+/// Id and key of `Basic BASE64(id:key)`. An id may have colons, and a key has none, so that the last one parts them.
+fn basic(authorization: &str) -> Option<(String, Vec<u8>)> {
+    let (scheme, shown) = authorization.trim().split_once(' ')?;
+    let shown = STANDARD.decode(shown.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let colon = shown.iter().rposition(|byte| *byte == b':')?;
+    let id = String::from_utf8(shown[..colon].to_vec()).ok()?;
+    Some((id, shown[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_colon_parts_id_and_key() {
+        let shown = |text: &str| basic(&format!("Basic {}", STANDARD.encode(text)));
+        assert_eq!(shown("urn:pump:7:s3cret"), Some(("urn:pump:7".into(), b"s3cret".to_vec())));
+        assert_eq!(shown("pump-7:"), Some(("pump-7".into(), Vec::new())));
+        assert_eq!(shown("pump-7"), None);
+        assert_eq!(basic("Bearer cHVtcC03Og=="), None);
+        assert_eq!(basic("Basic ?"), None);
+    }
+}

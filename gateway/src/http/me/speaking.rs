@@ -1,0 +1,106 @@
+//! What a device says: samples, and what it reports.
+
+use actix_web::HttpResponse;
+use actix_web::web::Path;
+use runtime::access::Verb;
+use serde::Deserialize;
+use twins::input::Input;
+use twins::json::Json;
+use twins::name::Name;
+use twins::time::Timestamp;
+use utoipa::IntoParams;
+
+use super::super::body::{Any, Body};
+use super::super::problem::Problem;
+use super::super::query::Query;
+use super::device::Device;
+
+/// What goes with what a device says.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct Beside {
+    /// When it happened (RFC 3339); else the member `$time` says so, else it is when it arrived.
+    #[param(value_type = Option<String>, format = DateTime)]
+    time: Option<Timestamp>,
+}
+
+/// A device sends telemetry.
+///
+/// Of an object, each member that the kind declares goes to its channel; the rest is kept whole. An array is a batch.
+/// What is not JSON is kept as it is, with its content type.
+#[utoipa::path(
+    post,
+    path = "/v1/twins/me/telemetry",
+    tag = "device",
+    security(("device" = [])),
+    params(Beside),
+    request_body = Object,
+    responses(
+        (status = 204, description = "It is durable."),
+        (status = 401, description = "`not-authenticated`"),
+        (status = 413, description = "`too-large`: the limit is named"),
+        (status = 422, description = "`rejected` or `malformed`: nothing is kept of it"),
+    )
+)]
+pub(in super::super) async fn telemetry(
+    device: Device,
+    Query(Beside { time }): Query<Beside>,
+    Any(body): Any,
+) -> Result<HttpResponse, Problem> {
+    device.say(Verb::Speak, Input::Telemetry(body), time).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A device sends a sample of one channel.
+#[utoipa::path(
+    post,
+    path = "/v1/twins/me/telemetry/{channel}",
+    tag = "device",
+    security(("device" = [])),
+    params(("channel" = String, Path, description = "The channel; of many instances `name%2Fkey`."), Beside),
+    request_body = Object,
+    responses(
+        (status = 204, description = "It is durable."),
+        (status = 401, description = "`not-authenticated`"),
+        (status = 413, description = "`too-large`: the limit is named"),
+        (status = 422, description = "`rejected` or `malformed`: nothing is kept of it"),
+    )
+)]
+pub(in super::super) async fn sample(
+    device: Device,
+    channel: Path<String>,
+    Query(Beside { time }): Query<Beside>,
+    Any(body): Any,
+) -> Result<HttpResponse, Problem> {
+    if channel.matches('/').count() > 1 {
+        return Err(Problem::parameter("a channel is `name` or `name/key`"));
+    }
+    let channel = Name::new("the channel", &channel)?;
+    device.say(Verb::Speak, Input::Sample { channel, body }, time).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A device reports: a merge patch (RFC 7396) of its reported section.
+#[utoipa::path(
+    patch,
+    path = "/v1/twins/me/reported",
+    tag = "device",
+    security(("device" = [])),
+    params(Beside),
+    request_body = Object,
+    responses(
+        (status = 204, description = "It is durable."),
+        (status = 401, description = "`not-authenticated`"),
+        (status = 413, description = "`too-large`: the limit is named"),
+        (status = 422, description = "`rejected` or `malformed`: the section is as it was"),
+    )
+)]
+pub(in super::super) async fn report(
+    device: Device,
+    Query(Beside { time }): Query<Beside>,
+    Body(patch): Body<Json>,
+) -> Result<HttpResponse, Problem> {
+    device.say(Verb::Speak, Input::Report(patch), time).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
