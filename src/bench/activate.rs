@@ -17,7 +17,7 @@ use super::{Error, Setting, disk, process};
 pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let mut progress = Progress::new("activate");
     let data = Data::new(setting.data.as_deref())?;
-    let before = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let before = disk::probe_first(data.path(), &mut progress)?;
     let twins = setting.twins.get();
     progress.say(&format!("registering {twins} twins, and passivating them"));
     fill::fill(data.path(), setting, twins, End::Stopped)?;
@@ -31,7 +31,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
         let took = begin.elapsed();
         Ok((fed, took, cold, usage()?))
     })?;
-    let after = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let after = disk::probe(data.path())?;
 
     let mut report = Report::of("activate");
     report.set("seconds", took.as_secs_f64());

@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::Error;
 use super::latency::Latencies;
+use super::progress::Progress;
 use super::report::Report;
 
 /// The sizes that are written in turn, in bytes: what one to a dozen updates of a batch take.
@@ -16,12 +18,26 @@ const ROOM: usize = 1 << 20;
 /// When enough was measured: so many writes, or so much time.
 const ENOUGH: (u64, Duration) = (500, Duration::from_secs(1));
 
+/// Half of the fdatasyncs of any disk take longer than this, in microseconds.
+const IN_MEMORY_US: u64 = 8;
+
 /// Measures fdatasyncs of small writes into a zeroed file in a folder.
-pub(super) fn probe(folder: &Path) -> io::Result<Latencies> {
-    let file = tempfile::tempfile_in(folder)?;
-    file.write_all_at(&vec![0; ROOM], 0)?;
-    file.sync_all()?;
-    measure(&file)
+pub(super) fn probe(folder: &Path) -> Result<Latencies, Error> {
+    let measured = tempfile::tempfile_in(folder).and_then(|file| {
+        file.write_all_at(&vec![0; ROOM], 0)?;
+        file.sync_all()?;
+        measure(&file)
+    });
+    measured.map_err(|why| Error::Data(folder.to_owned(), why))
+}
+
+/// As [`probe`]; says so where the folder seems to be in memory, since nothing in it is durable.
+pub(super) fn probe_first(folder: &Path, progress: &mut Progress) -> Result<Latencies, Error> {
+    let found = probe(folder)?;
+    if found.quantile_us(0.5) < IN_MEMORY_US {
+        progress.say("the data folder seems to be in memory; name one on a disk with --data DIR");
+    }
+    Ok(found)
 }
 
 fn measure(file: &File) -> io::Result<Latencies> {

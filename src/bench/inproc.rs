@@ -14,7 +14,7 @@ use super::{Error, Setting, disk, process};
 pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let mut progress = Progress::new("inproc");
     let data = Data::new(setting.data.as_deref())?;
-    let before = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let before = disk::probe_first(data.path(), &mut progress)?;
     let (twins, window) = (setting.twins.get(), setting.window_of_all());
     progress.say(&format!("registering {twins} twins"));
     let measured = feed::with_node(data.path(), |router| async move {
@@ -42,7 +42,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
             bytes: full.rss_bytes.saturating_sub(empty.rss_bytes),
         })
     })?;
-    let after = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let after = disk::probe(data.path())?;
 
     let Measured { errors_before, fed, took, cpu_s, bytes } = measured;
     let mut report = Report::of("inproc");

@@ -34,7 +34,7 @@ pub(super) fn run(setting: &Setting, about: About) -> Result<Report, Error> {
     let mut progress = Progress::new(what);
     let data = Data::new(setting.data.as_deref())?;
     process::claim_descriptors();
-    let before = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let before = disk::probe_first(data.path(), &mut progress)?;
     let own = match setting.target {
         Some(_) => None,
         None => Some(Node::start(data.path())?),
@@ -68,7 +68,7 @@ pub(super) fn run(setting: &Setting, about: About) -> Result<Report, Error> {
     let counts = load.end();
     let used = pid.map(|pid| process::usage(Some(pid))).transpose().map_err(Error::Process)?;
     drop(own);
-    let after = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let after = disk::probe(data.path())?;
 
     let mut report = Report::of(what);
     setting.report(&mut report);

@@ -17,7 +17,7 @@ const STARTS: u64 = 5;
 pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let mut progress = Progress::new("replay");
     let data = Data::new(setting.data.as_deref())?;
-    let before = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let before = disk::probe_first(data.path(), &mut progress)?;
     let (twins, updates) = (setting.twins.get(), setting.updates);
     let begin = Instant::now();
     let empty_folder = Data::new(None)?;
@@ -42,7 +42,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
         rss_bytes = rss;
         progress.show((n + 1) as f64 / STARTS as f64, "starts after a stop");
     }
-    let after = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let after = disk::probe(data.path())?;
 
     let mut report = Report::of("replay");
     report.set("seconds", begin.elapsed().as_secs_f64());

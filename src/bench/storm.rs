@@ -32,7 +32,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let mut progress = Progress::new("storm");
     let data = Data::new(setting.data.as_deref())?;
     let descriptors = process::claim_descriptors();
-    let before = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let before = disk::probe_first(data.path(), &mut progress)?;
     let mut own = match setting.target {
         Some(_) if setting.scenario == Scenario::Reconnect => return Err(Error::OwnNodeOnly),
         Some(_) => None,
@@ -64,7 +64,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let rss_during = rss(own.as_ref().map(Node::pid).or(setting.pid))?;
     let gathered = crowd.end();
     drop(own);
-    let after = disk::probe(data.path()).map_err(|why| Error::Data(data.path().to_owned(), why))?;
+    let after = disk::probe(data.path())?;
 
     let mut report = Report::of("storm");
     report.set("scenario", setting.scenario.as_str());
@@ -204,7 +204,7 @@ fn stay(
             Scenario::Silent | Scenario::Slow => swarm.reached(),
             _ => let_in,
         };
-        if all + swarm.open_and_gone().1 >= others {
+        if all + swarm.gone() >= others {
             is_there.store(true, Ordering::Relaxed);
         }
     }

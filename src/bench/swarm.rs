@@ -113,6 +113,11 @@ impl Swarm {
         self.let_in
     }
 
+    /// How many connections have ended.
+    pub(super) fn gone(&self) -> usize {
+        self.gone
+    }
+
     /// How many connections were there, those included that have ended since.
     pub(super) fn reached(&self) -> usize {
         self.reached

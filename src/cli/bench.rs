@@ -61,7 +61,7 @@ pub(super) struct Flags {
     /// Where the started node keeps its data, and which disk is probed; else a temporary folder
     #[arg(long, env = "TWINFOLD_BENCH_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How long it is measured
+    /// How long it is measured, after a second that is not
     #[arg(long, env = "TWINFOLD_BENCH_SECONDS", value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
     /// How many devices are connected
