@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) devices: u32,
     /// How the shards use memory and disk.
     pub(crate) shard: runtime::shard::Options,
+    /// How long what happened is kept.
+    pub(crate) streams: runtime::stream::Options,
     /// How long an HTTP client may take nothing of an answer.
     pub(crate) http_stall: Duration,
 }
@@ -101,7 +103,11 @@ pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
         kinds,
         access: Arc::new(Permissive),
         log: log_options(),
-        twins: runtime::node::Options { shard: options.shard.clone(), ..Default::default() },
+        twins: runtime::node::Options {
+            shard: options.shard.clone(),
+            stream: options.streams,
+            ..Default::default()
+        },
         mqtt: gateway::mqtt::Options { address: options.mqtt, ..Default::default() },
         http: gateway::http::Options {
             address: options.http,

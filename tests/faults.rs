@@ -152,7 +152,10 @@ impl Run {
         };
         let hurried =
             runtime::shard::Options { checkpoint_bytes: 600, memory_bytes: 0, ..Default::default() };
-        let stream = runtime::stream::Options { segment_bytes: 4_096.try_into().expect("not zero") };
+        let stream = runtime::stream::Options {
+            segment_bytes: 4_096.try_into().expect("not zero"),
+            ..Default::default()
+        };
         let options = Options { shard: hurried, stream, ..Options::default() };
         let node = Node::start(parts, options).await.map_err(|error| error.to_string())?;
         Ok((storage, node))

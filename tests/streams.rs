@@ -251,6 +251,85 @@ fn a_follower_that_takes_nothing_costs_no_memory_and_is_cut() {
     }
 }
 
+#[test]
+fn what_is_too_old_is_trimmed_also_where_nothing_happens_and_a_reader_hears_where_to_go_on() {
+    let node = Node::start_with(&["--keep-for-s", "2", "--checkpoint-every-ms", "200"]);
+    let mut device = Online::connect(node.at.mqtt, "aging", false);
+    for n in 0..10 {
+        sample(&mut device, n);
+    }
+    let (_, page) = node.api().get("/twins/aging/telemetry?limit=2").expect("an answer");
+    let (one, first) = (page["next"].as_str().expect("a cursor").to_owned(), &page["items"][0]);
+    let (_, page) = node.api().get("/events?limit=2").expect("an answer");
+    let all = page["next"].as_str().expect("a cursor").to_owned();
+    assert_eq!(first["data"]["value"], 0);
+
+    let trimmed = eventually(|| {
+        let (status, problem) = node.api().get(&format!("/twins/aging/telemetry?from={one}"))?;
+        (status == 410).then_some(problem)
+    });
+    let trimmed = trimmed.expect("what is too old is trimmed");
+
+    let earliest = trimmed["earliest"].as_str().expect("where to read on").to_owned();
+    let (shard, _) = one.split_once(':').expect("a cursor of one shard");
+    assert!(earliest.starts_with(&format!("{shard}:")), "{trimmed}");
+    let (status, problem) = node.api().get(&format!("/events?from={all}")).expect("an answer");
+    assert_eq!((status, &problem["code"]), (410, &"trimmed".into()), "{problem}");
+    assert_eq!(Stream::open(&node, "twin=aging", Some(&one)).status, 410);
+    let everywhere = problem["earliest"].as_str().expect("where to read on").to_owned();
+
+    // What is said from now on is found from either cursor.
+    sample(&mut device, 10);
+    for from in [
+        format!("/twins/aging/telemetry?from={earliest}"),
+        format!("/events?type=telemetry&from={everywhere}"),
+    ] {
+        let (status, page) = node.api().get(&from).expect("an answer");
+        assert_eq!((status, &page["items"][0]["data"]["value"]), (200, &10.into()), "{page}");
+    }
+
+    // The files are gone, and a restart does not bring back what was in them.
+    let segments = node.segments(shard);
+    eventually(|| (!segments().contains(&"00000000000000000000.stream".to_owned())).then_some(()))
+        .expect("the first file is removed");
+    let node = node.kill_and_restart_with(&["--keep-for-s", "2", "--checkpoint-every-ms", "200"]);
+    let (status, _) = node.api().get(&format!("/twins/aging/telemetry?from={one}")).expect("an answer");
+    assert_eq!(status, 410);
+}
+
+#[test]
+fn a_stream_is_no_larger_than_it_may_be_and_a_slow_follower_is_told() {
+    // A shard keeps 1 MiB.
+    let node = Node::start_with(&["--keep-bytes", "67108864", "--checkpoint-every-ms", "200"]);
+    let mut device = Online::connect(node.at.mqtt, "verbose", false);
+    let text = format!("\"{}\"", "x".repeat(100_000));
+    device.publish("twins/me/telemetry/text", text.clone());
+    let mut stream = Stream::open(&node, "twin=verbose&type=telemetry&from=earliest", None);
+    stream.event();
+
+    // 20 MB go by while nobody reads.
+    for _ in 0..200 {
+        device.publish("twins/me/telemetry/text", text.clone());
+    }
+
+    let (status, page) = node.api().get("/twins/verbose/telemetry?limit=1").expect("an answer");
+    assert_eq!(status, 200, "{page}");
+    let cursor = page["next"].as_str().expect("a cursor").to_owned();
+    let (shard, offset) = cursor.split_once(':').expect("a cursor of one shard");
+    assert!(offset.parse::<u64>().expect("an offset") > 180, "{cursor}");
+    let segments = node.segments(shard);
+    eventually(|| (segments().len() <= 12).then_some(())).expect("what is kept is small");
+    let end = loop {
+        let event = stream.event();
+        if !event.name.is_empty() {
+            break event;
+        }
+    };
+    assert_eq!(end.name, "trimmed", "{end:?}");
+    assert!(end.data["earliest"].as_str().is_some_and(|earliest| earliest.starts_with(&format!("{shard}:"))));
+    assert!(stream.next().is_none(), "nothing follows");
+}
+
 /// A verb that follows, as a process.
 struct Follower {
     child: Child,

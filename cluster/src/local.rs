@@ -81,6 +81,25 @@ fn election(group: u32, node: u64, term: u64, state: &State) -> Result<Vec<Recor
     Ok(records)
 }
 
+impl LocalLog {
+    /// Appends an entry, in one way or the other.
+    fn append(&self, term: u64, payload: Bytes, done: Done, append: fn(&Wal, Vec<Record>, crate::wal::Done)) {
+        if term != self.term {
+            return done(Err(Error::NotLeader { term }));
+        }
+        let overlaps = self.busy.proposal.swap(true, Ordering::AcqRel);
+        assert!(!overlaps, "group {} has a proposal in flight", self.group);
+        let id = LogId { term, index: self.wal.next(self.group) };
+        let busy = self.busy.clone();
+        let record = Record::entry(self.group, Kind::Normal, id, payload);
+        let done = move |fate: Result<(), Error>| {
+            busy.proposal.store(false, Ordering::Release);
+            done(fate.map(|()| id));
+        };
+        append(&self.wal, vec![record], Box::new(done));
+    }
+}
+
 impl ShardLog for LocalLog {
     fn lead(&self) -> Result<u64, Error> {
         // A shard that failed may have left a proposal in flight: only when its fate is known, replaying shows it or
@@ -119,19 +138,13 @@ impl ShardLog for LocalLog {
     /// # Panics
     /// When the proposal before has not been answered: a group has one in flight.
     fn propose(&self, term: u64, payload: Bytes, done: Done) {
-        if term != self.term {
-            return done(Err(Error::NotLeader { term }));
-        }
-        let overlaps = self.busy.proposal.swap(true, Ordering::AcqRel);
-        assert!(!overlaps, "group {} has a proposal in flight", self.group);
-        let id = LogId { term, index: self.wal.next(self.group) };
-        let busy = self.busy.clone();
-        let record = Record::entry(self.group, Kind::Normal, id, payload);
-        let done = move |fate: Result<(), Error>| {
-            busy.proposal.store(false, Ordering::Release);
-            done(fate.map(|()| id));
-        };
-        self.wal.append(vec![record], Box::new(done));
+        self.append(term, payload, done, Wal::append);
+    }
+
+    /// # Panics
+    /// As [`ShardLog::propose`].
+    fn propose_upkeep(&self, term: u64, payload: Bytes, done: Done) {
+        self.append(term, payload, done, Wal::append_upkeep);
     }
 
     fn purge(&self, index: u64) {

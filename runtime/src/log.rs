@@ -66,6 +66,10 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Proposes an entry decided under `term`. Does not block and does not fail: its fate arrives by `done`.
     fn propose(&self, term: u64, payload: Bytes, done: Done);
 
+    /// As [`ShardLog::propose`], for an entry that is small, rare, and frees space on the disk: it may use the reserve
+    /// that a full disk keeps.
+    fn propose_upkeep(&self, term: u64, payload: Bytes, done: Done);
+
     /// Says that the state through `index` is durable elsewhere, so that the log may drop entries up to it. A hint:
     /// the log drops them when whole segments become free.
     fn purge(&self, index: u64);

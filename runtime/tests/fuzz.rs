@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use runtime::files::{Files, sim::Sim};
 use runtime::record::Record;
 use runtime::shard::entry::Batch;
-use runtime::stream::{self, Options, Reader, Writer};
-use std::num::NonZeroU64;
+use runtime::stream::{self, Place, Reader, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use twins::time::Timestamp;
@@ -20,6 +19,9 @@ static WHOLE: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
     let (mut writer, reader) = open(&disk, 0).unwrap();
     for n in 0..RECORDS {
         writer.append(Timestamp::from_millis(n * 1000), &record(n)).unwrap();
+        if n % 90 == 89 {
+            writer.seal();
+        }
         writer.flush().unwrap();
     }
     writer.sync().unwrap();
@@ -42,8 +44,10 @@ fn record(n: u64) -> Vec<u8> {
 }
 
 fn open(disk: &Sim, end: u64) -> Result<(Writer, Reader), stream::Error> {
-    let options = Options { segment_bytes: NonZeroU64::new(70_000).unwrap() };
-    stream::open(Arc::new(disk.clone()), Path::new(FOLDER), end, options)
+    let names = disk.list(Path::new(FOLDER)).unwrap_or_default();
+    let firsts = names.iter().filter_map(|name| name.strip_suffix(".stream")?.parse().ok());
+    let tail = firsts.filter(|first| *first < end).max().unwrap_or(0);
+    stream::open(Arc::new(disk.clone()), Path::new(FOLDER), Place { end, tail, earliest: 0 })
 }
 
 proptest! {

@@ -58,7 +58,8 @@ where
     let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let shard = runtime::shard::Options::default();
     let http_stall = gateway::http::Options::default().stall_timeout;
-    let options = dev::Options { data: None, mqtt: free, http: free, devices: 0, shard, http_stall };
+    let streams = runtime::stream::Options::default();
+    let options = dev::Options { data: None, mqtt: free, http: free, devices: 0, shard, streams, http_stall };
     threads.block_on(async {
         let started = Running::start(data, dev::node_options(&options, Kinds::default())).await;
         let running = started.map_err(|error| Error::NotReady(error.to_string()))?;

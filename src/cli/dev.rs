@@ -1,6 +1,7 @@
 //! `twinfold dev`: its flags; the node itself is [`crate::dev`].
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,6 +37,12 @@ pub(super) struct Dev {
     /// Write what changed to the state store after so many bytes of a shard's log
     #[arg(long, env = "TWINFOLD_CHECKPOINT_BYTES", value_name = "BYTES", default_value_t = shard().checkpoint_bytes)]
     checkpoint_bytes: u64,
+    /// Keep what happened for so many seconds, at most an eighth longer
+    #[arg(long, env = "TWINFOLD_KEEP_FOR_S", value_name = "S", default_value_t = streams().keep_for.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    keep_for_s: u64,
+    /// Keep so many bytes of what happened, in equal parts for each of the 64 shards
+    #[arg(long, env = "TWINFOLD_KEEP_BYTES", value_name = "BYTES", default_value_t = streams().keep_bytes)]
+    keep_bytes: NonZeroU64,
     /// Cut a stream of events whose client takes nothing of it for so many seconds
     #[arg(long, env = "TWINFOLD_HTTP_STALL_S", value_name = "S", default_value_t = http_stall_s(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     http_stall_s: u64,
@@ -54,14 +61,23 @@ impl Dev {
             memory_bytes: self.shard_memory_bytes,
             ..shard()
         };
+        let streams = runtime::stream::Options {
+            keep_for: Duration::from_secs(self.keep_for_s),
+            keep_bytes: self.keep_bytes,
+            ..streams()
+        };
         let http_stall = Duration::from_secs(self.http_stall_s);
         let Self { data, mqtt, http, devices, .. } = self;
-        dev::run(Options { data, mqtt, http, devices, shard, http_stall }, kinds)?;
+        dev::run(Options { data, mqtt, http, devices, shard, streams, http_stall }, kinds)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// How a shard uses memory and disk where nothing is said.
+fn streams() -> runtime::stream::Options {
+    runtime::stream::Options::default()
+}
+
 fn shard() -> runtime::shard::Options {
     runtime::shard::Options::default()
 }

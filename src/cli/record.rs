@@ -85,6 +85,14 @@ fn decisions(payload: &[u8]) -> String {
     let Ok(batch) = Batch::decode(payload) else { return unreadable() };
     let twins = batch.decisions.iter().map(|decided| decided.twin.id());
     let named: Vec<_> = twins.take(NAMED_MAX).collect();
+    let upkeep = [
+        batch.sealed.then(|| "the segment of the stream is sealed".to_owned()),
+        batch.trimmed.map(|before| format!("the stream is trimmed before {before}")),
+    ];
+    let upkeep: Vec<_> = upkeep.into_iter().flatten().collect();
+    if batch.decisions.is_empty() && !upkeep.is_empty() {
+        return upkeep.join(", ");
+    }
     let more = if batch.decisions.len() > NAMED_MAX { ", ..." } else { "" };
     format!("{} decisions: {}{more}", batch.decisions.len(), named.join(", "))
 }
@@ -116,7 +124,8 @@ mod tests {
     #[test]
     fn a_record_is_a_line_under_the_headings() {
         assert_eq!(head(), "SEGMENT     OFFSET  GROUP  KIND        TERM      INDEX     BYTES  CONTENT");
-        let batch = Batch { term: 2, stamp: twins::time::Timestamp::ZERO, decisions: Vec::new() };
+        let (stamp, decisions) = (twins::time::Timestamp::ZERO, Vec::new());
+        let batch = Batch { term: 2, stamp, decisions, sealed: false, trimmed: None };
         let (id, payload) = (LogId { term: 2, index: 9 }, batch.encode());
         let bytes = payload.len();
         check(
@@ -130,6 +139,14 @@ mod tests {
             "node 1, granted",
         );
         check(Record::generation(5), "      3       4096   node  generation     0          5         0", "");
+    }
+
+    #[test]
+    fn an_entry_says_what_it_does_to_the_stream() {
+        let (stamp, decisions) = (twins::time::Timestamp::ZERO, Vec::new());
+        let batch = Batch { term: 2, stamp, decisions, sealed: true, trimmed: Some(9) };
+        let record = Record::entry(7, Kind::Normal, LogId { term: 2, index: 9 }, batch.encode().into());
+        assert_eq!(content(&record), "the segment of the stream is sealed, the stream is trimmed before 9");
     }
 
     #[test]

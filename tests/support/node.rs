@@ -70,6 +70,23 @@ impl Node {
         Self::with(data, at, &[])
     }
 
+    /// The same, with flags.
+    pub fn kill_and_restart_with(self, flags: &[&str]) -> Self {
+        let Self { process, data, at } = self;
+        process.kill();
+        Self::with(data, at, flags)
+    }
+
+    /// The names of the files of a shard's stream.
+    pub fn segments(&self, shard: &str) -> impl Fn() -> Vec<String> + use<> {
+        let folder = self.data.path().join("streams").join(shard);
+        move || {
+            let files = std::fs::read_dir(&folder).expect("a shard has a stream");
+            let names = files.map(|file| file.expect("it can be listed").file_name().into_string());
+            names.map(|name| name.expect("names are plain")).collect()
+        }
+    }
+
     pub fn stop(self) -> Option<i32> {
         self.process.stop()
     }

@@ -9,12 +9,18 @@ pub type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Records that are written in one batch.
 pub(crate) struct Job {
     pub(crate) records: Vec<Record>,
+    /// It frees space on the disk.
+    is_upkeep: bool,
     done: Option<Done>,
 }
 
 impl Job {
     pub(crate) fn new(records: Vec<Record>, done: Done) -> Self {
-        Self { records, done: Some(done) }
+        Self { records, is_upkeep: false, done: Some(done) }
+    }
+
+    pub(crate) fn upkeep(records: Vec<Record>, done: Done) -> Self {
+        Self { records, is_upkeep: true, done: Some(done) }
     }
 
     /// Bytes of its records.
@@ -24,7 +30,7 @@ impl Job {
 
     /// Whether it has a proposal. Those a full disk refuses; all else has a reserve, so that a node starts with it.
     pub(crate) fn proposes(&self) -> bool {
-        self.records.iter().any(|record| record.kind == Kind::Normal)
+        !self.is_upkeep && self.records.iter().any(|record| record.kind == Kind::Normal)
     }
 
     pub(crate) fn finish(mut self, fate: Result<(), Error>) {

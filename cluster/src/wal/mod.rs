@@ -79,6 +79,11 @@ impl Wal {
         self.queue.push(Job::new(records, done));
     }
 
+    /// As [`Wal::append`], for entries that free space on the disk: they may use the reserve.
+    pub fn append_upkeep(&self, records: Vec<Record>, done: Done) {
+        self.queue.push(Job::upkeep(records, done));
+    }
+
     /// What a group's log says of itself, as far as it is durable.
     #[must_use]
     pub fn state(&self, group: u32) -> State {

@@ -167,10 +167,15 @@ impl Host {
         // What comes back to an actor that has failed meanwhile is nobody's any more.
         let myself = myself.clone();
         match action {
-            Action::Propose { term, payload } => {
-                let fate = move |fate| drop(myself.cast(Message::Fate(fate)));
-                self.log.propose(term, payload, Box::new(fate));
+            Action::Propose { term, payload, is_upkeep } => {
+                let fate = Box::new(move |fate| drop(myself.cast(Message::Fate(fate))));
+                match is_upkeep {
+                    true => self.log.propose_upkeep(term, payload, fate),
+                    false => self.log.propose(term, payload, fate),
+                }
             }
+            // Where it fails, the stream stops, and the shard with it.
+            Action::Sweep(sweep) => drop(spawn_blocking(move || sweep.remove())),
             Action::Load(ids) => {
                 let (store, number) = (self.store.clone(), self.setting.number);
                 spawn_blocking(move || myself.cast(Message::Loaded(images(&*store, number, ids))));

@@ -44,6 +44,21 @@ pub(super) struct Marks {
     /// How many twins were registered.
     #[n(3)]
     pub(super) registered: u64,
+    /// The first offset of the segment that the stream wrote.
+    #[n(8)]
+    #[cbor(default)]
+    pub(super) tail: u64,
+    /// The first offset that the stream kept.
+    #[n(9)]
+    #[cbor(default)]
+    pub(super) earliest: u64,
+}
+
+impl Marks {
+    /// Where the stream stood.
+    pub(super) fn stream(&self) -> stream::Place {
+        stream::Place { end: self.end, tail: self.tail, earliest: self.earliest }
+    }
 }
 
 /// The name of the marks' row.
@@ -67,6 +82,7 @@ pub(crate) fn applied(space: Space, key: &[u8], value: &[u8]) -> Option<u64> {
 /// A cut that is durable.
 pub(crate) struct Written {
     applied: u64,
+    tail: stream::Offset,
     images: Vec<(TwinId, Stored)>,
 }
 
@@ -95,7 +111,7 @@ impl Cut {
         store
             .write(shard, batch)
             .map_err(|error| format!("the state store could not be written: {error}"))?;
-        Ok(Written { applied: marks.applied, images })
+        Ok(Written { applied: marks.applied, tail: marks.tail, images })
     }
 }
 
@@ -136,11 +152,14 @@ impl Shard {
         let images = images.collect();
         let number = self.setting.number;
         let stream = self.stream.cut().map_err(|error| self.failed(error))?;
+        let stream::Place { end, tail, earliest } = stream.place();
         let marks = Marks {
             applied: self.applied,
-            end: stream.end(),
+            end,
             now: self.now,
             registered: self.setting.registered[number as usize].load(Ordering::Relaxed),
+            tail,
+            earliest,
         };
         (self.checkpointing, self.logged, self.dirty_since) = (true, 0, None);
         self.actions.push_back(Action::Checkpoint(Cut { shard: number, marks, images, stream }));
@@ -152,6 +171,7 @@ impl Shard {
         self.pass(now);
         self.checkpointing = false;
         self.saved = written.applied;
+        self.recorded = written.tail;
         self.writing.clear();
         for (id, stored) in written.images {
             if let Some(resident) = self.resident(&id) {

@@ -13,6 +13,7 @@ use crate::error::{Error, Outcome};
 use crate::log::{self, LogId};
 use crate::mailbox::Mail;
 use crate::stream;
+use crate::stream::retention::Upkeep;
 
 use super::entry::{Batch, Decided};
 use super::post::Post;
@@ -21,6 +22,9 @@ use super::{Action, Failed, Shard};
 
 /// After the log or the stream was full, how long what is due waits before it is tried again.
 const DUE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The number of a batch that takes none: no answer rests on it.
+const UPKEEP: u64 = u64::MAX;
 
 /// A batch that takes decisions.
 pub(super) struct Forming {
@@ -47,6 +51,16 @@ pub(super) struct Flying {
     records: Vec<(Timestamp, Vec<u8>)>,
     releases: Vec<Release>,
     bytes: u64,
+    /// What it does to the stream.
+    upkeep: Upkeep,
+}
+
+impl Flying {
+    /// A batch without decisions.
+    pub(super) fn upkeep(upkeep: Upkeep, bytes: u64) -> Self {
+        let (twins, records, releases) = (Vec::new(), Vec::new(), Vec::new());
+        Self { number: UPKEEP, twins, records, releases, bytes, upkeep }
+    }
 }
 
 /// What leaves when that which it rests on is committed.
@@ -74,7 +88,7 @@ impl Shard {
 
     /// Closes the forming batch and proposes it, unless one is in flight.
     pub(super) fn propose(&mut self) -> Result<(), Failed> {
-        if self.flying.is_some() || self.forming.decisions.is_empty() {
+        if self.flying.is_some() || self.propose_upkeep() || self.forming.decisions.is_empty() {
             return Ok(());
         }
         if self.stream_full {
@@ -95,10 +109,12 @@ impl Shard {
             Some((id, twin))
         });
         let twins = twins.collect();
-        let payload = Bytes::from(Batch { term: self.term, stamp: self.now, decisions }.encode());
-        let bytes = payload.len() as u64;
-        self.flying = Some(Flying { number, twins, records, releases, bytes });
-        self.actions.push_back(Action::Propose { term: self.term, payload });
+        let (sealed, trimmed) = (false, None);
+        let batch = Batch { term: self.term, stamp: self.now, decisions, sealed, trimmed };
+        let payload = Bytes::from(batch.encode());
+        let (bytes, upkeep) = (payload.len() as u64, Upkeep::default());
+        self.flying = Some(Flying { number, twins, records, releases, bytes, upkeep });
+        self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: false });
         Ok(())
     }
 
@@ -112,6 +128,7 @@ impl Shard {
         for (received, record) in &flying.records {
             self.stream.append(*received, record).map_err(|error| self.failed(error))?;
         }
+        self.keep_up(flying.upkeep);
         self.flush_stream()?;
         for (twin, committed) in &flying.twins {
             self.commit(twin, committed);
@@ -150,6 +167,10 @@ impl Shard {
                 (Error::Unknown { shard, why: error.to_string() }, true)
             }
         };
+        if !fatal && self.flying.take_if(|flying| flying.number == UPKEEP).is_some() {
+            self.upkeep_after = self.now + DUE_PAUSE;
+            return self.turn();
+        }
         self.fall_back(&answer);
         if fatal {
             return Err(self.failed(error));

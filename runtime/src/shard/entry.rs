@@ -4,6 +4,8 @@ use twins::id::TwinId;
 use twins::time::Timestamp;
 use twins::transition::Transition;
 
+use crate::stream::Offset;
+
 /// A batch of decisions, in the order they were made.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub struct Batch {
@@ -17,6 +19,13 @@ pub struct Batch {
     /// The decisions.
     #[n(2)]
     pub decisions: Vec<Decided>,
+    /// With the records of the decisions, the segment of the stream ends.
+    #[n(6)]
+    #[cbor(default)]
+    pub sealed: bool,
+    /// The segments of the stream whose records are all before this offset are dropped, after the decisions.
+    #[n(7)]
+    pub trimmed: Option<Offset>,
 }
 
 /// One decision.

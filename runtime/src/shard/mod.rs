@@ -24,6 +24,7 @@ mod post;
 pub(crate) mod recovery;
 pub(crate) mod requests;
 mod resident;
+mod upkeep;
 mod window;
 pub(crate) mod work;
 
@@ -45,6 +46,7 @@ use crate::mailbox::Mailbox;
 use crate::overruns::Overruns;
 use crate::stream;
 use crate::stream::growth::Growth;
+use crate::stream::retention::Retention;
 use crate::watch::Watches;
 
 use checkpoint::Cut;
@@ -89,13 +91,15 @@ pub(crate) type Image = (TwinId, Result<Option<Vec<u8>>, String>);
 /// Something for the driver to do.
 pub(crate) enum Action {
     /// Propose to the log. Its fate comes back by [`Shard::committed`] or [`Shard::refused`].
-    Propose { term: u64, payload: Bytes },
+    Propose { term: u64, payload: Bytes, is_upkeep: bool },
     /// Read the images of these twins. They come back by [`Shard::loaded`].
     Load(Vec<TwinId>),
     /// Read the rows of what is due after this one. They come back by [`Shard::due_read`].
     ReadDue(window::Row),
     /// Write this to the state store. It comes back by [`Shard::checkpointed`].
     Checkpoint(Cut),
+    /// Remove files of the stream.
+    Sweep(stream::Sweep),
 }
 
 /// The shard cannot go on; it begins again from what the log and the state store have.
@@ -157,6 +161,11 @@ pub(crate) struct Shard {
     stream: stream::Writer,
     /// The disk had no room for the stream's last records; they are in memory, and nothing more is decided on them.
     stream_full: bool,
+    retention: Retention,
+    /// The stream is neither sealed nor trimmed before this: the log was full.
+    upkeep_after: Timestamp,
+    /// The first offset of the segment that the stream wrote at the last durable checkpoint.
+    recorded: stream::Offset,
     /// Twins whose images the state store lacks.
     dirty: BTreeSet<TwinId>,
     /// Twins whose images are being written.
@@ -182,7 +191,7 @@ impl Shard {
         let checkpoint = self.dirty_since.filter(|_| !self.checkpointing && !self.stream_full);
         let checkpoint = checkpoint.map(|since| since + self.setting.options.checkpoint_every);
         let stream = self.stream_full.then_some(self.due_after);
-        [self.next_due(), checkpoint, stream].into_iter().flatten().min()
+        [self.next_due(), checkpoint, stream, self.next_upkeep()].into_iter().flatten().min()
     }
 
     /// Time goes on: the wall clock's now counts as far as it is not before the shard's own.
@@ -208,6 +217,7 @@ impl Shard {
         self.passivate()?;
         self.look_ahead();
         self.checkpoint_if_due()?;
+        self.sweep();
         self.setting.admission.set_behind(self.is_behind());
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::log::{Entry, ShardLog};
 use crate::record;
 use crate::store::{self, Space, StateStore};
 use crate::stream;
+use crate::stream::retention::{Retention, Upkeep};
 
 use super::checkpoint::{MARKS, Marks};
 use super::commit::Forming;
@@ -56,10 +57,11 @@ impl Shard {
             None => Marks::default(),
             Some(row) => minicbor::decode(&row).map_err(|error| failed(format!("marks: {error}")))?,
         };
-        let opened = stream::open(files, folder, marks.end, *stream);
+        let opened = stream::open(files, folder, marks.stream());
         let (writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
         setting.registered[number as usize].store(marks.registered, Ordering::Relaxed);
         setting.admission.set_behind(false);
+        let retention = Retention::new(stream, setting.registered.len());
         let mut shard = Self {
             setting,
             term,
@@ -80,6 +82,9 @@ impl Shard {
             loading: 0,
             stream: writer,
             stream_full: false,
+            retention,
+            upkeep_after: twins::time::Timestamp::ZERO,
+            recorded: marks.tail,
             dirty: BTreeSet::new(),
             writing: BTreeSet::new(),
             logged: 0,
@@ -147,7 +152,8 @@ impl Shard {
                 resident.fall_back();
             }
         }
-        Ok(())
+        self.keep_up(Upkeep { sealed: batch.sealed, trimmed: batch.trimmed });
+        if batch.sealed { self.stream.flush().map_err(|error| self.failed(error)) } else { Ok(()) }
     }
 
     /// Reads a twin, unless its image is damaged: that is this twin's misfortune, not the shard's.

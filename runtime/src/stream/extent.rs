@@ -1,7 +1,7 @@
 //! What writer and readers of a stream share: which records are there, and in which files.
 
 use super::segment::Segment;
-use super::{Error, Offset};
+use super::{Error, Offset, Place};
 use crate::files::Files;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,7 +16,13 @@ pub(super) struct Extent {
     places: Mutex<Places>,
     /// Before it, everything is durable.
     synced: AtomicU64,
+    /// The last segment whose name is durable.
+    named: AtomicU64,
     stopped: OnceLock<String>,
+    /// The records of trimmed segments whose files are still there, oldest first.
+    trimmed: Mutex<VecDeque<Range<Offset>>>,
+    /// Held by whoever removes their files.
+    sweeping: Mutex<()>,
 }
 
 struct Places {
@@ -27,13 +33,17 @@ struct Places {
 
 impl Extent {
     pub(super) fn new(files: Arc<dyn Files>, folder: &Path, firsts: VecDeque<Offset>, end: Offset) -> Self {
+        let named = firsts.back().copied().unwrap_or(0);
         assert!(firsts.front().is_some_and(|first| *first <= end), "a segment must hold the end");
         Self {
             files,
             folder: folder.to_owned(),
             places: Mutex::new(Places { firsts, end }),
             synced: AtomicU64::new(end),
+            named: AtomicU64::new(named),
             stopped: OnceLock::new(),
+            trimmed: Mutex::default(),
+            sweeping: Mutex::default(),
         }
     }
 
@@ -83,19 +93,47 @@ impl Extent {
         self.places().firsts.push_back(first);
     }
 
-    /// Takes away the oldest segment if all its records are before an offset and another one follows.
-    pub(super) fn pop_before(&self, offset: Offset) -> Option<Offset> {
+    /// Takes away the oldest segment if all its records are before an offset and another one follows. Its file stays
+    /// until it is swept.
+    pub(super) fn pop_before(&self, offset: Offset) -> bool {
         let mut places = self.places();
-        let next = *places.firsts.get(1)?;
-        if next <= offset { places.firsts.pop_front() } else { None }
+        let Some(next) = places.firsts.get(1).copied().filter(|next| *next <= offset) else { return false };
+        let first = places.firsts.pop_front();
+        lock(&self.trimmed).extend(first.map(|first| first..next));
+        true
+    }
+
+    /// Where the last trimmed segment ends whose records are all before an offset and whose file is still there.
+    pub(super) fn trimmed_before(&self, offset: Offset) -> Option<Offset> {
+        lock(&self.trimmed).iter().map(|records| records.end).take_while(|end| *end <= offset).last()
+    }
+
+    /// Calls `remove` with the first offset of each trimmed segment whose records are all before an offset, in order.
+    pub(super) fn sweep(
+        &self,
+        before: Offset,
+        mut remove: impl FnMut(Offset) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let _alone = lock(&self.sweeping);
+        loop {
+            let oldest = lock(&self.trimmed).front().filter(|records| records.end <= before).cloned();
+            let Some(records) = oldest else { return Ok(()) };
+            remove(records.start)?;
+            lock(&self.trimmed).pop_front();
+        }
     }
 
     pub(super) fn synced(&self) -> Offset {
         self.synced.load(Ordering::Acquire)
     }
 
-    pub(super) fn mark_synced(&self, end: Offset) {
-        self.synced.fetch_max(end, Ordering::AcqRel);
+    pub(super) fn named(&self) -> Offset {
+        self.named.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_synced(&self, place: Place) {
+        self.synced.fetch_max(place.end, Ordering::AcqRel);
+        self.named.fetch_max(place.tail, Ordering::AcqRel);
     }
 
     /// Refuses if something failed before.
@@ -116,9 +154,13 @@ impl Extent {
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
-        // Nothing that panics is left half done under the lock.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that panics is left half done under a lock.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Places {

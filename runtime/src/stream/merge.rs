@@ -204,14 +204,14 @@ mod tests {
 
     use super::*;
     use crate::files::sim::Sim;
-    use crate::stream::{Options, open};
+    use crate::stream::{Place, open};
 
     /// Streams with a record of each length, in turns one in each shard.
     fn streams(shards: u32, lengths: &[usize]) -> Vec<Reader> {
         let disk = Arc::new(Sim::new(1));
         let opened = (0..shards).map(|shard| {
             let folder = format!("streams/{shard}");
-            let (mut writer, reader) = open(disk.clone(), Path::new(&folder), 0, Options::default()).unwrap();
+            let (mut writer, reader) = open(disk.clone(), Path::new(&folder), Place::default()).unwrap();
             for (n, len) in lengths.iter().enumerate().filter(|(n, _)| *n as u32 % shards == shard) {
                 let received = Timestamp::from_millis(n as u64);
                 let record = Record {

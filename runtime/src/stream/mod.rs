@@ -1,9 +1,12 @@
 //! Streams: what happened to the twins of a shard, in order, to be read from any point again.
 //!
 //! A shard's stream is a folder of append-only segment files. Nothing in it is acknowledged by itself: it follows from
-//! the log, and the log makes it whole again. A checkpoint syncs the stream and records where it ends; after a restart
-//! [`open`] cuts it there, and the shard appends again what the log says came after. So before the recorded end
+//! the log, and the log makes it whole again. A checkpoint syncs the stream and records where it stands; after a restart
+//! [`open`] cuts it there, and the shard appends, seals and trims again as the log says. So before the recorded end
 //! everything is durable, and behind it nothing needs to be.
+//!
+//! Where a segment ends and which ones go is decided by [`retention`] and told by entries of the log. What is trimmed is
+//! gone for readers at once; its file goes once no recovery can ask for it ([`Sweep`]).
 //!
 //! A segment is cut into pages, which carry a time and an offset index in their headers: a file is its own index,
 //! no index is kept in memory, and opening reads the last page. The bodies of the pages, one after the other, hold one
@@ -27,10 +30,12 @@ mod options;
 mod page;
 mod reader;
 mod recovery;
+pub(crate) mod retention;
 mod segment;
 mod selection;
 #[cfg(test)]
 mod simulation;
+mod sweep;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -39,7 +44,7 @@ mod walk;
 mod writer;
 
 pub use cursor::{Cursor, NotACursor};
-pub use cut::Cut;
+pub use cut::{Cut, Place};
 pub use error::Error;
 pub use frame::RECORD_BYTES_MAX;
 pub(crate) use merge::read;
@@ -47,6 +52,7 @@ pub use options::Options;
 pub use reader::{Batch, Item, Reader};
 pub use recovery::open;
 pub use selection::{From, Page, Placed, Selection};
+pub use sweep::Sweep;
 pub use unread::Unread;
 pub use writer::Writer;
 

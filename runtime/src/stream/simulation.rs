@@ -1,13 +1,14 @@
 //! Power loss, full disks and failed syncs, over thousands of seeds.
 //!
-//! The model is the node around a stream: a log that loses nothing, and a checkpoint that records the stream's end.
-//! After each restart the node opens the stream at the recorded end and appends again what the log has after it. Then
-//! every record that is kept must be at its offset with its bytes. A life ends at the first error that was asked for;
+//! The model is the node around a stream: a log that loses nothing, and a checkpoint that records where the stream
+//! stands. After each restart the node opens the stream at the recorded place and appends, seals and trims again as the
+//! log says after it. Then the segments must be those that the log makes, and every record that is kept must be at its
+//! offset with its bytes. A life ends at the first error that was asked for;
 //! in the last life nothing is asked for, and everything must work.
 
+use super::retention::Upkeep;
 use super::*;
 use crate::files::sim::{Random, Sim};
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use twins::time::Timestamp;
@@ -18,31 +19,37 @@ const FOLDER: &str = "streams/0";
 struct Node {
     random: Random,
     disk: Sim,
-    options: Options,
-    /// What the log has committed.
+    segment_bytes: u64,
+    /// The records that the log has committed.
     log: Vec<(Timestamp, Vec<u8>)>,
-    /// The end that the last durable checkpoint recorded.
-    recorded: Offset,
-    /// The highest offset that was asked to be trimmed.
-    trimmed: Offset,
+    /// What it says of the stream's segments, each after so many records.
+    upkeep: Vec<(Offset, Upkeep)>,
+    /// What the last durable checkpoint recorded: the place, and how much of the upkeep was done.
+    recorded: (Place, usize),
 }
 
 impl Node {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let segment_bytes = [1, 2000, 70_000, 200_000][random.below(4) as usize];
-        let options = Options { segment_bytes: NonZeroU64::new(segment_bytes).unwrap() };
         let disk = Sim::new(random.bits());
-        Self { random, disk, options, log: Vec::new(), recorded: 0, trimmed: 0 }
+        let (log, upkeep, recorded) = (Vec::new(), Vec::new(), Default::default());
+        Self { random, disk, segment_bytes, log, upkeep, recorded }
     }
 
     /// Lives until something fails, or `steps` are done.
     fn live(&mut self, steps: u64) -> Result<(), Error> {
-        let (mut writer, reader) =
-            open(Arc::new(self.disk.clone()), Path::new(FOLDER), self.recorded, self.options)?;
-        assert_eq!((writer.end(), reader.end()), (self.recorded, self.recorded));
-        for n in self.recorded as usize..self.log.len() {
-            self.append(&mut writer, n)?;
+        let (place, mut done) = self.recorded;
+        let (mut writer, reader) = open(Arc::new(self.disk.clone()), Path::new(FOLDER), place)?;
+        assert_eq!((writer.end(), reader.end()), (place.end, place.end));
+        for n in place.end as usize..=self.log.len() {
+            while let Some((_, upkeep)) = self.upkeep.get(done).filter(|(at, _)| *at == n as Offset) {
+                keep_up(&mut writer, *upkeep)?;
+                done += 1;
+            }
+            if n < self.log.len() {
+                self.append(&mut writer, n)?;
+            }
         }
         self.check(&reader)?;
         for _ in 0..steps {
@@ -59,12 +66,15 @@ impl Node {
                 self.append(writer, self.log.len() - 1)?;
             }
             60..75 => writer.flush()?,
-            75..87 => self.checkpoint(writer)?,
-            87..92 => {
-                let before = self.random.below(self.recorded + 1);
-                self.trimmed = self.trimmed.max(before);
-                writer.trim(before)?;
+            75..85 => self.checkpoint(writer)?,
+            85..90 => {
+                let (trims, end) = (self.random.chance(30), self.log.len() as Offset);
+                let trimmed = trims.then(|| self.random.below(end + 1));
+                let upkeep = Upkeep { sealed: writer.open().bytes >= self.segment_bytes, trimmed };
+                self.upkeep.push((end, upkeep));
+                keep_up(writer, upkeep)?;
             }
+            90..93 => writer.sweep(self.recorded.0.tail).map_or(Ok(()), Sweep::remove)?,
             _ => self.look(reader)?,
         }
         Ok(())
@@ -83,16 +93,30 @@ impl Node {
         if self.random.chance(30) { writer.flush() } else { Ok(()) }
     }
 
-    /// The end is recorded only after the sync, and sometimes the node dies in between.
+    /// The segments that are kept, as the log alone tells.
+    fn firsts(&self) -> Vec<Offset> {
+        let mut firsts = vec![0];
+        for (at, Upkeep { sealed, trimmed }) in &self.upkeep {
+            if *sealed && firsts.last().is_some_and(|last| last < at) {
+                firsts.push(*at);
+            }
+            while firsts.get(1).is_some_and(|next| trimmed.is_some_and(|before| *next <= before)) {
+                firsts.remove(0);
+            }
+        }
+        firsts
+    }
+
+    /// The place is recorded only after the sync, and sometimes the node dies in between.
     fn checkpoint(&mut self, writer: &mut Writer) -> Result<(), Error> {
-        let cut = writer.cut()?;
+        let (cut, done) = (writer.cut()?, self.upkeep.len());
         if self.random.chance(30) {
             self.commit();
             self.append(writer, self.log.len() - 1)?;
         }
-        let end = cut.sync()?;
+        let place = cut.sync()?;
         if self.random.chance(90) {
-            self.recorded = end;
+            self.recorded = (place, done);
         }
         Ok(())
     }
@@ -114,7 +138,7 @@ impl Node {
 
     /// Reads everything.
     fn check(&self, reader: &Reader) -> Result<(), Error> {
-        assert!(reader.earliest() <= self.trimmed, "no more was trimmed than was asked for");
+        assert_eq!(reader.earliest(), self.firsts()[0], "what was trimmed is gone, and nothing else");
         let mut from = reader.earliest();
         while from < reader.end() {
             let batch = reader.read(from, 1000, 1 << 20)?;
@@ -142,6 +166,15 @@ impl Node {
             _ => self.disk.set_capacity(self.disk.used() + self.random.below(20_000)),
         }
     }
+}
+
+fn keep_up(writer: &mut Writer, Upkeep { sealed, trimmed }: Upkeep) -> Result<(), Error> {
+    if sealed {
+        writer.seal();
+        writer.flush()?;
+    }
+    trimmed.map(|before| writer.trim(before));
+    Ok(())
 }
 
 fn run(seed: u64) -> bool {

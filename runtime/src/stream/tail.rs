@@ -16,6 +16,8 @@ pub(super) struct Tail {
     pub(super) body: u64,
     /// The latest time of all records.
     pub(super) latest: Timestamp,
+    /// The time of its first record; none while it has none.
+    pub(super) begun: Option<Timestamp>,
 }
 
 impl Tail {
@@ -23,6 +25,7 @@ impl Tail {
     pub(super) fn put(&mut self, buffer: &mut Vec<u8>, header: frame::Header, record: &[u8]) {
         let before = page::Header { offset: self.end, latest: self.latest, skip: 0 };
         self.end += 1;
+        self.begun.get_or_insert(header.time);
         self.latest = self.latest.max(header.time);
         let whole = frame::HEADER + record.len();
         let mut left = whole;

@@ -3,19 +3,17 @@
 use super::*;
 use crate::files::sim::{Random, Sim};
 use crate::files::{Files, disk::Disk};
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use twins::time::Timestamp;
 
 const FOLDER: &str = "streams/7";
 
-fn options(segment_bytes: u64) -> Options {
-    Options { segment_bytes: NonZeroU64::new(segment_bytes).unwrap() }
-}
-
+/// Opens the stream as a checkpoint has it that recorded this end.
 fn open_at(disk: &Sim, end: Offset) -> Result<(Writer, Reader), Error> {
-    open(Arc::new(disk.clone()), Path::new(FOLDER), end, options(200_000))
+    let firsts = segment::firsts(disk, Path::new(FOLDER)).unwrap_or_default();
+    let tail = firsts.into_iter().rfind(|first| *first < end).unwrap_or(0);
+    open(Arc::new(disk.clone()), Path::new(FOLDER), Place { end, tail, earliest: 0 })
 }
 
 fn at(ms: u64) -> Timestamp {
@@ -33,11 +31,19 @@ fn sample(count: u64) -> Vec<(Timestamp, Vec<u8>)> {
 }
 
 fn append(writer: &mut Writer, records: &[(Timestamp, Vec<u8>)]) {
+    append_to(writer, records, 200_000);
+}
+
+/// In segments of so many bytes.
+fn append_to(writer: &mut Writer, records: &[(Timestamp, Vec<u8>)], segment_bytes: u64) {
     for (time, record) in records {
         let end = writer.end();
         assert_eq!(writer.append(*time, record).unwrap(), end);
-        // Segments are sealed between flushes only.
         writer.flush().unwrap();
+        if writer.open().bytes >= segment_bytes {
+            writer.seal();
+            writer.flush().unwrap();
+        }
     }
 }
 
@@ -112,15 +118,14 @@ fn a_record_that_is_too_long_is_refused_and_leaves_no_trace() {
 }
 
 #[test]
-fn trimming_drops_whole_synced_segments_and_readers_learn_the_earliest() {
+fn trimming_drops_whole_segments_and_readers_learn_the_earliest() {
     let disk = Sim::new(1);
     let (mut writer, reader) = open_at(&disk, 0).unwrap();
     let records = sample(60);
     append(&mut writer, &records);
-    assert_eq!(writer.trim(60).unwrap(), 0, "nothing is synced yet");
+    let before = disk.list(Path::new(FOLDER)).unwrap().len();
 
-    writer.sync().unwrap();
-    let earliest = writer.trim(30).unwrap();
+    let earliest = writer.trim(30);
 
     assert!((1..=30).contains(&earliest), "{earliest}");
     assert!(
@@ -128,10 +133,53 @@ fn trimming_drops_whole_synced_segments_and_readers_learn_the_earliest() {
     );
     assert_eq!(read_all(&reader, 99, 1 << 20), records[earliest as usize..]);
     assert_eq!(reader.seek(at(0)).unwrap(), earliest);
+    let place = writer.sync().unwrap();
+    assert_eq!((place.end, place.earliest), (60, earliest));
+    assert_eq!(disk.list(Path::new(FOLDER)).unwrap().len(), before, "a recovery may still ask for them");
+    assert!(writer.sweep(0).is_none());
+    writer.sweep(place.tail).expect("files of what was trimmed").remove().unwrap();
+    assert!(disk.list(Path::new(FOLDER)).unwrap().len() < before);
     drop(writer);
     disk.crash();
-    let (_, reader) = open_at(&disk, 60).unwrap();
+    let (_, reader) = open(Arc::new(disk), Path::new(FOLDER), place).unwrap();
     assert_eq!(read_all(&reader, 99, 1 << 20), records[earliest as usize..]);
+}
+
+#[test]
+fn what_a_checkpoint_says_is_trimmed_is_removed_when_the_stream_is_opened() {
+    let disk = Sim::new(1);
+    let (mut writer, _) = open_at(&disk, 0).unwrap();
+    append(&mut writer, &sample(60));
+    let earliest = writer.trim(30);
+    let place = writer.sync().unwrap();
+    disk.crash();
+
+    let (_, reader) = open(Arc::new(disk.clone()), Path::new(FOLDER), place).unwrap();
+
+    assert_eq!(reader.earliest(), earliest);
+    assert_eq!(segment::firsts(&disk, Path::new(FOLDER)).unwrap()[0], earliest);
+}
+
+#[test]
+fn a_segment_ends_where_it_was_sealed_also_over_a_restart() {
+    let disk = Sim::new(1);
+    let (mut writer, _) = open_at(&disk, 0).unwrap();
+    writer.append(at(1), b"a").unwrap();
+    writer.seal();
+    writer.flush().unwrap();
+    writer.seal();
+    let place = writer.sync().unwrap();
+    assert_eq!((place.end, place.tail), (1, 1), "an empty segment does not end");
+    disk.crash();
+
+    let (mut writer, reader) = open(Arc::new(disk.clone()), Path::new(FOLDER), place).unwrap();
+    writer.append(at(2), b"b").unwrap();
+    writer.sync().unwrap();
+    disk.crash();
+
+    assert_eq!(segment::firsts(&disk, Path::new(FOLDER)).unwrap(), [0, 1]);
+    assert_eq!(reader.seek(at(1)).unwrap(), 0);
+    assert_eq!(reader.seek(at(2)).unwrap(), 1);
 }
 
 #[test]
@@ -165,7 +213,7 @@ fn no_late_record_is_missed_when_times_go_back() {
 #[test]
 fn readers_read_while_the_writer_writes_and_trims() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut writer, reader) = open(Arc::new(Disk), folder.path(), 0, options(50_000)).unwrap();
+    let (mut writer, reader) = open(Arc::new(Disk), folder.path(), Place::default()).unwrap();
     let records = sample(400);
 
     std::thread::scope(|scope| {
@@ -191,10 +239,11 @@ fn readers_read_while_the_writer_writes_and_trims() {
         scope.spawn(follow);
         scope.spawn(follow);
         for (n, record) in records.iter().enumerate() {
-            append(&mut writer, std::slice::from_ref(record));
+            append_to(&mut writer, std::slice::from_ref(record), 50_000);
             if n % 50 == 49 {
                 let synced = writer.sync().unwrap();
-                writer.trim(synced - 40).unwrap();
+                writer.trim(synced.end - 40);
+                writer.sweep(synced.tail).map(Sweep::remove).transpose().unwrap();
             }
         }
     });
@@ -210,7 +259,7 @@ fn a_cut_is_synced_while_the_writer_goes_on() {
     let cut = writer.cut().unwrap();
     append(&mut writer, &records[30..]);
 
-    assert_eq!(cut.sync().unwrap(), 30);
+    assert_eq!(cut.sync().unwrap().end, 30);
     disk.crash();
     let (_, reader) = open_at(&disk, 30).unwrap();
     assert_eq!(read_all(&reader, 99, 1 << 20), records[..30]);
@@ -261,7 +310,6 @@ fn a_failed_sync_stops_the_stream_until_it_is_opened_again() {
     assert_eq!(writer.append(at(2), b"b").unwrap_err().to_string(), failed);
     assert_eq!(writer.flush().unwrap_err().to_string(), failed);
     assert_eq!(writer.cut().err().unwrap().to_string(), failed);
-    assert_eq!(writer.trim(0).unwrap_err().to_string(), failed);
     assert_eq!(reader.end(), 1, "readers still read");
     assert!(open_at(&disk, 0).is_ok());
 }
@@ -294,7 +342,8 @@ fn a_stream_that_begins_after_the_checkpoint_is_left_as_it_is() {
     let (mut writer, _) = open_at(&disk, 0).unwrap();
     append(&mut writer, &sample(60));
     writer.sync().unwrap();
-    writer.trim(60).unwrap();
+    writer.trim(60);
+    writer.sweep(60).expect("files of what was trimmed").remove().unwrap();
     let before = disk.list(Path::new(FOLDER)).unwrap();
 
     assert!(matches!(open_at(&disk, 3), Err(Error::Missing { end: 3, .. })));

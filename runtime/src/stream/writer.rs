@@ -3,10 +3,12 @@
 //! Three steps, each a stronger promise than the one before: appended (in memory), flushed (readers see it), synced (a
 //! checkpoint may record it).
 
-use super::cut::Cut;
+use super::cut::{Cut, Place};
 use super::extent::Extent;
+use super::retention::{Open, Sealed};
+use super::sweep::Sweep;
 use super::tail::Tail;
-use super::{Error, Offset, Options, RECORD_BYTES_MAX, frame, page, segment};
+use super::{Error, Offset, RECORD_BYTES_MAX, frame, page, segment};
 use crate::files::File;
 use std::collections::VecDeque;
 use std::io;
@@ -19,8 +21,13 @@ const BUFFER_KEPT: usize = 1 << 20;
 /// Appends to a shard's stream.
 pub struct Writer {
     extent: Arc<Extent>,
-    options: Options,
     tail: Tail,
+    /// The segments before the tail, oldest first.
+    sealed: VecDeque<Sealed>,
+    /// The tail is to end with what was appended.
+    sealing: bool,
+    /// What is before it has been given to be swept.
+    swept: Offset,
     /// What was appended since the last flush, with the headers of pages, as it will be in the file.
     buffer: Vec<u8>,
     /// First offset and file of the segments that hold records after the last sync, or of the last one.
@@ -28,9 +35,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(extent: Arc<Extent>, options: Options, tail: Tail) -> Self {
+    pub(super) fn new(extent: Arc<Extent>, sealed: VecDeque<Sealed>, tail: Tail) -> Self {
         let unsynced = VecDeque::from([(tail.first, tail.file.clone())]);
-        Self { extent, options, tail, buffer: Vec::new(), unsynced }
+        Self { extent, tail, sealed, sealing: false, swept: 0, buffer: Vec::new(), unsynced }
     }
 
     /// The offset that the next record gets.
@@ -45,6 +52,19 @@ impl Writer {
         self.extent.earliest()
     }
 
+    /// The segments that have ended, oldest first.
+    pub(super) fn sealed(&self) -> impl Iterator<Item = &Sealed> + Clone {
+        self.sealed.iter()
+    }
+
+    /// The segment that is written. One that ends as soon as the disk has room counts as new.
+    pub(super) fn open(&self) -> Open {
+        match self.sealing {
+            true => Open { bytes: 0, begun: None },
+            false => Open { bytes: page::file_len(self.tail.body), begun: self.tail.begun },
+        }
+    }
+
     /// Appends a record in memory. `time` should not go back; where it does, [`Reader::seek`](super::Reader::seek)
     /// still keeps its promise.
     ///
@@ -57,6 +77,7 @@ impl Writer {
         if record.len() > RECORD_BYTES_MAX {
             return Err(Error::TooLong { bytes: record.len() });
         }
+        assert!(!self.sealing, "a segment that is sealed takes no more");
         let offset = self.tail.end;
         self.tail.put(&mut self.buffer, frame::Header::new(offset, time, record), record);
         Ok(offset)
@@ -69,31 +90,32 @@ impl Writer {
     /// [`Error::Stopped`]: the stream must be opened again.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.extent.running()?;
-        if self.buffer.is_empty() {
-            return Ok(());
+        if !self.buffer.is_empty() {
+            let before = page::file_len(self.tail.body) - self.buffer.len() as u64;
+            let written = self.tail.file.write_at(&self.buffer, before);
+            written.map_err(|error| self.failed("writing", error))?;
+            self.buffer.clear();
+            self.buffer.shrink_to(BUFFER_KEPT);
+            self.extent.grow(self.tail.end);
         }
-        let before = page::file_len(self.tail.body) - self.buffer.len() as u64;
-        let written = self.tail.file.write_at(&self.buffer, before);
-        written.map_err(|error| self.failed("writing", error))?;
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_KEPT);
-        self.extent.grow(self.tail.end);
-        if page::file_len(self.tail.body) >= self.options.segment_bytes.get() {
-            self.seal()?;
-        }
-        Ok(())
+        if self.sealing { self.begin_next() } else { Ok(()) }
     }
 
-    /// Begins the next segment. On a full disk this one grows on, until there is room.
-    fn seal(&mut self) -> Result<(), Error> {
-        let first = self.tail.end;
-        let file = match self.extent.files.create(&segment::path(&self.extent.folder, first)) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
-            made => made.map_err(|error| self.failed("making the segment after", error))?,
-        };
-        self.unsynced.push_back((first, file.clone()));
-        self.extent.push(first);
-        self.tail = Tail { first, file, end: first, body: 0, latest: self.tail.latest };
+    /// Ends the segment with what was appended, unless it is empty. From here on, [`Writer::flush`] before appending.
+    pub fn seal(&mut self) {
+        self.sealing = self.tail.end > self.tail.first;
+    }
+
+    /// Begins the next segment.
+    fn begin_next(&mut self) -> Result<(), Error> {
+        let Tail { end, body, latest, .. } = self.tail;
+        let made = self.extent.files.create(&segment::path(&self.extent.folder, end));
+        let file = made.map_err(|error| self.failed("making the segment after", error))?;
+        self.unsynced.push_back((end, file.clone()));
+        self.extent.push(end);
+        self.sealed.push_back(Sealed { end, bytes: page::file_len(body), latest });
+        self.tail = Tail { first: end, file, end, body: 0, latest, begun: None };
+        self.sealing = false;
         Ok(())
     }
 
@@ -109,37 +131,33 @@ impl Writer {
             self.unsynced.pop_front();
         }
         let files = self.unsynced.iter().map(|(_, file)| file.clone()).collect();
-        // A segment begins after a record that no sync has covered yet, so the newest name tells of all.
-        let has_new_names = self.tail.first > synced;
-        Ok(Cut::new(self.extent.clone(), self.tail.end, files, has_new_names))
+        let place = Place { end: self.tail.end, tail: self.tail.first, earliest: self.earliest() };
+        Ok(Cut::new(self.extent.clone(), place, files))
     }
 
-    /// Flushes and syncs: everything before the answer is durable.
+    /// Flushes and syncs: everything before the end of the answer is durable.
     ///
     /// # Errors
     /// As [`Writer::flush`].
-    pub fn sync(&mut self) -> Result<Offset, Error> {
+    pub fn sync(&mut self) -> Result<Place, Error> {
         self.cut()?.sync()
     }
 
-    /// Removes the segments whose records are all before an offset and synced, and answers what is now the earliest.
-    /// Removed names are durable when it returns.
-    ///
-    /// Call it with no more than what a *durable* checkpoint recorded as the end: a stream that begins after the
-    /// recorded end does not open.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub fn trim(&mut self, before: Offset) -> Result<Offset, Error> {
-        self.extent.running()?;
-        let before = before.min(self.extent.synced());
-        while let Some(first) = self.extent.pop_before(before) {
-            // One after the other, so that no crash leaves a hole.
-            let removed = self.extent.files.remove(&segment::path(&self.extent.folder, first));
-            let synced = removed.and_then(|()| self.extent.files.sync_folder(&self.extent.folder));
-            synced.map_err(|error| self.failed("trimming segments before", error))?;
+    /// Drops the segments whose records are all before an offset, and answers what is now the earliest. Readers do not
+    /// see them any more; their files are [swept](Writer::sweep) later.
+    pub fn trim(&mut self, before: Offset) -> Offset {
+        while self.extent.pop_before(before) {
+            self.sealed.pop_front();
         }
-        Ok(self.earliest())
+        self.earliest()
+    }
+
+    /// The files of what was trimmed, as far as they lie before the tail that the last durable checkpoint recorded: each
+    /// once.
+    pub fn sweep(&mut self, recorded: Offset) -> Option<Sweep> {
+        let before = self.extent.trimmed_before(recorded).filter(|before| *before > self.swept)?;
+        self.swept = before;
+        Some(Sweep::new(self.extent.clone(), before))
     }
 
     /// What a failed operation means.

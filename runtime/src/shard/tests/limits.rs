@@ -22,11 +22,13 @@ use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
 use crate::shard::{Action, Options};
 use crate::store::{self, Space, StateStore};
+use crate::stream;
 
 use super::world::World;
 
 fn world(options: Options) -> World {
-    let mut world = World::new(1, Options { handler_budget: Duration::MAX, ..options });
+    let mut world =
+        World::new(1, Options { handler_budget: Duration::MAX, ..options }, stream::Options::default());
     world.start().unwrap();
     world
 }
@@ -68,7 +70,7 @@ fn a_fleet_that_is_due_at_once_hears_of_it_in_turns_and_each_once() {
                 Action::Propose { payload, .. } => {
                     assert!(Batch::decode(payload).unwrap().decisions.len() <= 512);
                 }
-                Action::ReadDue(_) | Action::Checkpoint(_) => {}
+                Action::ReadDue(_) | Action::Checkpoint(_) | Action::Sweep(_) => {}
             }
         }
         world.settle().unwrap();
@@ -83,7 +85,11 @@ fn a_fleet_that_is_due_at_once_hears_of_it_in_turns_and_each_once() {
 
 #[test]
 fn a_damaged_image_costs_its_own_twin_and_nothing_else() {
-    let mut world = World::new(1, Options { handler_budget: Duration::MAX, ..Options::default() });
+    let mut world = World::new(
+        1,
+        Options { handler_budget: Duration::MAX, ..Options::default() },
+        stream::Options::default(),
+    );
     let mut damaged = store::Batch::default();
     let key = twin(0);
     damaged.put(Space::Image, key.as_str().as_bytes(), *b"no image");

@@ -15,11 +15,13 @@ use crate::shard::entry::Batch;
 pub(super) struct Oracle {
     pub(super) twins: BTreeMap<TwinId, Twin>,
     pub(super) records: Vec<Record>,
+    /// The first offsets of the stream's segments that are kept.
+    pub(super) segments: Vec<u64>,
 }
 
 impl Oracle {
     pub(super) fn of(history: &[Entry]) -> Self {
-        let mut oracle = Self::default();
+        let mut oracle = Self { segments: vec![0], ..Self::default() };
         for entry in history {
             let batch = Batch::decode(&entry.payload).expect("what the shard wrote can be read");
             assert_eq!(batch.term, entry.id.term);
@@ -29,6 +31,17 @@ impl Oracle {
                 assert!(twin.apply(&decided.transition), "a decision follows its predecessor");
                 let kind = twin.kind_name().cloned().or(kind).unwrap_or_else(|| Name::fixed("unknown"));
                 oracle.records.extend(records(&decided.twin, &kind, twin, &decided.transition));
+            }
+            let end = oracle.records.len() as u64;
+            if batch.sealed && oracle.segments.last().is_some_and(|last| *last < end) {
+                oracle.segments.push(end);
+            }
+            while oracle
+                .segments
+                .get(1)
+                .is_some_and(|next| batch.trimmed.is_some_and(|before| *next <= before))
+            {
+                oracle.segments.remove(0);
             }
         }
         oracle

@@ -58,6 +58,10 @@ impl ShardLog for Log {
         unreachable!("the world carries out proposals itself")
     }
 
+    fn propose_upkeep(&self, _: u64, _: bytes::Bytes, _: Done) {
+        unreachable!("the world carries out proposals itself")
+    }
+
     fn purge(&self, index: u64) {
         let mut log = self.0.lock().unwrap();
         log.purged = log.purged.max(index);
@@ -70,6 +74,7 @@ pub(super) struct World {
     files: Arc<Sim>,
     kinds: Arc<Kinds>,
     options: Arc<Options>,
+    stream: stream::Options,
     pub(super) admission: Arc<Admission>,
     pub(super) now: Timestamp,
     pub(super) shard: Option<Shard>,
@@ -79,13 +84,14 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, options: Options) -> Self {
+    pub(super) fn new(seed: u64, options: Options, stream: stream::Options) -> Self {
         Self {
             log: Log::default(),
             store: Memory::new(),
             files: Arc::new(Sim::new(seed)),
             kinds: Arc::new(Kinds::default().with(Kind::of::<Adder>())),
             options: Arc::new(options),
+            stream,
             admission: Admission::new(Limits::default()),
             now: Timestamp::from_millis(1_000_000),
             shard: None,
@@ -113,7 +119,7 @@ impl World {
             store: &self.store,
             files: self.files.clone(),
             folder: Path::new("/streams/0"),
-            stream: &stream::Options { segment_bytes: 4_096.try_into().unwrap() },
+            stream: &self.stream,
         })?;
         (self.shard, self.reader) = (Some(shard), Some(reader));
         self.with(|shard, now| shard.take(now, ended))
@@ -155,9 +161,12 @@ impl World {
     pub(super) fn carry_out(&mut self, index: usize) -> Result<(), Failed> {
         match self.asked.remove(index) {
             None => Ok(()),
-            Some(Action::Propose { term, payload }) => {
+            Some(Action::Propose { term, payload, .. }) => {
                 let id = self.append(term, payload);
                 self.with(|shard, now| shard.committed(now, id))
+            }
+            Some(Action::Sweep(sweep)) => {
+                sweep.remove().map_err(|error| Failed { shard: 0, why: error.to_string() })
             }
             Some(Action::Load(ids)) => {
                 let images = images(&self.store, 0, ids);
@@ -189,7 +198,7 @@ impl World {
     /// The log takes what the shard proposed, but the power fails before the shard hears of it.
     pub(super) fn append_unheard(&mut self, index: usize) {
         if let Some(Action::Propose { .. }) = self.asked.get(index)
-            && let Some(Action::Propose { term, payload }) = self.asked.remove(index)
+            && let Some(Action::Propose { term, payload, .. }) = self.asked.remove(index)
         {
             self.append(term, payload);
         }

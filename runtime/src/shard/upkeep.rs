@@ -1,0 +1,54 @@
+//! Upkeep: sealing and trimming the shard's stream, by entries of its log.
+//!
+//! The leader decides by the shard's now; whoever applies the entry, now or in a recovery, seals and trims at the same
+//! place. The entry has nothing else in it, so that a full disk, which refuses what comes from outside, takes it.
+
+use bytes::Bytes;
+use twins::time::Timestamp;
+
+use crate::stream::retention::Upkeep;
+
+use super::commit::Flying;
+use super::entry::Batch;
+use super::{Action, Shard};
+
+impl Shard {
+    /// Proposes what is to be done to the stream now, if anything is.
+    pub(super) fn propose_upkeep(&mut self) -> bool {
+        if self.now < self.upkeep_after {
+            return false;
+        }
+        let upkeep = self.retention.decide(&self.stream, self.now);
+        if upkeep.is_nothing() {
+            return false;
+        }
+        let Upkeep { sealed, trimmed } = upkeep;
+        let batch = Batch { term: self.term, stamp: self.now, decisions: Vec::new(), sealed, trimmed };
+        let payload = Bytes::from(batch.encode());
+        self.flying = Some(Flying::upkeep(upkeep, payload.len() as u64));
+        self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: true });
+        true
+    }
+
+    /// When there is something to be done to the stream, if nothing is in flight.
+    pub(super) fn next_upkeep(&self) -> Option<Timestamp> {
+        let due = self.retention.due(&self.stream).filter(|_| self.flying.is_none());
+        due.map(|due| due.max(self.upkeep_after))
+    }
+
+    /// Does what an entry says. Flush the stream after it.
+    pub(super) fn keep_up(&mut self, upkeep: Upkeep) {
+        if upkeep.sealed {
+            self.stream.seal();
+        }
+        if let Some(before) = upkeep.trimmed {
+            let earliest = self.stream.trim(before);
+            tracing::debug!(shard = self.setting.number, earliest, "the stream was trimmed");
+        }
+    }
+
+    /// Has the files of what was trimmed removed, as far as a recovery needs them no more.
+    pub(super) fn sweep(&mut self) {
+        self.actions.extend(self.stream.sweep(self.recorded).map(Action::Sweep));
+    }
+}
