@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "each test uses a part of what they share")]
 mod support;
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use support::http::Api;
 use support::node::{Node, eventually};
 use support::online::Online;
 use support::process::{Addresses, Process};
+use support::raw::request;
 
 const WRITERS: usize = 3;
 
@@ -212,6 +215,27 @@ fn a_backup_that_is_not_whole_makes_nothing() {
         let left = std::fs::read_dir(folder.path()).expect("it can be listed").count();
         assert_eq!(left, 2, "nothing is left behind");
     }
+}
+
+#[test]
+fn a_backup_that_nobody_reads_is_broken_off() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = Node::start_with(&["--http-stall-s", "1"]);
+    let mut device = Online::connect(node.at.mqtt, "large", false);
+    // More than the buffers of both ends of a connection hold.
+    let body = format!("\"{}\"", "x".repeat(200_000));
+    (0..100).for_each(|_| device.publish("twins/me/telemetry/large", body.clone()));
+    let mut silent = TcpStream::connect(node.at.http).expect("the node listens");
+    let asked = request("POST", "/v1/backup", &[], b"");
+    silent.write_all(&asked).expect("it is taken");
+    eventually(|| {
+        let refused = backup(&node, &folder.path().join("refused.tar"));
+        String::from_utf8_lossy(&refused.stderr).contains("another backup is being taken").then_some(())
+    })
+    .expect("one is taken at a time");
+
+    eventually(|| backup(&node, &folder.path().join("taken.tar")).status.success().then_some(()))
+        .expect("the silent one is given up");
 }
 
 #[test]
