@@ -160,9 +160,13 @@ mod tests {
         for (client, keep, epoch) in [("kept", true, 1), ("passing", false, 2)] {
             let connection =
                 Connection { node: 1, generation: 1, transport: Transport::Mqtt, address: name("a") };
-            let connect = Connect { client: name(client), keep, resumes: keep, connection };
+            let connect =
+                Connect { client: name(client), keep, resumes: keep, connection, expiry_s: None, will: None };
             say(epoch * 10, Input::Connect { connect, register: Some(name("device")) });
-            say(epoch * 10 + 5, Input::Disconnect { epoch, reason: name("closed") });
+            say(
+                epoch * 10 + 5,
+                Input::Disconnect { epoch, reason: name("closed"), with_will: true, expiry_s: None },
+            );
         }
 
         let twin = say(99, Input::Read);
@@ -179,7 +183,8 @@ mod tests {
         let header = Header { received: Timestamp::from_millis(60_000), ..Header::default() };
         let connection =
             Connection { node: 3, generation: 1, transport: Transport::Mqtt, address: name("127.0.0.1:9") };
-        let connect = Connect { client: name("c"), keep: false, resumes: false, connection };
+        let client = name("c");
+        let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
         for input in [
             Input::Connect { connect, register: Some(name("device")) },
             Input::Report(json(r#"{"a":{"b":1}}"#)),

@@ -37,24 +37,45 @@ pub enum Mail {
 /// [`REQUESTS_MAX`](crate::router::REQUESTS_MAX).
 #[derive(Debug, Default)]
 pub struct Mailbox {
-    mail: Mutex<Vec<Mail>>,
+    held: Mutex<Held>,
     arrived: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Held {
+    mail: Vec<Mail>,
+    closed: bool,
+}
+
 impl Mailbox {
-    /// Puts mail in, and wakes the connection if it waits.
+    /// Puts mail in, and wakes the connection if it waits. Mail for a connection that is gone is dropped.
     pub fn put(&self, mail: impl IntoIterator<Item = Mail>) {
-        self.lock().extend(mail);
-        self.arrived.notify_one();
+        let mut held = self.lock();
+        if !held.closed {
+            held.mail.extend(mail);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// The connection is gone; returns what it has not taken.
+    pub fn close(&self) -> Vec<Mail> {
+        let mut held = self.lock();
+        held.closed = true;
+        std::mem::take(&mut held.mail)
+    }
+
+    /// Whether the connection is gone. What was put in before it went is its to look at.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Waits until there is mail, and moves all of it to the end of `into`. Cancel safe.
     pub async fn take(&self, into: &mut Vec<Mail>) {
         loop {
             {
-                let mut mail = self.lock();
-                if !mail.is_empty() {
-                    into.append(&mut mail);
+                let mut held = self.lock();
+                if !held.mail.is_empty() {
+                    into.append(&mut held.mail);
                     return;
                 }
             }
@@ -62,8 +83,8 @@ impl Mailbox {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Mail>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
         // Nobody panics while holding it: what is done under it are moves.
-        self.mail.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -202,6 +202,15 @@ fn of_change(change: &Change, after: &Twin) -> Option<Fact> {
         | Change::Subscribed { .. }
         | Change::Unsubscribed { .. }
         | Change::DesiredSent { .. }
-        | Change::DesiredAcknowledged { .. } => None,
+        | Change::DesiredAcknowledged { .. }
+        | Change::Held { .. }
+        | Change::LetGo { .. }
+        | Change::HandshakeBegun { .. }
+        | Change::HandshakeReleased { .. }
+        | Change::HandshakeCompleted { .. }
+        | Change::WillTimed { .. }
+        | Change::WillEnded { .. }
+        | Change::ExpiryChanged { .. }
+        | Change::SessionEnded { .. } => None,
     }
 }

@@ -247,7 +247,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn connect(router: &Router, mailbox: &Arc<Mailbox>, id: &str) -> u64 {
     let address = Name::fixed("127.0.0.1");
     let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
-    let connect = Connect { client: Name::fixed("c"), keep: false, resumes: false, connection };
+    let client = Name::fixed("c");
+    let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
     let input = Input::Connect { connect, register: None };
     router.submit(mailbox, vec![Submission { token: 0, twin: twin(id), header: Header::default(), input }]);
     let mut mail = Vec::new();
@@ -256,7 +257,8 @@ async fn connect(router: &Router, mailbox: &Arc<Mailbox>, id: &str) -> u64 {
         panic!("{mail:?}");
     };
     let filter = Name::fixed("twins/me/requests/x");
-    let input = Input::Subscribe(vec![Subscription { filter, topic: Topic::Requests, qos: 0 }]);
+    let input =
+        Input::Subscribe(vec![Subscription { filter, topic: Topic::Requests, qos: 0, identifier: None }]);
     let header = Header { mark: Some(Mark { epoch, n: 1 }), ..Header::default() };
     router.submit(mailbox, vec![Submission { token: 1, twin: twin(id), header, input }]);
     mail.clear();
@@ -359,7 +361,10 @@ async fn a_request_is_answered_by_the_device_or_ends_with_its_connection_or_in_t
     let asked = ask(long);
     mailbox.take(&mut mail).await;
     let reason = Name::fixed("test");
-    router.ask(id, Header::default(), Input::Disconnect { epoch, reason }).await.unwrap();
+    router
+        .ask(id, Header::default(), Input::Disconnect { epoch, reason, with_will: true, expiry_s: None })
+        .await
+        .unwrap();
     assert_eq!(code(asked.await.unwrap()), Code::NotConnected);
 }
 

@@ -9,13 +9,15 @@ use super::support::wire::{CONNACK, Connect, PUBACK, Wire, packet};
 fn a_will_that_could_not_be_said_is_refused_at_connect() {
     let mut all = Neighbourhood::of("n-wills");
     let deep = "[".repeat(1_000);
+    let long = "1".repeat(20_000);
     for (topic, payload, flags, reason, reason_v3) in [
         ("twins/n-wills/reported", "{}", 0, 0x87, 5),
         ("anything", "{}", 0, 0x90, 5),
         ("twins/me/get/1", "", 0, 0x90, 5),
         ("twins/me/reported", "{", 0, 0x99, 5),
         ("twins/me/reported", deep.as_str(), 0, 0x97, 3),
-        ("twins/me/reported", "{}", 0b0001_0000, 0x9B, 0),
+        ("twins/me/reported", "{}", 0b0001_0000, 0, 0),
+        ("twins/me/telemetry", long.as_str(), 0, 0x97, 3),
     ] {
         for (v5, reason) in [(true, reason), (false, reason_v3)] {
             let will = Some((topic, payload.as_bytes()));

@@ -21,26 +21,38 @@ pub struct Connect<'a> {
     pub client: &'a str,
     pub username: &'a str,
     pub keep_alive: u16,
+    /// Nothing of an earlier session is wanted.
+    pub clean: bool,
     /// Set in the flags beside what the rest asks for.
     pub flags: u8,
+    /// Of MQTT 5, as bytes: those of the connection, and those of the will.
+    pub properties: (&'a [u8], &'a [u8]),
     /// Topic and payload.
     pub will: Option<(&'a str, &'a [u8])>,
 }
 
 impl<'a> Connect<'a> {
     pub fn of(v5: bool, device: &'a str) -> Self {
-        Self { v5, client: device, username: device, keep_alive: 60, flags: 0, will: None }
+        let (client, username, properties) = (device, device, (&[][..], &[][..]));
+        Self { v5, client, username, keep_alive: 60, clean: true, flags: 0, properties, will: None }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
         let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', if self.v5 { 5 } else { 4 }];
         let will = if self.will.is_some() { 0b0000_0100 } else { 0 };
-        body.push(0b1000_0010 | will | self.flags);
+        let clean = if self.clean { 0b10 } else { 0 };
+        body.push(0b1000_0000 | clean | will | self.flags);
         body.extend(self.keep_alive.to_be_bytes());
-        body.extend(self.v5.then_some(0));
+        let properties = |body: &mut Vec<u8>, properties: &[u8]| {
+            if self.v5 {
+                body.push(u8::try_from(properties.len()).expect("few properties"));
+                body.extend(properties);
+            }
+        };
+        properties(&mut body, self.properties.0);
         string(&mut body, self.client.as_bytes());
         if let Some((topic, payload)) = self.will {
-            body.extend(self.v5.then_some(0));
+            properties(&mut body, self.properties.1);
             string(&mut body, topic.as_bytes());
             string(&mut body, payload);
         }
@@ -120,6 +132,8 @@ pub struct Wire {
     stream: TcpStream,
     v5: bool,
     read: Vec<u8>,
+    /// The session was there before.
+    pub resumed: bool,
 }
 
 impl Wire {
@@ -128,7 +142,7 @@ impl Wire {
         let stream = TcpStream::connect(address).expect("the node listens");
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        Self { stream, v5, read: Vec::new() }
+        Self { stream, v5, read: Vec::new(), resumed: false }
     }
 
     /// A device that was let in.
@@ -140,6 +154,7 @@ impl Wire {
         let mut wire = Self::open(address, connect.v5);
         let answer = wire.send(&connect.bytes()).next().expect("an answer");
         assert_eq!((answer.kind, answer.reason()), (CONNACK, 0), "{connect:?}");
+        wire.resumed = answer.body[0] == 1;
         wire
     }
 

@@ -30,6 +30,9 @@ pub struct Header {
     /// Its place in the session it came by.
     #[n(7)]
     pub mark: Option<Mark>,
+    /// The packet id that it came under with QoS 2: while the session holds that, the input is a repetition.
+    #[n(8)]
+    pub packet: Option<u16>,
 }
 
 impl Header {

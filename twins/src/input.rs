@@ -38,6 +38,10 @@ pub enum Input {
         epoch: u64,
         /// Why, for people.
         reason: Name,
+        /// It ends without a goodbye: the will is said, now or after its delay.
+        with_will: bool,
+        /// The client wants its session kept for so many seconds instead; `u32::MAX` is for ever.
+        expiry_s: Option<u32>,
     },
     /// A session listens to these.
     Subscribe(Vec<Subscription>),
@@ -45,6 +49,10 @@ pub enum Input {
     Unsubscribe(Vec<Name>),
     /// The device acknowledged a message.
     Acknowledge(Message),
+    /// The client releases its packet id of QoS 2: a message with it is a new one from now on.
+    Release(u16),
+    /// The client has heard that the twin's packet id of QoS 2 is released.
+    Complete(u16),
 
     /// A sample of one channel.
     Sample {
@@ -114,12 +122,14 @@ pub enum Input {
             Self::Call { argument, .. } => argument.len(),
             Self::Subscribe(subscriptions) => subscriptions.iter().map(|s| s.filter.len()).sum(),
             Self::Unsubscribe(filters) => filters.iter().map(|filter| filter.len()).sum(),
+            Self::Connect { connect, .. } => connect.will.as_ref().map_or(0, |will| will.bytes()),
             Self::Remove
-            | Self::Connect { .. }
             | Self::Disconnect { .. }
             | Self::Acknowledge(_)
             | Self::Appear { .. }
             | Self::Poll
+            | Self::Release(_)
+            | Self::Complete(_)
             | Self::Read
             | Self::Due => 0,
         }
@@ -131,7 +141,13 @@ impl Input {
     pub(crate) fn is_of_the_system(&self) -> bool {
         matches!(
             self,
-            Self::Remove | Self::Disconnect { .. } | Self::Acknowledge(_) | Self::Read | Self::Due
+            Self::Remove
+                | Self::Disconnect { .. }
+                | Self::Acknowledge(_)
+                | Self::Release(_)
+                | Self::Complete(_)
+                | Self::Read
+                | Self::Due
         )
     }
 }
@@ -163,12 +179,14 @@ pub struct Send {
 }
 
 /// A durable message that a device acknowledges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
 pub enum Message {
     /// The desired section, up to a version.
-    Desired(u64),
+    #[n(0)]
+    Desired(#[n(0)] u64),
     /// A command.
-    Command(CommandId),
+    #[n(1)]
+    Command(#[n(0)] CommandId),
 }
 
 /// What a device says of a command.

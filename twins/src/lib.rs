@@ -33,6 +33,7 @@ model! {
     pub mod context;
     pub mod decide;
     pub mod effects;
+    pub mod handshake;
     pub mod header;
     pub mod id;
     pub mod input;
@@ -53,4 +54,5 @@ model! {
     pub mod timers;
     pub mod transition;
     pub mod twin;
+    pub mod will;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::body::Body;
 use crate::command::{Command, CommandId};
+use crate::handshake::{Handshakes, Packet};
 use crate::json::Json;
 use crate::name::Name;
 use crate::session::Subscription;
@@ -30,6 +31,8 @@ pub enum Reply {
         present: bool,
         /// What the session listens to already.
         subscriptions: Vec<Subscription>,
+        /// What is open of QoS 2. What is released is to be released again; what is not comes as a delivery.
+        handshakes: Handshakes,
     },
     /// The twin as the input left it.
     Twin(Arc<Twin>),
@@ -59,6 +62,8 @@ pub enum Delivery {
         patch: Json,
         /// It is the whole section.
         full: bool,
+        /// Its packet under QoS 2.
+        packet: Option<Packet>,
     },
     /// A command; to be acknowledged with its id.
     Command {
@@ -72,6 +77,8 @@ pub enum Delivery {
         deadline: Timestamp,
         /// How often it was sent, this time included.
         attempt: u32,
+        /// Its packet under QoS 2.
+        packet: Option<Packet>,
     },
     /// A request: the device answers it, or it times out.
     Request {

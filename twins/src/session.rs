@@ -1,12 +1,16 @@
 //! The sessions of a device: they live with its twin, so that a gateway holds no truth.
 //!
 //! A session is (device, client id). It has an epoch for each connection; inputs of an ended epoch are refused. A
-//! session that was asked to be kept outlives its connection, with its subscriptions and with what the device has
-//! acknowledged.
+//! session that was asked to be kept outlives its connection, with its subscriptions, with what the device has
+//! acknowledged and with the handshakes of QoS 2, until its expiry.
 
+use std::time::Duration;
+
+use crate::handshake::Handshakes;
 use crate::header::Transport;
 use crate::name::Name;
 use crate::time::Timestamp;
+use crate::will::Will;
 
 /// How many connections a device may have at once.
 pub const CONNECTIONS_MAX: usize = 4;
@@ -44,6 +48,18 @@ pub struct Session {
     /// When its last connection began or ended.
     #[n(7)]
     pub since: Timestamp,
+    /// What is open of QoS 2; absent while nothing is.
+    #[n(8)]
+    pub handshakes: Option<Box<Handshakes>>,
+    /// What is to be said when the connection ends without a goodbye.
+    #[n(9)]
+    pub will: Option<Box<Will>>,
+    /// How many seconds a kept session outlives its connection; absent is for ever.
+    #[n(10)]
+    pub expiry_s: Option<u32>,
+    /// When it ends, while it is without a connection.
+    #[n(11)]
+    pub ends: Option<Timestamp>,
 }
 
 /// A connection, and the gateway that holds it.
@@ -75,6 +91,9 @@ pub struct Subscription {
     /// At which quality of service: 0, 1 or 2.
     #[n(2)]
     pub qos: u8,
+    /// The number that the client wants to see on what comes by it.
+    #[n(3)]
+    pub identifier: Option<u32>,
 }
 
 /// What a device can listen to.
@@ -130,6 +149,32 @@ impl Session {
     /// The subscription that selects `topic`, the best one where there are several.
     pub fn subscription(&self, topic: Topic) -> Option<&Subscription> {
         self.subscriptions.iter().filter(|subscription| subscription.topic == topic).max_by_key(|s| s.qos)
+    }
+
+    /// The client's packet ids that are held.
+    pub fn held(&self) -> &[u16] {
+        self.handshakes.as_ref().map_or(&[], |handshakes| handshakes.held())
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let handshakes = self.handshakes.as_ref();
+        let handshakes = handshakes.map_or(0, |all| 64 + 2 * all.held().len() + 40 * all.open().len());
+        let will = self.will.as_ref().map_or(0, |will| 128 + will.bytes());
+        240 + 80 * self.subscriptions.len() + handshakes + will
+    }
+
+    /// Changes the handshakes. A session without any keeps none.
+    pub(crate) fn shake(&mut self, change: impl FnOnce(&mut Handshakes)) {
+        let mut handshakes = self.handshakes.take().unwrap_or_default();
+        change(&mut handshakes);
+        self.handshakes = Some(handshakes).filter(|handshakes| !handshakes.is_empty());
+    }
+
+    /// When time alone changes it.
+    fn next_due(&self) -> Option<Timestamp> {
+        let will = self.will.as_ref().and_then(|will| will.due);
+        [self.ends, will].into_iter().flatten().min()
     }
 }
 
@@ -187,8 +232,41 @@ impl Sessions {
         Self { epoch: self.epoch, ..Self::default() }
     }
 
+    /// When time alone changes one of them.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.all.iter().filter_map(Session::next_due).min()
+    }
+
+    /// The session whose will is to be said by now.
+    pub(crate) fn will_due(&self, now: Timestamp) -> Option<u64> {
+        let is_due = |session: &&Session| session.will.as_ref().is_some_and(|w| w.due.is_some_and(|due| due <= now));
+        self.all.iter().find(is_due).map(|session| session.epoch)
+    }
+
+    /// The sessions whose time is over by now.
+    pub(crate) fn expired(&self, now: Timestamp) -> Vec<u64> {
+        let over = self.all.iter().filter(|session| session.ends.is_some_and(|ends| ends <= now));
+        over.map(|session| session.epoch).collect()
+    }
+
+    /// The session that has to go because there are too many without a connection.
+    pub(crate) fn crowded_out(&self) -> Option<u64> {
+        let kept = || self.all.iter().filter(|session| session.connection.is_none());
+        let oldest = kept().map(|session| session.epoch).min();
+        oldest.filter(|_| kept().count() > KEPT_MAX)
+    }
+
     pub(crate) fn at_mut(&mut self, epoch: u64) -> Option<&mut Session> {
-        self.all.iter_mut().find(|session| session.epoch == epoch && session.connection.is_some())
+        self.known_mut(epoch).filter(|session| session.connection.is_some())
+    }
+
+    /// The session whose newest connection has this epoch, or had it.
+    pub(crate) fn known(&self, epoch: u64) -> Option<&Session> {
+        self.all.iter().find(|session| session.epoch == epoch)
+    }
+
+    pub(crate) fn known_mut(&mut self, epoch: u64) -> Option<&mut Session> {
+        self.all.iter_mut().find(|session| session.epoch == epoch)
     }
 
     /// A connection begins: in the kept session of its client id, or in a new one.
@@ -196,8 +274,9 @@ impl Sessions {
         self.epoch += 1;
         let before = self.all.iter().position(|session| session.client == connect.client);
         let before = before.map(|index| self.all.remove(index)).filter(|_| connect.resumes);
-        let (subscriptions, acknowledged) =
-            before.map_or_else(Default::default, |session| (session.subscriptions, session.desired.acknowledged));
+        let (subscriptions, acknowledged, handshakes) = before.map_or_else(Default::default, |session| {
+            (session.subscriptions, session.desired.acknowledged, session.handshakes)
+        });
         self.all.push(Session {
             client: connect.client.clone(),
             epoch: self.epoch,
@@ -207,6 +286,10 @@ impl Sessions {
             subscriptions,
             desired: Known { acknowledged, in_flight: Vec::new() },
             since: at,
+            handshakes,
+            will: connect.will.clone(),
+            expiry_s: connect.expiry_s,
+            ends: None,
         });
     }
 
@@ -216,13 +299,14 @@ impl Sessions {
         session.connection = None;
         session.since = at;
         session.desired.in_flight = Vec::new();
+        session.ends = session.expiry_s.map(|expiry_s| at + Duration::from_secs(expiry_s.into()));
         self.ended = Some(at);
         self.all.retain(|session| session.connection.is_some() || session.kept);
-        if self.all.iter().filter(|session| session.connection.is_none()).count() > KEPT_MAX {
-            let oldest = self.all.iter().enumerate().filter(|(_, session)| session.connection.is_none());
-            let oldest = oldest.min_by_key(|(_, session)| session.epoch).map(|(index, _)| index);
-            oldest.map(|index| self.all.remove(index));
-        }
+    }
+
+    /// A session without a connection is no more.
+    pub(crate) fn end(&mut self, epoch: u64) {
+        self.all.retain(|session| session.epoch != epoch || session.connection.is_some());
     }
 }
 
@@ -241,4 +325,10 @@ pub struct Connect {
     /// Where it is.
     #[n(3)]
     pub connection: Connection,
+    /// How many seconds a kept session outlives the connection; absent is for ever.
+    #[n(4)]
+    pub expiry_s: Option<u32>,
+    /// What is to be said when it ends without a goodbye.
+    #[n(5)]
+    pub will: Option<Box<Will>>,
 }

@@ -238,7 +238,7 @@ impl<B: Behavior> Bench<B> {
     /// The device's connection ends.
     pub fn disconnect(&mut self) -> &mut Self {
         let (epoch, reason) = (self.epoch, Name::trusted("test"));
-        self.input(Input::Disconnect { epoch, reason }, Principal::System).expect("an end is never refused");
+        self.input(Input::Disconnect { epoch, reason, with_will: false, expiry_s: None }, Principal::System).expect("an end is never refused");
         self
     }
 
@@ -250,7 +250,14 @@ impl<B: Behavior> Bench<B> {
             transport: Transport::Internal,
             address: Name::trusted("bench"),
         };
-        let connect = Connect { client: Name::trusted("bench"), keep: true, resumes: true, connection };
+        let connect = Connect {
+            client: Name::trusted("bench"),
+            keep: true,
+            resumes: true,
+            connection,
+            expiry_s: None,
+            will: None,
+        };
         let input = Input::Connect { connect, register: Some(Name::trusted(B::KIND)) };
         let Ok(Reply::Connected { epoch, present, .. }) = self.input(input, Principal::Device) else {
             panic!("a device can connect");
@@ -258,7 +265,7 @@ impl<B: Behavior> Bench<B> {
         (self.epoch, self.n) = (epoch, 0);
         if !present {
             let topics = [("desired", Topic::Desired), ("commands", Topic::Commands)];
-            let subscription = |(name, topic)| Subscription { filter: Name::trusted(name), topic, qos: 1 };
+            let subscription = |(name, topic)| Subscription { filter: Name::trusted(name), topic, qos: 1, identifier: None };
             self.input(Input::Subscribe(topics.map(subscription).into()), Principal::Device)
                 .expect("a device can subscribe");
         }

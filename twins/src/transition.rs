@@ -3,6 +3,7 @@
 use crate::body::Body;
 use crate::command::{Command, CommandId};
 use crate::header::Header;
+use crate::input::Message;
 use crate::json::{Json, Patch};
 use crate::name::Name;
 use crate::queue::Step;
@@ -145,6 +146,96 @@ pub enum Change {
         /// The version.
         #[n(1)]
         version: u64,
+    },
+    /// A message of QoS 2 is taken: its packet id is held until the client releases it.
+    #[n(14)]
+    Held {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The client's packet id.
+        #[n(1)]
+        packet: u16,
+    },
+    /// The client released a packet id.
+    #[n(15)]
+    LetGo {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The client's packet id.
+        #[n(1)]
+        packet: u16,
+    },
+    /// A message goes out under QoS 2, in a packet of this id.
+    #[n(16)]
+    HandshakeBegun {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The twin's packet id.
+        #[n(1)]
+        packet: u16,
+        /// The message.
+        #[n(2)]
+        message: Message,
+    },
+    /// The client has the message, or it is given up: the packet id is to be released.
+    #[n(17)]
+    HandshakeReleased {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The twin's packet id.
+        #[n(1)]
+        packet: u16,
+    },
+    /// The client knows that the packet id is released.
+    #[n(18)]
+    HandshakeCompleted {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The twin's packet id.
+        #[n(1)]
+        packet: u16,
+    },
+    /// The will is to be said later.
+    #[n(19)]
+    WillTimed {
+        /// The epoch of the session's last connection.
+        #[n(0)]
+        epoch: u64,
+        /// When.
+        #[n(1)]
+        due: Timestamp,
+    },
+    /// The will is said, or is not to be said any more.
+    #[n(20)]
+    WillEnded {
+        /// The epoch of the session's last connection.
+        #[n(0)]
+        epoch: u64,
+    },
+    /// How long the session outlives its connection is changed.
+    #[n(21)]
+    ExpiryChanged {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// Whether it does.
+        #[n(1)]
+        kept: bool,
+        /// How many seconds; absent is for ever.
+        #[n(2)]
+        expiry_s: Option<u32>,
+    },
+    /// A session without a connection is no more.
+    #[n(22)]
+    SessionEnded {
+        /// The epoch of its last connection.
+        #[n(0)]
+        epoch: u64,
     },
 }
 

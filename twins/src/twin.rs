@@ -3,12 +3,13 @@
 //! [`Twin::apply`] is total and knows no behaviour, so a live actor, a recovering node and a replica share it, and a
 //! follower needs none of a developer's code.
 
+use crate::handshake::Handshakes;
 use crate::header::{Header, Principal};
 use crate::json::Document;
 use crate::name::Name;
 use crate::queue::Queue;
 use crate::section::{Section, Which};
-use crate::session::Sessions;
+use crate::session::{Session, Sessions};
 use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::transition::{Change, Transition};
@@ -131,9 +132,10 @@ impl Twin {
         format!("\"{}-{}-{}\"", self.generation, self.tags.version(), self.desired.version())
     }
 
-    /// When time alone will change it: the next timer or deadline.
+    /// When time alone will change it: the next timer or deadline, the next will or end of a session.
     pub fn next_due(&self) -> Option<Timestamp> {
-        [self.timers.next_due(), self.commands.next_deadline()].into_iter().flatten().min()
+        let due = [self.timers.next_due(), self.commands.next_deadline(), self.sessions.next_due()];
+        due.into_iter().flatten().min()
     }
 
     /// Its kind, where it exists.
@@ -144,7 +146,7 @@ impl Twin {
     /// About how much memory it takes, in bytes: what is large is counted, what is small is estimated.
     pub fn bytes(&self) -> usize {
         let sections = [&self.tags, &self.desired, &self.reported].map(Section::bytes);
-        let sessions = self.sessions.iter().map(|session| 200 + 80 * session.subscriptions.len()).sum::<usize>();
+        let sessions = self.sessions.iter().map(Session::bytes).sum::<usize>();
         let commands = self.commands.open().chain(self.commands.ended()).map(|command| 200 + command.bytes());
         size_of::<Self>()
             + sections.iter().sum::<usize>()
@@ -177,6 +179,12 @@ impl Twin {
         }
     }
 
+    fn shake(&mut self, epoch: u64, change: impl FnOnce(&mut Handshakes)) {
+        if let Some(session) = self.sessions.at_mut(epoch) {
+            session.shake(change);
+        }
+    }
+
     /// What of a twin outlives it: its generation, and the numbers that must never come again.
     fn bare(&self) -> Self {
         let sessions = self.sessions.ended();
@@ -184,6 +192,7 @@ impl Twin {
     }
 
     /// One change. Total: what does not fit changes nothing.
+    #[allow(clippy::too_many_lines, reason = "one arm for each change")]
     pub(crate) fn change(&mut self, change: &Change, header: &Header) {
         let at = header.received;
         match change {
@@ -232,6 +241,26 @@ impl Twin {
                     session.desired.acknowledged = session.desired.acknowledged.max(Some(*version));
                 }
             }
+            Change::Held { epoch, packet } => self.shake(*epoch, |all| all.hold(*packet)),
+            Change::LetGo { epoch, packet } => self.shake(*epoch, |all| all.let_go(*packet)),
+            Change::HandshakeBegun { epoch, packet, message } => {
+                self.shake(*epoch, |all| all.begin(*packet, *message));
+            }
+            Change::HandshakeReleased { epoch, packet } => self.shake(*epoch, |all| all.release(*packet)),
+            Change::HandshakeCompleted { epoch, packet } => self.shake(*epoch, |all| all.complete(*packet)),
+            Change::WillTimed { epoch, due } => {
+                let will = self.sessions.known_mut(*epoch).and_then(|session| session.will.as_mut());
+                will.into_iter().for_each(|will| will.due = Some(*due));
+            }
+            Change::WillEnded { epoch } => {
+                self.sessions.known_mut(*epoch).into_iter().for_each(|session| session.will = None);
+            }
+            Change::ExpiryChanged { epoch, kept, expiry_s } => {
+                if let Some(session) = self.sessions.at_mut(*epoch) {
+                    (session.kept, session.expiry_s) = (*kept, *expiry_s);
+                }
+            }
+            Change::SessionEnded { epoch } => self.sessions.end(*epoch),
         }
     }
 }

@@ -66,7 +66,14 @@ impl Device {
     fn try_connect(&mut self, client: &'static str, keep: bool) -> Result<Reply, Rejection> {
         let address = Name::fixed("127.0.0.1");
         let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
-        let connect = Connect { client: Name::fixed(client), keep, resumes: keep, connection };
+        let connect = Connect {
+            client: Name::fixed(client),
+            keep,
+            resumes: keep,
+            connection,
+            expiry_s: None,
+            will: None,
+        };
         self.system(Input::Connect { connect, register: None })
     }
 
@@ -78,12 +85,13 @@ impl Device {
     }
 
     fn listen(&mut self, epoch: u64, filter: &'static str, topic: Topic, qos: u8) {
-        let subscription = Subscription { filter: Name::fixed(filter), topic, qos };
+        let subscription = Subscription { filter: Name::fixed(filter), topic, qos, identifier: None };
         self.say(epoch, Input::Subscribe(vec![subscription])).unwrap();
     }
 
     fn disconnect(&mut self, epoch: u64) {
-        self.system(Input::Disconnect { epoch, reason: Name::fixed("test") }).unwrap();
+        let reason = Name::fixed("test");
+        self.system(Input::Disconnect { epoch, reason, with_will: true, expiry_s: None }).unwrap();
     }
 
     fn desire(&mut self, patch: &str) {
@@ -116,7 +124,7 @@ impl Device {
     /// What the connections got since the last call, as short texts.
     fn got(&mut self) -> Vec<String> {
         let text = |output: Output| match output.what {
-            Delivery::Desired { version, patch, full } => {
+            Delivery::Desired { version, patch, full, .. } => {
                 format!("{}: desired {version} {patch}{}", output.epoch, if full { " full" } else { "" })
             }
             Delivery::Command { id, attempt, .. } => {

@@ -18,6 +18,7 @@ use twins::session::{Connect, Connection, Subscription, Topic};
 use twins::time::Timestamp;
 use twins::transition::Transition;
 use twins::twin::Twin;
+use twins::will::{Will, Words};
 
 const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
@@ -52,14 +53,18 @@ fn subscription() -> impl Strategy<Value = Subscription> {
         filter: Name::fixed("twins/me/#"),
         topic,
         qos,
+        identifier: None,
     })
 }
 
 fn connect() -> impl Strategy<Value = Connect> {
-    (client(), any::<bool>(), any::<bool>()).prop_map(|(client, keep, resumes)| {
+    let will = (patch(), prop::sample::select(vec![0, 5, 30]))
+        .prop_map(|(patch, delay_s)| Box::new(Will { words: Words::Report(patch), delay_s, due: None }));
+    let lives = (any::<bool>(), any::<bool>(), prop::option::of(0..60_u32));
+    (client(), lives, prop::option::of(will)).prop_map(|(client, (keep, resumes, expiry_s), will)| {
         let address = Name::fixed("127.0.0.1");
         let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
-        Connect { client, keep, resumes, connection }
+        Connect { client, keep, resumes, connection, expiry_s, will }
     })
 }
 
@@ -86,7 +91,11 @@ fn input() -> impl Strategy<Value = Input> {
             connect,
             register: register.then(kind),
         }),
-        2 => (0..6_u64).prop_map(|epoch| Input::Disconnect { epoch, reason: Name::fixed("gone") }),
+        2 => (0..6_u64, any::<bool>(), prop::option::of(0..60_u32)).prop_map(|(epoch, with_will, expiry_s)| {
+            Input::Disconnect { epoch, reason: Name::fixed("gone"), with_will, expiry_s }
+        }),
+        1 => (1..4_u16).prop_map(Input::Release),
+        1 => (1..9_u16).prop_map(Input::Complete),
         3 => prop::collection::vec(subscription(), 1..3).prop_map(Input::Subscribe),
         1 => Just(Input::Unsubscribe(vec![Name::fixed("twins/me/#")])),
         3 => message.prop_map(Input::Acknowledge),
@@ -125,7 +134,9 @@ fn lived(all: Vec<(Input, Option<u64>, u64)>) -> (Twin, Vec<Transition>) {
             epoch,
             n: live.twin().sessions().at(epoch).map_or(1, |session| session.n + 1),
         });
-        let header = Header { received: now, mark, principal: Principal::System, ..Header::default() };
+        let packet = mark.filter(|_| seconds == 0).map(|mark| u16::try_from(mark.n % 3 + 1).unwrap());
+        let header =
+            Header { received: now, mark, packet, principal: Principal::System, ..Header::default() };
         let Decision { transition, reply, .. } = kinds.decide(&id, &mut live, &input, header);
         if let Ok(Reply::Connected { epoch, .. }) = reply {
             newest = epoch;

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use runtime::mailbox::Mailbox;
+use runtime::mailbox::{Mail, Mailbox};
 use runtime::router::Router;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
+use twins::reply::Reply;
 
 use super::session::{Actions, Respond, Session};
 
@@ -189,9 +190,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 impl<S> Drop for Driver<S> {
     /// A connection that is cut off, or whose task panics, has ended: its twin must not take the device for present.
     fn drop(&mut self) {
-        let last_words = self.session.last_words();
-        if !last_words.is_empty() {
-            self.router.submit(&self.mailbox, last_words);
+        let late = self.mailbox.close().into_iter().find_map(|mail| match mail {
+            Mail::Reply { outcome: Ok(Reply::Connected { epoch, .. }), .. } => Some(epoch),
+            _ => None,
+        });
+        if let Some(last_words) = self.session.last_words(late) {
+            self.router.submit(&self.mailbox, vec![last_words]);
         }
     }
 }

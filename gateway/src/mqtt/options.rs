@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
+use twins::handshake::HELD_MAX;
+
 /// What a packet may have beside its payload: topic, properties, and a client's name and password.
 const OVERHEAD_BYTES: usize = 4 << 10;
 
@@ -28,13 +30,19 @@ pub struct Options {
     pub payload_bytes: usize,
     /// How many packets of a device may be unanswered at once: the receive maximum of MQTT 5. Past it nothing more is
     /// read, whatever the version and the quality of service, and the keep-alive stands still. Default 256. Too small
-    /// makes a device wait for each commit; larger costs memory and little else.
+    /// makes a device wait for each commit; larger costs memory and little else. Of messages of QoS 2 that are not
+    /// [released](twins::handshake::HELD_MAX), there may be 1,024.
     pub in_flight_max: NonZeroU16,
     /// How many bytes of payload may be unanswered at once; past it nothing more is read. Default 1 MiB.
     pub in_flight_bytes_max: usize,
     /// How long an answer may take, retries included, and how long the device may take to read one. Then the connection
     /// is closed with a reason. Default 20 s. Too short gives up on a shard that would have recovered.
     pub answer_timeout: Duration,
+    /// How long a session of MQTT 5 is kept without a connection, at most; a client that asks for longer is told. Default
+    /// 30 days. (3.1.1 cannot be told: its sessions are kept until there are
+    /// [too many](twins::session::KEPT_MAX).) Too short makes devices that are away for long hear everything anew; too
+    /// long keeps the sessions of those that never return.
+    pub session_expiry_max: Duration,
     /// The longest keep-alive, also for clients that ask for none; MQTT 5 tells them. Default 20 min. (A client of 3.1.1
     /// keeps what it asked for, since it cannot be told.) A device that vanished is taken for present half as long
     /// again, but no longer than `vanished_timeout`.
@@ -53,6 +61,16 @@ impl Options {
     pub(super) fn packet_bytes_max(&self) -> u32 {
         u32::try_from(self.payload_bytes + OVERHEAD_BYTES).unwrap_or(u32::MAX)
     }
+
+    /// The receive maximum that clients are told.
+    pub(super) fn receive_max(&self) -> u16 {
+        self.in_flight_max.get().min(u16::try_from(HELD_MAX).unwrap_or(u16::MAX))
+    }
+
+    /// Seconds, of which the last value means for ever.
+    pub(super) fn session_expiry_max_s(&self) -> u32 {
+        u32::try_from(self.session_expiry_max.as_secs()).unwrap_or(u32::MAX)
+    }
 }
 
 impl Default for Options {
@@ -65,6 +83,7 @@ impl Default for Options {
             in_flight_max: const { NonZeroU16::new(256).unwrap() },
             in_flight_bytes_max: 1 << 20,
             answer_timeout: Duration::from_secs(20),
+            session_expiry_max: Duration::from_secs(30 * 24 * 60 * 60),
             keep_alive_max: Duration::from_secs(20 * 60),
             vanished_timeout: Duration::from_secs(10 * 60),
             stop_timeout: Duration::from_secs(5),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use twins::id::TwinId;
+use twins::input::Input;
+use twins::name::Name;
 use twins::reply::{Delivery, Output, Reply};
 use twins::time::Timestamp;
 use twins::twin::Twin;
@@ -17,7 +19,7 @@ use crate::stream::retention::Upkeep;
 
 use super::entry::{Batch, Decided};
 use super::post::Post;
-use super::work::Answer;
+use super::work::{Answer, Work};
 use super::{Action, Failed, Shard};
 
 /// After the log or the stream was full, how long what is due waits before it is tried again.
@@ -217,10 +219,12 @@ impl Shard {
     /// Hands out what rests on nothing uncommitted.
     pub(super) fn hand_out(&mut self) {
         let mut post = Post::default();
+        let mut begun = Vec::new();
         for release in self.ready.drain(..) {
             let Release { twin, outcome, answer, outputs, permit: _ } = release;
             if let (Ok(Reply::Connected { epoch, .. }), Some(mailbox)) = (&outcome, answer.mailbox()) {
                 self.mailboxes.entry(twin.clone()).or_default().push((*epoch, mailbox.clone()));
+                begun.push((twin.clone(), *epoch, mailbox.clone()));
             }
             post.answer(answer, outcome);
             let mailboxes = self.mailboxes.get(&twin);
@@ -230,6 +234,16 @@ impl Shard {
                     post.put(mailbox, Mail::Delivery { epoch, what });
                 }
             }
+        }
+        drop(post);
+        // A connection that went before this tells nobody of its end: it did not know its epoch. One that goes later
+        // finds that in its mailbox.
+        for (twin, epoch, _) in begun.into_iter().filter(|(.., mailbox)| mailbox.is_closed()) {
+            let reason = Name::fixed("cut off");
+            self.one(Work::internal(
+                twin,
+                Input::Disconnect { epoch, reason, with_will: true, expiry_s: None },
+            ));
         }
     }
 

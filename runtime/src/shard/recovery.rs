@@ -186,7 +186,8 @@ impl Shard {
             let held = held.filter(|session| session.connection.as_ref().is_some_and(|c| c.node == node));
             for session in held {
                 let reason = Name::fixed("the node restarted");
-                let input = Input::Disconnect { epoch: session.epoch, reason };
+                let input =
+                    Input::Disconnect { epoch: session.epoch, reason, with_will: true, expiry_s: None };
                 ended.push(Work::internal(id.clone(), input));
             }
         }

@@ -5,6 +5,7 @@
 //! about the twin picks up where the log says it stood.
 
 use crate::command::State;
+use crate::input::Message;
 use crate::queue::{ATTEMPTS_MAX, Step};
 use crate::reply::Delivery;
 use crate::session::{DESIRED_IN_FLIGHT_MAX, Topic};
@@ -31,19 +32,27 @@ impl Draft<'_> {
                 return;
             }
             let Some(session) = self.twin().sessions().newest(Topic::Commands) else { return };
+            let epoch = session.epoch;
+            let in_packet = qos(epoch) == Some(2);
+            if in_packet && self.is_shaking(epoch) {
+                return;
+            }
             if head.attempt >= ATTEMPTS_MAX {
                 self.step(id, Step::Dead);
                 continue;
             }
-            let epoch = session.epoch;
-            let delivery = Delivery::Command {
+            let mut delivery = Delivery::Command {
                 id,
                 name: head.name.clone(),
                 payload: head.payload.clone(),
                 deadline: head.deadline,
                 attempt: head.attempt + 1,
+                packet: None,
             };
             self.step(id, Step::Sent(epoch));
+            if let (Delivery::Command { packet, .. }, true) = (&mut delivery, in_packet) {
+                *packet = self.packet(epoch, Message::Command(id));
+            }
             self.output(epoch, delivery);
             return;
         }
@@ -58,6 +67,9 @@ impl Draft<'_> {
             return;
         }
         let epoch = session.epoch;
+        if self.qos(epoch, Topic::Desired) == Some(2) && self.is_shaking(epoch) {
+            return;
+        }
         self.tell_desired(epoch, told);
     }
 
@@ -75,11 +87,14 @@ impl Draft<'_> {
         let full = difference.is_none();
         let patch = difference.unwrap_or_else(|| desired.document().clone().into());
         self.change(Change::DesiredSent { epoch, version });
-        if self.qos(epoch, Topic::Desired) == Some(0) {
+        let mut packet = None;
+        match self.qos(epoch, Topic::Desired) {
             // Under QoS 0 nobody acknowledges: what was written counts as known.
-            self.change(Change::DesiredAcknowledged { epoch, version });
+            Some(0) => self.change(Change::DesiredAcknowledged { epoch, version }),
+            Some(2) => packet = self.packet(epoch, Message::Desired(version)),
+            _ => {}
         }
-        self.output(epoch, Delivery::Desired { version, patch, full });
+        self.output(epoch, Delivery::Desired { version, patch, full, packet });
     }
 
     /// At which quality of service a connection listens to `topic`.

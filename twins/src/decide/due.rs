@@ -1,4 +1,4 @@
-//! What time alone brings: timers that fire, commands that expire.
+//! What time alone brings: wills that are said, sessions that end, timers that fire, commands that expire.
 
 use crate::json::Json;
 use crate::queue::Step;
@@ -13,6 +13,14 @@ use super::draft::Draft;
 impl Draft<'_> {
     pub(super) fn due(&mut self) -> Result<Reply, Rejection> {
         let now = self.header.received;
+        // What a will says is the device's, and the rest is not: it has a transition of its own.
+        if let Some(epoch) = self.twin().sessions().will_due(now) {
+            self.say_will(epoch);
+            return Ok(Reply::Done);
+        }
+        for epoch in self.twin().sessions().expired(now) {
+            self.change(Change::SessionEnded { epoch });
+        }
         let late = self.twin().commands().open().filter(|command| command.deadline <= now);
         for id in late.map(|command| command.id).collect::<Vec<_>>() {
             self.step(id, Step::Expired);

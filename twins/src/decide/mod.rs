@@ -11,12 +11,14 @@ mod commands;
 mod delivery;
 mod draft;
 mod due;
+mod handshakes;
 mod life;
 mod poll;
 mod react;
 mod sessions;
 mod shadow;
 mod telemetry;
+mod wills;
 
 use std::sync::Arc;
 
@@ -97,7 +99,7 @@ impl Kind {
         let mut draft = Draft::new(id, self, live, header);
         let reply = match draft.enter() {
             Some(reply) => return draft.without_a_trace(reply),
-            None => draft.take(input),
+            None => draft.take_once(input),
         };
         draft.settle();
         draft.finish(reply)
@@ -116,10 +118,14 @@ impl Draft<'_> {
             Input::Appear { kind } => self.appear(kind),
             Input::Remove => self.remove(),
             Input::Connect { connect, register } => self.connect(connect, register.as_ref()),
-            Input::Disconnect { epoch, reason } => self.disconnect(*epoch, reason),
+            Input::Disconnect { epoch, reason, with_will, expiry_s } => {
+                self.disconnect(*epoch, reason, *with_will, *expiry_s)
+            }
             Input::Subscribe(subscriptions) => self.subscribe(subscriptions),
             Input::Unsubscribe(filters) => self.unsubscribe(filters),
             Input::Acknowledge(message) => self.acknowledge(*message),
+            Input::Release(packet) => self.let_go(*packet),
+            Input::Complete(packet) => self.complete(*packet),
             Input::Sample { channel, body } => self.sample(channel, body),
             Input::Telemetry(body) => self.telemetry(body),
             Input::Report(patch) => self.report(patch),

@@ -5,17 +5,14 @@ use crate::name::Name;
 use crate::queue::Step;
 use crate::rejection::{Code, Rejection};
 use crate::reply::{Closed, Delivery, Reply};
-use crate::session::{CONNECTIONS_MAX, Connect, SUBSCRIPTIONS_MAX, Subscription, Topic};
+use crate::session::{CONNECTIONS_MAX, Connect, SUBSCRIPTIONS_MAX, Session, Subscription, Topic};
 use crate::transition::Change;
 
 use super::draft::Draft;
 
 impl Draft<'_> {
     pub(super) fn connect(&mut self, connect: &Connect, register: Option<&Name>) -> Result<Reply, Rejection> {
-        let before = self.twin().sessions().of(&connect.client).map(|session| {
-            let connected = session.connection.is_some();
-            (session.epoch, connected, session.kept)
-        });
+        let before = self.twin().sessions().of(&connect.client).cloned();
         let others = self.twin().sessions().connected().filter(|session| session.client != connect.client).count();
         if others >= CONNECTIONS_MAX {
             let why = format!("`{}` has {CONNECTIONS_MAX} connections, which is the most", self.id.id());
@@ -24,20 +21,60 @@ impl Draft<'_> {
         if let (false, Some(kind)) = (self.twin().exists(), register) {
             self.change(Change::Created { kind: kind.clone() });
         }
-        if let Some((epoch, true, _)) = before {
+        let present = connect.resumes && before.as_ref().is_some_and(|session| session.kept);
+        if let Some(before) = &before {
+            self.give_way(before, present);
+        }
+        let epoch = self.twin().sessions().next_epoch();
+        self.change(Change::Connected(connect.clone()));
+        if let Some(before) = before.filter(|_| present) {
+            self.give_up_packets(epoch, before.epoch);
+        }
+        let session = self.twin().sessions().at(epoch);
+        let (subscriptions, handshakes) = session.map_or_else(Default::default, |session| {
+            (session.subscriptions.clone(), session.handshakes.as_deref().cloned().unwrap_or_default())
+        });
+        Ok(Reply::Connected { epoch, present, subscriptions, handshakes })
+    }
+
+    /// A session gives way to a newer connection of its client, which resumes it or does not. A will that was to be said
+    /// at once is said; one with a delay only where the session ends.
+    fn give_way(&mut self, session: &Session, is_resumed: bool) {
+        let epoch = session.epoch;
+        let connected = session.connection.is_some();
+        let waits = session.will.as_ref().is_some_and(|will| will.due.is_some() || will.delay_s > 0);
+        if !(is_resumed && waits) {
+            self.say_will(epoch);
+        }
+        if connected {
             self.output(epoch, Delivery::Close(Closed::TakenOver));
             self.change(Change::Disconnected { epoch, reason: Name::trusted("taken over") });
         }
-        let present = connect.resumes && before.is_some_and(|(_, _, kept)| kept);
-        let epoch = self.twin().sessions().next_epoch();
-        self.change(Change::Connected(connect.clone()));
-        let subscriptions = self.twin().sessions().at(epoch).map(|session| session.subscriptions.clone());
-        Ok(Reply::Connected { epoch, present, subscriptions: subscriptions.unwrap_or_default() })
     }
 
-    pub(super) fn disconnect(&mut self, epoch: u64, reason: &Name) -> Result<Reply, Rejection> {
-        if self.twin().sessions().at(epoch).is_some() {
-            self.change(Change::Disconnected { epoch, reason: reason.clone() });
+    pub(super) fn disconnect(
+        &mut self,
+        epoch: u64,
+        reason: &Name,
+        with_will: bool,
+        expiry_s: Option<u32>,
+    ) -> Result<Reply, Rejection> {
+        if self.twin().sessions().at(epoch).is_none() {
+            return Ok(Reply::Done);
+        }
+        if let Some(expiry_s) = expiry_s {
+            let (kept, expiry_s) = (expiry_s > 0, Some(expiry_s).filter(|expiry_s| *expiry_s < u32::MAX));
+            self.change(Change::ExpiryChanged { epoch, kept, expiry_s });
+        }
+        if with_will {
+            self.time_will(epoch);
+        } else {
+            self.drop_will(epoch);
+        }
+        self.change(Change::Disconnected { epoch, reason: reason.clone() });
+        while let Some(epoch) = self.twin().sessions().crowded_out() {
+            self.say_will(epoch);
+            self.change(Change::SessionEnded { epoch });
         }
         Ok(Reply::Done)
     }
@@ -77,11 +114,12 @@ impl Draft<'_> {
                 }
             }
         }
+        self.release(epoch, message);
         Ok(Reply::Done)
     }
 
     /// The session that the input came by.
-    fn epoch(&self) -> Result<u64, Rejection> {
+    pub(super) fn epoch(&self) -> Result<u64, Rejection> {
         let outside = || Rejection::new(Code::SessionEnded, "only a session can say this");
         self.header.mark.map(|mark| mark.epoch).ok_or_else(outside)
     }

@@ -33,6 +33,13 @@ pub(super) enum Then {
         reasons: Vec<Reason>,
         filters: Vec<Name>,
     },
+    /// The device's packet id is released.
+    LetGo {
+        id: u16,
+        reason: Reason,
+    },
+    /// The packet id of a message that the device has is to be released.
+    Release(u16),
     /// Nobody waits for it.
     Nothing,
 }
@@ -42,6 +49,7 @@ pub(super) enum Then {
 pub(super) struct Published {
     /// Absent under QoS 0.
     pub(super) id: Option<u16>,
+    pub(super) qos: u8,
     pub(super) topic: String,
     pub(super) mid: Option<String>,
     pub(super) asked: Option<Asked>,
@@ -113,6 +121,8 @@ impl Session {
                 }
             },
             Then::Unsubscribed { id, reasons, filters } => self.unsubscribed(id, &reasons, &filters),
+            Then::LetGo { id, reason } => self.acknowledge(Ack::Pubcomp { id, reason }),
+            Then::Release(id) => self.codec.release(id, &mut self.actions.bytes),
             Then::Connect | Then::Nothing => {}
         }
     }
@@ -131,7 +141,8 @@ impl Session {
                 self.subscribed(id, &reasons, subscriptions)
             }
             (Then::Unsubscribed { id, reasons, filters }, _) => self.unsubscribed(id, &reasons, &filters),
-            (Then::Connect | Then::Nothing, _) => {}
+            (Then::LetGo { id, reason }, _) => self.acknowledge(Ack::Pubcomp { id, reason }),
+            (Then::Connect | Then::Release(_) | Then::Nothing, _) => {}
         }
     }
 
@@ -164,9 +175,15 @@ impl Session {
     }
 
     fn puback(&mut self, published: &Published, reason: Reason, why: &str) {
-        if let Some(id) = published.id {
-            self.acknowledge(Ack::Puback { id, reason, why });
+        let Some(id) = published.id else { return };
+        if published.qos == 1 {
+            return self.acknowledge(Ack::Puback { id, reason, why });
         }
+        if reason.is_failure() && self.codec.is_v5() {
+            // A client of 3.1.1 cannot be told so: it will release the id like any other.
+            self.unreleased.remove(&id);
+        }
+        self.acknowledge(Ack::Pubrec { id, reason, why });
     }
 
     pub(super) fn acknowledge(&mut self, ack: Ack<'_>) {

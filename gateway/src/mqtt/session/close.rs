@@ -23,25 +23,34 @@ pub(in super::super) struct End {
     pub(in super::super) words: &'static str,
     /// In more words, for the log.
     pub(in super::super) why: String,
-    /// What the device said it would say.
+    /// The twin says what the device wants said.
     with_will: bool,
+    /// The client wants its session kept for so many seconds.
+    expiry_s: Option<u32>,
     /// The twin knows.
     known: bool,
 }
 
 impl Session {
     /// The client said DISCONNECT.
-    pub(super) fn disconnected(&mut self, now: Instant, with_will: bool) {
+    pub(super) fn disconnected(&mut self, now: Instant, with_will: bool, expiry_s: Option<u32>) {
+        let is_kept = self.device.as_ref().is_some_and(|device| device.kept);
+        if !is_kept && expiry_s.is_some_and(|expiry_s| expiry_s > 0) {
+            return self.close(
+                now,
+                Reason::Protocol,
+                "a session that ends with its connection cannot be kept",
+            );
+        }
+        let expiry_s = expiry_s.map(|expiry_s| expiry_s.min(self.options.session_expiry_max_s()));
         let words = "closed by the client";
-        self.finish(now, End { words, why: String::new(), with_will, known: false });
+        self.finish(now, End { words, why: String::new(), with_will, expiry_s, known: false });
     }
 
     /// The socket is gone.
     pub(in super::super) fn lost(&mut self, now: Instant, why: &str) {
-        self.finish(
-            now,
-            End { words: "connection lost", why: why.to_owned(), with_will: true, known: false },
-        );
+        let (words, why) = ("connection lost", why.to_owned());
+        self.finish(now, End { words, why, with_will: true, expiry_s: None, known: false });
     }
 
     /// The node stops: what the client said is answered first, for a while.
@@ -69,7 +78,8 @@ impl Session {
         }
         let known = matches!(reason, Reason::TakenOver | Reason::Administrative);
         let with_will = reason != Reason::Administrative;
-        self.finish(now, End { words: reason.words(), why: why.to_owned(), with_will, known });
+        let (words, why) = (reason.words(), why.to_owned());
+        self.finish(now, End { words, why, with_will, expiry_s: None, known });
     }
 
     /// Closes the connection if the client was silent, or an input unanswered, for too long.
@@ -90,24 +100,25 @@ impl Session {
         self.close(now, reason, &why);
     }
 
-    /// What its twin must hear of a connection that is cut off or failed: the will and the end. Nothing if it was told
-    /// already; to be told twice does no harm. It relies on nothing but who the device is, since the rest may be
-    /// half-way through a step.
-    pub(in super::super) fn last_words(&mut self) -> Vec<Submission> {
-        let Some(device) = &mut self.device else { return Vec::new() };
-        if device.epoch == 0 || matches!(self.phase, Phase::Over) {
-            return Vec::new();
+    /// What its twin must hear of a connection that is cut off or failed. Nothing if it was told already; to be told
+    /// twice does no harm. It relies on nothing but who the device is, since the rest may be half-way through a step.
+    ///
+    /// `epoch` is the one that came too late to be taken.
+    pub(in super::super) fn last_words(&mut self, epoch: Option<u64>) -> Option<Submission> {
+        let device = self.device.as_mut()?;
+        device.epoch = epoch.unwrap_or(device.epoch);
+        if device.epoch == 0 || epoch.is_none() && matches!(self.phase, Phase::Over) {
+            return None;
         }
-        let end = Input::Disconnect { epoch: device.epoch, reason: Name::fixed("cut off") };
-        let (principal, transport) = (&device.principal, self.origin.transport);
-        let submission = |(token, input)| Submission {
-            token,
+        let (epoch, reason) = (device.epoch, Name::fixed("cut off"));
+        let (principal, transport) = (device.principal.clone(), self.origin.transport);
+        // Nobody looks at the answer.
+        Some(Submission {
+            token: 0,
             twin: device.twin.clone(),
-            header: Header { principal: principal.clone(), transport, ..Header::default() },
-            input,
-        };
-        // Nobody looks at the answers.
-        (0..).zip(device.will.take().into_iter().chain([end])).map(submission).collect()
+            header: Header { principal, transport, ..Header::default() },
+            input: Input::Disconnect { epoch, reason, with_will: true, expiry_s: None },
+        })
     }
 
     fn finish(&mut self, now: Instant, end: End) {
@@ -126,21 +137,16 @@ impl Session {
         self.settle(now);
     }
 
-    /// Tells the twin that the connection ended: the will first, then the end. Neither has a place in the session, so
-    /// that they are taken whatever became of what was said before.
+    /// Tells the twin that the connection ended. That has no place in the session, so that it is taken whatever became of
+    /// what was said before.
     pub(super) fn tell_end(&mut self, now: Instant) {
-        let (Some(device), Some(end)) = (&mut self.device, &self.end) else { return };
-        if device.epoch == 0 {
+        let (Some(device), Some(end)) = (&self.device, &self.end) else { return };
+        if device.epoch == 0 || end.known {
             return;
         }
-        let epoch = device.epoch;
-        let (known, reason) = (end.known, Name::fixed(end.words));
-        let will = device.will.take().filter(|_| end.with_will);
-        if let Some(will) = will {
-            self.submit(now, will, Header::default(), Then::Nothing);
-        }
-        if !known {
-            self.submit(now, Input::Disconnect { epoch, reason }, Header::default(), Then::Nothing);
-        }
+        let (epoch, reason, with_will, expiry_s) =
+            (device.epoch, Name::fixed(end.words), end.with_will, end.expiry_s);
+        let input = Input::Disconnect { epoch, reason, with_will, expiry_s };
+        self.submit(now, input, Header::default(), Then::Nothing);
     }
 }

@@ -63,9 +63,10 @@ impl Session {
         };
         let client = client.map_err(|bad| (Reason::ClientId, bad.to_string()))?;
         let will = will::of(connect, &twin, rights, &self.options)?;
+        let (keep, expiry_s) = (connect.keep, self.expiry_s(connect));
         let begins = session::Connect {
             client: client.clone(),
-            keep: connect.keep,
+            keep,
             resumes: !connect.clean,
             connection: session::Connection {
                 node: self.origin.node.0,
@@ -73,18 +74,20 @@ impl Session {
                 transport: self.origin.transport,
                 address: self.origin.address.clone(),
             },
+            expiry_s,
+            will,
         };
-        self.device = Some(Device { twin, client, principal, rights, epoch: 0, n: 0, will });
+        self.device = Some(Device { twin, client, principal, rights, epoch: 0, n: 0, kept: keep });
         self.submit(now, Input::Connect { connect: begins, register }, Header::default(), Then::Connect);
         Ok(())
     }
 
     /// The twin's answer.
     pub(super) fn connected(&mut self, now: Instant, outcome: Outcome) {
-        let (present, subscriptions) = match outcome {
-            Ok(Reply::Connected { epoch, present, subscriptions }) => {
+        let (present, subscriptions, handshakes) = match outcome {
+            Ok(Reply::Connected { epoch, present, subscriptions, handshakes }) => {
                 self.device.iter_mut().for_each(|device| device.epoch = epoch);
-                (present, subscriptions)
+                (present, subscriptions, handshakes)
             }
             Ok(_) => return self.close(now, Reason::Unspecified, "the twin did not connect"),
             Err(error) => return self.close(now, of_error(&error), &error.to_string()),
@@ -93,7 +96,11 @@ impl Session {
             Phase::Connecting(connect) => {
                 self.subscriptions = subscriptions;
                 self.heard = now;
+                self.unreleased = handshakes.held().iter().map(|id| (*id, false)).collect();
+                let released = handshakes.open().iter().filter(|open| open.released);
+                self.outbox.push_releases(released.map(|open| open.packet));
                 self.welcome(now, &connect, present);
+                self.send(now);
             }
             // The client went while its twin was told.
             phase => {
@@ -108,15 +115,25 @@ impl Session {
         let assigned = self.device.as_ref().filter(|_| connect.client.is_empty());
         let welcome = Welcome {
             present,
-            receive_max: self.options.in_flight_max.get(),
+            receive_max: self.options.receive_max(),
             topic_alias_max: TOPIC_ALIAS_MAX,
             keep_alive: capped,
             assigned_client: assigned.map(|device| &*device.client),
-            kept: connect.keep,
+            expiry_s: self
+                .expiry_s(connect)
+                .filter(|expiry_s| connect.keep && connect.expiry_s != Some(*expiry_s)),
         };
         if let Err(TooLarge) = self.codec.welcome(&welcome, &mut self.actions.bytes) {
             self.close(now, Reason::PacketTooLarge, "the client takes no packet as large as a CONNACK");
         }
+    }
+
+    /// For how long the session is kept. MQTT 5 is told where that is less than it asked for; 3.1.1 knows no limit.
+    fn expiry_s(&self, connect: &Connect) -> Option<u32> {
+        if !connect.v5 {
+            return None;
+        }
+        Some(connect.expiry_s.unwrap_or(u32::MAX).min(self.options.session_expiry_max_s()))
     }
 
     /// Keeps the keep-alive; returns it in seconds where it is another one than the client asked for.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use runtime::router::Response;
 use serde::Serialize;
 use twins::body::Body;
+use twins::handshake::Packet;
 use twins::input;
 use twins::input::{Input, Said};
 use twins::json::Json;
@@ -41,6 +42,7 @@ struct Post<'a> {
     payload: Bytes,
     content_type: Option<String>,
     acknowledges: Option<input::Message>,
+    packet: Option<Packet>,
 }
 
 impl Session {
@@ -50,19 +52,19 @@ impl Session {
             return;
         }
         match what {
-            Delivery::Desired { version, patch, full } => {
+            Delivery::Desired { version, patch, full, packet } => {
                 let payload = text(format!(r#"{{"version":{version},"patch":{patch},"full":{full}}}"#));
                 let acknowledges = Some(input::Message::Desired(version));
                 let (topic, level, content_type) = (Topic::Desired, "desired", None);
-                self.post(now, Post { topic, level, payload, content_type, acknowledges });
+                self.post(now, Post { topic, level, payload, content_type, acknowledges, packet });
             }
-            Delivery::Command { id, name, payload, deadline, attempt } => {
+            Delivery::Command { id, name, payload, deadline, attempt, packet } => {
                 let payload = Content::from(&payload);
                 let command = Command { id: id.to_string(), name: &name, payload, deadline, attempt };
                 let payload = Json::of(&command).map_or_else(|_| Bytes::new(), |json| text(json.as_str()));
                 let acknowledges = Some(input::Message::Command(id));
                 let (topic, level, content_type) = (Topic::Commands, "commands", None);
-                self.post(now, Post { topic, level, payload, content_type, acknowledges });
+                self.post(now, Post { topic, level, payload, content_type, acknowledges, packet });
             }
             Delivery::Request { id, name, payload } => self.request(now, id, &name, payload),
             Delivery::Close(closed) => self.closed(now, closed),
@@ -73,7 +75,7 @@ impl Session {
     pub(super) fn say<T: Serialize>(&mut self, now: Instant, topic: Topic, level: &str, what: &T) {
         let Ok(json) = Json::of(what) else { return };
         let payload = text(json.as_str());
-        self.post(now, Post { topic, level, payload, content_type: None, acknowledges: None });
+        self.post(now, Post { topic, level, payload, content_type: None, acknowledges: None, packet: None });
     }
 
     /// A request that the device's filters leave out is answered for it, so that nobody waits in vain.
@@ -85,7 +87,8 @@ impl Session {
             }
         };
         let level = format!("requests/{name}/{id}");
-        let post = Post { topic: Topic::Requests, level: &level, payload, content_type, acknowledges: None };
+        let (topic, level) = (Topic::Requests, level.as_str());
+        let post = Post { topic, level, payload, content_type, acknowledges: None, packet: None };
         if self.post(now, post) {
             return;
         }
@@ -98,10 +101,18 @@ impl Session {
 
     /// Puts a message in the outbox, if the device listens to it.
     fn post(&mut self, now: Instant, post: Post<'_>) -> bool {
-        let Post { topic, level, payload, content_type, acknowledges } = post;
+        let Post { topic, level, payload, content_type, acknowledges, packet } = post;
         let Some(subscription) = filter::best(&self.subscriptions, topic, level) else { return false };
+        // What is durable has its twin's packet id under QoS 2.
+        let qos = match packet {
+            Some(_) => 2,
+            None if acknowledges.is_some() => subscription.qos.min(1),
+            None => subscription.qos,
+        };
+        let often = matches!(topic, Topic::Desired | Topic::Commands | Topic::Errors);
+        let identifiers = filter::identifiers(&self.subscriptions, topic, level);
         let topic = filter::spelled(&subscription.filter, level);
-        let message = Message { topic, payload, content_type, qos: subscription.qos.min(1) };
+        let message = Message { topic, payload, content_type, qos, packet, often, identifiers };
         // Under QoS 0 a desired change counts as known when the twin tells it.
         let known = |acknowledged: &input::Message| {
             matches!(acknowledged, input::Message::Desired(_)) && message.qos == 0

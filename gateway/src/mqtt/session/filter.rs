@@ -50,6 +50,17 @@ pub(super) fn best<'a>(
     subscriptions.iter().filter(selects).max_by_key(|subscription| subscription.qos)
 }
 
+/// The numbers of all subscriptions that select `topic` at `level`, each once.
+pub(super) fn identifiers(subscriptions: &[Subscription], topic: Topic, level: &str) -> Vec<u32> {
+    let selects = |subscription: &&Subscription| {
+        subscription.topic == topic && meet(split(&subscription.filter).1, level)
+    };
+    let mut all: Vec<_> = subscriptions.iter().filter(selects).filter_map(|s| s.identifier).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// The topic at `level`, with the device spelled as in `filter`.
 pub(super) fn spelled(filter: &str, level: &str) -> String {
     format!("{}/{level}", split(filter).0)
@@ -127,8 +138,10 @@ mod tests {
 
     #[test]
     fn a_message_goes_by_the_best_subscription_and_is_spelled_as_it_is() {
-        let subscription =
-            |filter: &str, topic, qos| Subscription { filter: Name::filter(filter).unwrap(), topic, qos };
+        let subscription = |filter: &str, topic, qos| {
+            let filter = Name::filter(filter).unwrap();
+            Subscription { filter, topic, qos, identifier: None }
+        };
         let all = [
             subscription("twins/me/#", Topic::Document, 0),
             subscription("twins/t-1/document/a", Topic::Document, 1),

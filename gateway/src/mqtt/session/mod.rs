@@ -32,6 +32,7 @@ mod will;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,8 @@ pub(super) struct Session {
     queue: Queue<Then, Own>,
     outbox: Outbox,
     subscriptions: Vec<Subscription>,
+    /// The client's packet ids of QoS 2 that it has not released, and whether they came over this connection.
+    unreleased: HashMap<u16, bool>,
     actions: Actions,
     end: Option<End>,
     /// The node stops: nothing more is read, and what was said may be answered until then.
@@ -139,7 +142,8 @@ struct Device {
     epoch: u64,
     /// The number of the last input.
     n: u64,
-    will: Option<Input>,
+    /// Its session outlives the connection.
+    kept: bool,
 }
 
 impl Session {
@@ -158,6 +162,7 @@ impl Session {
             queue: Queue::new(),
             outbox: Outbox::default(),
             subscriptions: Vec::new(),
+            unreleased: HashMap::new(),
             actions: Actions::default(),
             end: None,
             draining: None,
@@ -286,10 +291,13 @@ impl Session {
             Packet::Connect(connect) => self.connect(now, connect),
             Packet::Publish(publish) => self.publish(now, publish),
             Packet::Puback { id, refused } => self.acknowledged(now, id, refused),
+            Packet::Pubrec { id, refused } => self.recorded(now, id, refused),
+            Packet::Pubrel(id) => self.released(now, id),
+            Packet::Pubcomp(id) => self.completed(now, id),
             Packet::Subscribe(subscribe) => self.subscribe(now, subscribe),
             Packet::Unsubscribe { id, filters } => self.unsubscribe(now, id, filters),
             Packet::Ping => {}
-            Packet::Disconnect { with_will } => self.disconnected(now, with_will),
+            Packet::Disconnect { with_will, expiry_s } => self.disconnected(now, with_will, expiry_s),
             Packet::Other(name) => self.close(now, Reason::Protocol, &format!("{name} has no place here")),
         }
     }

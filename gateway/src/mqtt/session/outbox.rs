@@ -17,6 +17,8 @@ const BYTES_MAX: usize = 8 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<Letter>,
+    /// Packet ids of earlier connections that wait to be released.
+    releases: VecDeque<u16>,
     /// By packet id: the bytes of the message, and what it acknowledges.
     in_flight: HashMap<u16, (usize, Option<input::Message>)>,
     /// Of all that waits or is in flight.
@@ -46,12 +48,24 @@ impl Outbox {
         Ok(())
     }
 
+    /// Packet ids whose messages the device has since an earlier connection: they are released before all else.
+    pub(super) fn push_releases(&mut self, packets: impl Iterator<Item = u16>) {
+        self.releases.extend(packets);
+    }
+
     /// Sends what there is room for. Returns the letters that are larger than the client takes.
     pub(super) fn send(&mut self, codec: &mut Codec, out: &mut Vec<u8>) -> Vec<Letter> {
+        while let Some(packet) = self.releases.front().filter(|_| self.has_room(codec)).copied() {
+            if !codec.release_again(packet, out) {
+                break;
+            }
+            self.releases.pop_front();
+            self.in_flight.insert(packet, (0, None));
+        }
         let mut too_large = Vec::new();
         while let Some(letter) = self.waiting.front() {
             let acknowledged = letter.message.qos > 0;
-            if acknowledged && (self.in_flight.len() >= IN_FLIGHT_MAX || codec.vacancy() == Some(0)) {
+            if acknowledged && !(self.has_room(codec) && self.releases.is_empty()) {
                 break;
             }
             let sent = codec.publish(&letter.message, out);
@@ -70,7 +84,18 @@ impl Outbox {
         too_large
     }
 
-    /// The device acknowledged a packet: what that acknowledges.
+    fn has_room(&self, codec: &Codec) -> bool {
+        self.in_flight.len() < IN_FLIGHT_MAX && codec.vacancy() != Some(0)
+    }
+
+    /// The device has a message of QoS 2, whose packet id is still to be released: what that acknowledges.
+    pub(super) fn received(&mut self, id: u16) -> Option<input::Message> {
+        let (bytes, acknowledged) = self.in_flight.get_mut(&id)?;
+        self.bytes -= std::mem::take(bytes);
+        acknowledged.take()
+    }
+
+    /// A packet is done: what that acknowledges.
     pub(super) fn acknowledged(&mut self, id: u16) -> Option<input::Message> {
         let (bytes, acknowledged) = self.in_flight.remove(&id)?;
         self.bytes -= bytes;

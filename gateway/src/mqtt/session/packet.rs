@@ -14,6 +14,15 @@ pub(super) enum Packet {
         id: u16,
         refused: bool,
     },
+    /// The same under QoS 2.
+    Pubrec {
+        id: u16,
+        refused: bool,
+    },
+    /// The client releases a packet id of its own.
+    Pubrel(u16),
+    /// The client knows that a packet id of this side is released.
+    Pubcomp(u16),
     Subscribe(Subscribe),
     Unsubscribe {
         id: u16,
@@ -24,6 +33,8 @@ pub(super) enum Packet {
     Disconnect {
         /// The will is to be published all the same.
         with_will: bool,
+        /// How long the session is to be kept, in seconds, where the client says so now.
+        expiry_s: Option<u32>,
     },
     /// One that has no place here.
     Other(&'static str),
@@ -39,6 +50,8 @@ pub(super) struct Connect {
     pub(super) clean: bool,
     /// The session is to outlive the connection.
     pub(super) keep: bool,
+    /// For so many seconds; absent is for ever.
+    pub(super) expiry_s: Option<u32>,
     /// In seconds; 0 asks for none.
     pub(super) keep_alive: u16,
     pub(super) authentication_method: bool,
@@ -72,7 +85,8 @@ pub(super) struct Subscribe {
     pub(super) id: u16,
     /// Each filter with the quality of service that is asked for.
     pub(super) filters: Vec<(String, u8)>,
-    pub(super) has_identifier: bool,
+    /// The number that the client wants to see on what comes by them.
+    pub(super) identifier: Option<u32>,
 }
 
 /// The CONNACK of a connection that begins.
@@ -85,8 +99,8 @@ pub(super) struct Welcome<'a> {
     pub(super) keep_alive: Option<u16>,
     /// Where the client gave none.
     pub(super) assigned_client: Option<&'a str>,
-    /// The session outlives the connection.
-    pub(super) kept: bool,
+    /// How long the session outlives the connection, in seconds, where it is not what was asked for.
+    pub(super) expiry_s: Option<u32>,
 }
 
 /// A message to the client.
@@ -96,12 +110,20 @@ pub(super) struct Message {
     pub(super) payload: Bytes,
     pub(super) content_type: Option<String>,
     pub(super) qos: u8,
+    /// The twin's own packet id. Without one, QoS 1 and 2 get one that is good for the connection.
+    pub(super) packet: Option<twins::handshake::Packet>,
+    /// The topic comes often: it is worth an alias.
+    pub(super) often: bool,
+    /// The numbers of the subscriptions that it comes by.
+    pub(super) identifiers: Vec<u32>,
 }
 
 /// An answer to a packet of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ack<'a> {
     Puback { id: u16, reason: Reason, why: &'a str },
+    Pubrec { id: u16, reason: Reason, why: &'a str },
+    Pubcomp { id: u16, reason: Reason },
     Suback { id: u16, reasons: &'a [Reason], why: &'a str },
     Unsuback { id: u16, reasons: &'a [Reason] },
 }

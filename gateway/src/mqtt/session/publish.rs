@@ -6,6 +6,7 @@ use bytes::Bytes;
 use runtime::router::Response;
 use serde::Deserialize;
 use twins::body::{Body, is_json};
+use twins::handshake::HELD_MAX;
 use twins::header::Header;
 use twins::id::TwinId;
 use twins::input::Input;
@@ -34,10 +35,6 @@ pub(super) enum Meaning {
 
 impl Session {
     pub(super) fn publish(&mut self, now: Instant, publish: Publish) {
-        if publish.qos > 1 {
-            let why = "QoS 2 is not supported; publish with QoS 0 or 1";
-            return self.close(now, Reason::Qos, why);
-        }
         if publish.topic.len() > TOPIC_BYTES_MAX {
             let why = format!("a topic has at most {TOPIC_BYTES_MAX} bytes");
             return self.close(now, Reason::TopicName, &why);
@@ -46,14 +43,26 @@ impl Session {
         let meaning = understand(&publish, &device.twin, device.rights, &self.options);
         let meaning = meaning.and_then(|meaning| Ok((meaning, event_time(publish.time.as_deref())?)));
         let mid = publish.mid.or_else(|| topic::split_mid(&publish.topic).1.map(str::to_owned));
-        let published =
-            |asked| Then::Published(Published { id: publish.id, topic: publish.topic, mid, asked });
+        let (id, qos) = (publish.id, publish.qos);
+        let packet = id.filter(|_| qos == 2);
+        let is_repeated = packet.is_some_and(|id| self.unreleased.insert(id, true) == Some(true));
+        if self.unreleased.len() > HELD_MAX {
+            return self.close(now, Reason::ReceiveMaximum, "too many packet ids of QoS 2 are not released");
+        }
+        let published = |asked: Option<Asked>| {
+            let asked = asked.filter(|_| !is_repeated);
+            Then::Published(Published { id, qos, topic: publish.topic, mid, asked })
+        };
         match meaning {
+            // What is not for the twin to remember is remembered while the connection lasts.
+            Ok((Meaning::Input(Input::Read, _) | Meaning::Response(..), _)) if is_repeated => {
+                self.queue.push_answered(now, published(None), Own::Done);
+            }
             Ok((Meaning::Input(Input::Read, asked), _)) => {
                 self.submit(now, Input::Read, Header::default(), published(asked));
             }
             Ok((Meaning::Input(input, asked), time)) => {
-                self.tell_at(now, input, Header { time, ..Header::default() }, published(asked));
+                self.tell_at(now, input, Header { time, packet, ..Header::default() }, published(asked));
             }
             Ok((Meaning::Response(id, response), _)) => {
                 let twin = device.twin.clone();

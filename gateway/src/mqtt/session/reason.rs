@@ -8,6 +8,8 @@ pub(crate) enum Reason {
     Success = 0x00,
     /// Granted at quality of service 1. (Granted at 0 is [`Success`](Self::Success).)
     GrantedQos1 = 0x01,
+    /// Granted at quality of service 2.
+    GrantedQos2 = 0x02,
     /// It is done, but nobody waited for it.
     NobodyListens = 0x10,
     /// There was no such subscription.
@@ -44,6 +46,8 @@ pub(crate) enum Reason {
     TopicFilter = 0x8F,
     /// The topic means nothing.
     TopicName = 0x90,
+    /// Nothing is known of this packet id.
+    PacketIdentifier = 0x92,
     /// More in flight than was granted.
     ReceiveMaximum = 0x93,
     /// The alias is none.
@@ -56,12 +60,8 @@ pub(crate) enum Reason {
     Administrative = 0x98,
     /// The payload is not what it is said to be.
     PayloadFormat = 0x99,
-    /// A quality of service higher than was granted.
-    Qos = 0x9B,
     /// Shared subscriptions are for applications.
     SharedSubscriptions = 0x9E,
-    /// Subscription identifiers are not kept.
-    SubscriptionIds = 0xA1,
 }
 
 impl Reason {
@@ -73,11 +73,19 @@ impl Reason {
     /// As the twin's history names the end of a connection.
     pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::Success | Self::GrantedQos1 | Self::NobodyListens | Self::NotSubscribed => "closed",
+            Self::Success
+            | Self::GrantedQos1
+            | Self::GrantedQos2
+            | Self::NobodyListens
+            | Self::NotSubscribed => "closed",
             Self::Unspecified | Self::Implementation => "internal error",
-            Self::Malformed | Self::Protocol | Self::ReceiveMaximum | Self::TopicAlias => "protocol error",
+            Self::Malformed
+            | Self::Protocol
+            | Self::PacketIdentifier
+            | Self::ReceiveMaximum
+            | Self::TopicAlias => "protocol error",
             Self::PacketTooLarge => "packet too large",
-            Self::Version | Self::Qos | Self::SharedSubscriptions | Self::SubscriptionIds => "not supported",
+            Self::Version | Self::SharedSubscriptions => "not supported",
             Self::ClientId | Self::Credentials | Self::AuthenticationMethod => "not authenticated",
             Self::NotAuthorized => "not authorized",
             Self::Unavailable | Self::Busy => "server busy",

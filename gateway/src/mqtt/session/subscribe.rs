@@ -17,10 +17,7 @@ const FILTERS_MAX: usize = 64;
 
 impl Session {
     pub(super) fn subscribe(&mut self, now: Instant, subscribe: Subscribe) {
-        let Subscribe { id, filters, has_identifier } = subscribe;
-        if has_identifier {
-            return self.close(now, Reason::SubscriptionIds, "subscription identifiers are not supported");
-        }
+        let Subscribe { id, filters, identifier } = subscribe;
         if filters.len() > FILTERS_MAX {
             return self.close(now, Reason::Quota, "too many filters in one packet");
         }
@@ -28,7 +25,7 @@ impl Session {
         let own = device.twin.id();
         let mut subscriptions = Vec::new();
         let granted = |(filter, qos): &(String, u8)| {
-            let selected = select(filter, *qos, own);
+            let selected = select(filter, *qos, identifier, own);
             selected.map_or_else(
                 |reason| reason,
                 |(reason, selected)| {
@@ -85,11 +82,19 @@ impl Session {
 }
 
 /// What a filter selects, and what is granted.
-fn select(filter: &str, qos: u8, own: &str) -> Result<(Reason, Vec<Subscription>), Reason> {
+fn select(
+    filter: &str,
+    qos: u8,
+    identifier: Option<u32>,
+    own: &str,
+) -> Result<(Reason, Vec<Subscription>), Reason> {
     let topics = filter::topics(filter, own)?;
     let filter = Name::filter(filter).map_err(|_| Reason::TopicFilter)?;
-    let qos = qos.min(1);
-    let reason = if qos == 0 { Reason::Success } else { Reason::GrantedQos1 };
-    let subscription = |topic| Subscription { filter: filter.clone(), topic, qos };
+    let reason = match qos {
+        0 => Reason::Success,
+        1 => Reason::GrantedQos1,
+        _ => Reason::GrantedQos2,
+    };
+    let subscription = |topic| Subscription { filter: filter.clone(), topic, qos, identifier };
     Ok((reason, topics.into_iter().map(subscription).collect()))
 }

@@ -1,8 +1,9 @@
-//! A will is what the device says if its connection ends without a DISCONNECT: an input like any other, checked at
-//! CONNECT, when there is still somebody to tell.
+//! A will is what the twin says for the device if its connection ends without a DISCONNECT: checked at CONNECT like a
+//! publish, when there is still somebody to tell, and kept by the twin.
 
 use twins::id::TwinId;
 use twins::input::Input;
+use twins::will::{WILL_BYTES_MAX, Words};
 
 use super::super::Options;
 use super::login::Rights;
@@ -10,26 +11,24 @@ use super::packet::{Connect, Will};
 use super::publish::{self, Meaning};
 use super::reason::Reason;
 
-/// The input that the will of a CONNECT stands for.
+/// The will of a CONNECT, as its twin keeps it.
 pub(super) fn of(
     connect: &Connect,
     twin: &TwinId,
     rights: Rights,
     options: &Options,
-) -> Result<Option<Input>, (Reason, String)> {
+) -> Result<Option<Box<twins::will::Will>>, (Reason, String)> {
     let Some(Will { message, delay_s }) = &connect.will else { return Ok(None) };
-    if connect.v5 && message.qos > 1 {
-        return Err((Reason::Qos, "a will of QoS 2 is not supported; use QoS 1".into()));
-    }
-    if *delay_s > 0 && connect.keep {
-        let why = "a will with a delay is not supported in a session that is kept; use a delay of 0";
-        return Err((Reason::Implementation, why.into()));
+    if message.payload.len() > WILL_BYTES_MAX {
+        let bytes = message.payload.len();
+        return Err((Reason::Quota, format!("the will has {bytes} bytes; the limit is {WILL_BYTES_MAX}")));
     }
     let meaning = publish::understand(message, twin, rights, options);
-    match meaning.map_err(|refusal| (refusal.reason, format!("the will: {}", refusal.message)))? {
-        Meaning::Input(input @ (Input::Sample { .. } | Input::Telemetry(_) | Input::Report(_)), _) => {
-            Ok(Some(input))
-        }
-        _ => Err((Reason::TopicName, "a will goes to the device's own telemetry or reported".into())),
-    }
+    let words = match meaning.map_err(|refusal| (refusal.reason, format!("the will: {}", refusal.message)))? {
+        Meaning::Input(Input::Sample { channel, body }, _) => Words::Sample { channel, body },
+        Meaning::Input(Input::Telemetry(body), _) => Words::Telemetry(body),
+        Meaning::Input(Input::Report(patch), _) => Words::Report(patch),
+        _ => return Err((Reason::TopicName, "a will goes to the device's own telemetry or reported".into())),
+    };
+    Ok(Some(Box::new(twins::will::Will { words, delay_s: *delay_s, due: None })))
 }

@@ -146,10 +146,11 @@ fn whoever_gives_up_asking_leaves_no_place_taken() {
     };
     let address = Name::fixed("127.0.0.1");
     let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
-    let connect = Connect { client: Name::fixed("c"), keep: false, resumes: false, connection };
+    let client = Name::fixed("c");
+    let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
     tell(&mut world, None, Input::Connect { connect, register: Some(Name::fixed("device")) });
     let filter = Name::fixed("requests");
-    let listens = Subscription { filter, topic: Topic::Requests, qos: 1 };
+    let listens = Subscription { filter, topic: Topic::Requests, qos: 1, identifier: None };
     tell(&mut world, Some(Mark { epoch: 1, n: 1 }), Input::Subscribe(vec![listens]));
     let mut ask = || {
         let (answer, wait) = oneshot::channel();

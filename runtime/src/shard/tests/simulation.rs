@@ -186,7 +186,8 @@ impl Run {
         let address = Name::fixed("127.0.0.1");
         let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
         let keep = self.random.chance(50);
-        let connect = Connect { client: Name::fixed("c"), keep, resumes: keep, connection };
+        let connect =
+            Connect { client: Name::fixed("c"), keep, resumes: keep, connection, expiry_s: None, will: None };
         self.connecting.push((twin.clone(), serial));
         Input::Connect { connect, register: Some(kind) }
     }
@@ -194,7 +195,7 @@ impl Run {
     fn subscribe(&mut self) -> Input {
         let topic = if self.random.chance(50) { Topic::Desired } else { Topic::Commands };
         let filter = Name::fixed(if topic == Topic::Desired { "desired" } else { "commands" });
-        Input::Subscribe(vec![Subscription { filter, topic, qos: 1 }])
+        Input::Subscribe(vec![Subscription { filter, topic, qos: 1, identifier: None }])
     }
 
     /// A connected device speaks over its session, with numbers that have no gaps as long as nothing is refused.

@@ -3,10 +3,11 @@
 //! It keeps what the protocol wants kept: packet ids, the client's receive maximum and maximum packet size, topic
 //! aliases. Keep-alive, acknowledgements and the order of things are the session's.
 
+mod publish;
 mod read;
 mod write;
 
-use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::common::{Cursor, HashSet};
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet as Coded};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
@@ -22,6 +23,12 @@ pub(super) struct Codec {
     inside: bool,
     /// The client wants reasons in words on every packet, not only where it cannot refuse them.
     explains: bool,
+    /// The packet id that was last given to a message whose twin gave it none.
+    last: u16,
+    /// Topics that the client knows by a number: its place here, from 1.
+    aliases: Vec<String>,
+    /// How many of them the client takes.
+    aliases_max: usize,
 }
 
 /// A message is larger than the client takes.
@@ -34,7 +41,8 @@ impl Codec {
         let options = ConnectionOptions::new().maximum_packet_size_recv(packet_bytes_max);
         let mut connection = Connection::with_options(Version::Undetermined, options);
         connection.set_auto_ping_response(true);
-        Self { connection, inside: false, explains: true }
+        let (last, aliases, aliases_max) = (u16::MAX, Vec::new(), 0);
+        Self { connection, inside: false, explains: true, last, aliases, aliases_max }
     }
 
     /// Whether the client speaks MQTT 5.
@@ -59,6 +67,8 @@ impl Codec {
         for event in events {
             match event {
                 Event::NotifyPacketReceived(packet) => {
+                    // It would answer a repetition by itself, before the twin has committed the message.
+                    self.connection.restore_qos2_publish_handled(HashSet::default());
                     let understood = self.understand(&packet);
                     if let (Err(reason), true) = (&understood, is_connect(&packet)) {
                         self.turn_away(*reason, "", out);
@@ -79,12 +89,6 @@ impl Codec {
             }
         }
         read
-    }
-
-    /// How many messages that are acknowledged the client takes at once, beside those that are on their way. `None`: it
-    /// has not said.
-    pub(super) fn vacancy(&self) -> Option<u16> {
-        self.connection.get_receive_maximum_vacancy_for_send()
     }
 }
 

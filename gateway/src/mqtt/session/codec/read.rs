@@ -5,7 +5,7 @@ use mqtt_protocol_core::mqtt::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{
     GenericPacketTrait, Packet as Coded, PayloadFormat, Property, v3_1_1, v5_0,
 };
-use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubrecReasonCode};
 
 use super::super::packet::{Connect, Packet, Publish, Subscribe, Will};
 use super::super::reason::Reason;
@@ -25,6 +25,11 @@ impl Codec {
                 self.explains = !connect.props().iter().any(
                     |property| matches!(property, Property::RequestProblemInformation(asked) if asked.val() == 0),
                 );
+                let aliases = connect.props().iter().find_map(|property| match property {
+                    Property::TopicAliasMaximum(aliases) => Some(usize::from(aliases.val())),
+                    _ => None,
+                });
+                self.aliases_max = aliases.unwrap_or(0).min(ALIASES_MAX);
                 Packet::Connect(Box::new(connect_v5(connect)))
             }
             Coded::V3_1_1Publish(publish) => Packet::Publish(Publish {
@@ -50,15 +55,12 @@ impl Codec {
             Coded::V3_1_1Subscribe(subscribe) => Packet::Subscribe(Subscribe {
                 id: subscribe.packet_id(),
                 filters: filters(subscribe.entries()),
-                has_identifier: false,
+                identifier: None,
             }),
             Coded::V5_0Subscribe(subscribe) => Packet::Subscribe(Subscribe {
                 id: subscribe.packet_id(),
                 filters: filters(subscribe.entries()),
-                has_identifier: subscribe
-                    .props()
-                    .iter()
-                    .any(|p| matches!(p, Property::SubscriptionIdentifier(_))),
+                identifier: identifier(subscribe.props())?,
             }),
             Coded::V3_1_1Unsubscribe(unsubscribe) => Packet::Unsubscribe {
                 id: unsubscribe.packet_id(),
@@ -69,15 +71,24 @@ impl Codec {
                 filters: unsubscribe.entries().iter().map(|filter| filter.as_str().to_owned()).collect(),
             },
             Coded::V3_1_1Pingreq(_) | Coded::V5_0Pingreq(_) => Packet::Ping,
-            Coded::V3_1_1Disconnect(_) => Packet::Disconnect { with_will: false },
+            Coded::V3_1_1Disconnect(_) => Packet::Disconnect { with_will: false, expiry_s: None },
             Coded::V5_0Disconnect(disconnect) => {
                 let code = disconnect.reason_code().unwrap_or(DisconnectReasonCode::NormalDisconnection);
-                Packet::Disconnect { with_will: code != DisconnectReasonCode::NormalDisconnection }
+                let with_will = code != DisconnectReasonCode::NormalDisconnection;
+                let expiry_s = disconnect.props().as_ref().and_then(|properties| expiry(properties));
+                Packet::Disconnect { with_will, expiry_s }
             }
             Coded::V5_0Auth(_) => Packet::Other("AUTH"),
-            Coded::V3_1_1Pubrec(_) | Coded::V5_0Pubrec(_) => Packet::Other("PUBREC"),
-            Coded::V3_1_1Pubrel(_) | Coded::V5_0Pubrel(_) => Packet::Other("PUBREL"),
-            Coded::V3_1_1Pubcomp(_) | Coded::V5_0Pubcomp(_) => Packet::Other("PUBCOMP"),
+            Coded::V3_1_1Pubrec(pubrec) => Packet::Pubrec { id: pubrec.packet_id(), refused: false },
+            Coded::V5_0Pubrec(pubrec) => {
+                // The codec frees the packet id of all but a plain success.
+                let code = pubrec.reason_code().unwrap_or(PubrecReasonCode::Success);
+                Packet::Pubrec { id: pubrec.packet_id(), refused: code != PubrecReasonCode::Success }
+            }
+            Coded::V3_1_1Pubrel(pubrel) => Packet::Pubrel(pubrel.packet_id()),
+            Coded::V5_0Pubrel(pubrel) => Packet::Pubrel(pubrel.packet_id()),
+            Coded::V3_1_1Pubcomp(pubcomp) => Packet::Pubcomp(pubcomp.packet_id()),
+            Coded::V5_0Pubcomp(pubcomp) => Packet::Pubcomp(pubcomp.packet_id()),
             _ => Packet::Other("a server's packet"),
         };
         let is_right = match &packet {
@@ -85,11 +96,32 @@ impl Codec {
             Packet::Subscribe(subscribe) => {
                 subscribe.id != 0 && subscribe.filters.iter().all(|(filter, _)| is_filter(filter))
             }
+            Packet::Pubrel(id) => *id != 0,
             Packet::Unsubscribe { id, filters } => *id != 0 && filters.iter().all(|filter| is_filter(filter)),
             _ => true,
         };
         is_right.then_some(packet).ok_or(Reason::Malformed)
     }
+}
+
+/// How many topics a client is told of under aliases, at most: more than there are that come often.
+const ALIASES_MAX: usize = 16;
+
+/// The number that is to be shown with what comes by a subscription. 0 is none.
+fn identifier(properties: &[Property]) -> Result<Option<u32>, Reason> {
+    let identifier = properties.iter().find_map(|property| match property {
+        Property::SubscriptionIdentifier(identifier) => Some(identifier.val()),
+        _ => None,
+    });
+    if identifier == Some(0) { Err(Reason::Protocol) } else { Ok(identifier) }
+}
+
+/// How many seconds a session is to outlive its connection.
+fn expiry(properties: &[Property]) -> Option<u32> {
+    properties.iter().find_map(|property| match property {
+        Property::SessionExpiryInterval(expiry) => Some(expiry.val()),
+        _ => None,
+    })
 }
 
 /// Whether it could be a topic's name at all.
@@ -132,6 +164,7 @@ fn connect_v3(connect: &v3_1_1::Connect) -> Connect {
         password: connect.password().map(<[u8]>::to_vec),
         clean: connect.clean_session(),
         keep: !connect.clean_session(),
+        expiry_s: None,
         keep_alive: connect.keep_alive(),
         authentication_method: false,
         will,
@@ -150,6 +183,7 @@ fn connect_v5(connect: &v5_0::Connect) -> Connect {
         message.payload = Bytes::copy_from_slice(connect.will_payload().unwrap_or_default());
         Will { message, delay_s: delay.unwrap_or(0) }
     });
+    let expiry_s = expiry(connect.props()).unwrap_or(0);
     let has = |found: fn(&Property) -> bool| connect.props().iter().any(found);
     Connect {
         v5: true,
@@ -157,7 +191,8 @@ fn connect_v5(connect: &v5_0::Connect) -> Connect {
         username: connect.user_name().map(str::to_owned),
         password: connect.password().map(<[u8]>::to_vec),
         clean: connect.clean_start(),
-        keep: has(|property| matches!(property, Property::SessionExpiryInterval(expiry) if expiry.val() > 0)),
+        keep: expiry_s > 0,
+        expiry_s: Some(expiry_s).filter(|expiry_s| *expiry_s < u32::MAX),
         keep_alive: connect.keep_alive(),
         authentication_method: has(|property| matches!(property, Property::AuthenticationMethod(_))),
         will,

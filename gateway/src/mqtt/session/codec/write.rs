@@ -2,21 +2,18 @@
 
 use mqtt_protocol_core::mqtt::connection::Event;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, ContentType, MaximumQos, Packet as Coded, Property, Qos, ReasonString,
-    ReceiveMaximum, RetainAvailable, ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable,
-    SubscriptionIdentifierAvailable, TopicAliasMaximum, v3_1_1, v5_0,
+    AssignedClientIdentifier, Packet as Coded, Property, ReasonString, ReceiveMaximum, RetainAvailable,
+    ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
+    TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
-    SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
+    PubcompReasonCode, PubrecReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
 };
 
-use super::super::packet::{Ack, Message, Welcome};
+use super::super::packet::{Ack, Welcome};
 use super::super::reason::Reason;
 use super::{Codec, TooLarge, append};
-
-/// A session that is kept has no end of its own.
-const NEVER_EXPIRES: u32 = u32::MAX;
 
 impl Codec {
     /// The connection begins, unless the client takes no packet that could tell it so.
@@ -53,25 +50,6 @@ impl Codec {
         self.send(packet, out);
     }
 
-    /// Sends a message; under QoS 1 it returns the packet id that the client will acknowledge. To be called while there
-    /// is a [vacancy](Codec::vacancy).
-    pub(in super::super) fn publish(
-        &mut self,
-        message: &Message,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<u16>, TooLarge> {
-        let id = match message.qos {
-            0 => None,
-            _ => Some(self.connection.acquire_packet_id().map_err(|_| TooLarge)?),
-        };
-        let packet = self.message(message, id);
-        if self.send(packet, out) {
-            return Ok(id);
-        }
-        id.map(|id| self.connection.release_packet_id(id));
-        Err(TooLarge)
-    }
-
     /// Answers a packet of the client.
     pub(in super::super) fn acknowledge(&mut self, ack: Ack<'_>, out: &mut Vec<u8>) {
         let packet = self.ack(ack, self.explains);
@@ -99,25 +77,12 @@ impl Codec {
         self.send(disconnect.build().map(Coded::from), out);
     }
 
-    fn message(&self, message: &Message, id: Option<u16>) -> Result<Coded, MqttError> {
-        let Message { topic, payload, content_type, qos } = message;
-        let qos = if *qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
-        if !self.is_v5() {
-            let publish = v3_1_1::Publish::builder().topic_name(topic.as_str())?.qos(qos).packet_id(id);
-            return publish.payload(&payload[..]).build().map(Coded::from);
-        }
-        let mut properties: Vec<Property> = Vec::new();
-        if let Some(content_type) = content_type {
-            properties.push(ContentType::new(content_type.as_str())?.into());
-        }
-        let publish = v5_0::Publish::builder().topic_name(topic.as_str())?.qos(qos).packet_id(id);
-        publish.props(properties).payload(&payload[..]).build().map(Coded::from)
-    }
-
     fn ack(&self, ack: Ack<'_>, explains: bool) -> Result<Coded, MqttError> {
         if !self.is_v5() {
             return match ack {
                 Ack::Puback { id, .. } => v3_1_1::Puback::builder().packet_id(id).build().map(Coded::from),
+                Ack::Pubrec { id, .. } => v3_1_1::Pubrec::builder().packet_id(id).build().map(Coded::from),
+                Ack::Pubcomp { id, .. } => v3_1_1::Pubcomp::builder().packet_id(id).build().map(Coded::from),
                 Ack::Suback { id, reasons, .. } => {
                     let codes = reasons.iter().map(|&reason| at_subscribe_v3(reason)).collect();
                     v3_1_1::Suback::builder().packet_id(id).return_codes(codes).build().map(Coded::from)
@@ -142,6 +107,27 @@ impl Codec {
                 };
                 puback.build().map(Coded::from)
             }
+            Ack::Pubrec { id, reason: Reason::Success, .. } => {
+                v5_0::Pubrec::builder().packet_id(id).build().map(Coded::from)
+            }
+            Ack::Pubrec { id, reason, why } => {
+                let code =
+                    PubrecReasonCode::try_from(reason as u8).unwrap_or(PubrecReasonCode::UnspecifiedError);
+                let pubrec = v5_0::Pubrec::builder().packet_id(id).reason_code(code);
+                let pubrec = match explained(why) {
+                    Some(why) => pubrec.props(vec![why]),
+                    None => pubrec,
+                };
+                pubrec.build().map(Coded::from)
+            }
+            Ack::Pubcomp { id, reason } => {
+                let pubcomp = v5_0::Pubcomp::builder().packet_id(id);
+                let pubcomp = match PubcompReasonCode::try_from(reason as u8) {
+                    Ok(PubcompReasonCode::Success) | Err(_) => pubcomp,
+                    Ok(code) => pubcomp.reason_code(code),
+                };
+                pubcomp.build().map(Coded::from)
+            }
             Ack::Suback { id, reasons, why } => {
                 let code = |&reason| {
                     SubackReasonCode::try_from(reason as u8).unwrap_or(SubackReasonCode::UnspecifiedError)
@@ -165,7 +151,7 @@ impl Codec {
     }
 
     /// Appends a packet; returns whether it could be sent.
-    fn send(&mut self, packet: Result<Coded, MqttError>, out: &mut Vec<u8>) -> bool {
+    pub(super) fn send(&mut self, packet: Result<Coded, MqttError>, out: &mut Vec<u8>) -> bool {
         let Ok(packet) = packet else { return false };
         let mut sent = false;
         for event in self.connection.send(packet) {
@@ -182,14 +168,13 @@ impl Codec {
 fn granted(welcome: &Welcome<'_>) -> Result<Vec<Property>, MqttError> {
     let mut granted = vec![
         ReceiveMaximum::new(welcome.receive_max)?.into(),
-        MaximumQos::new(1)?.into(),
         RetainAvailable::new(1)?.into(),
         TopicAliasMaximum::new(welcome.topic_alias_max)?.into(),
-        SubscriptionIdentifierAvailable::new(0)?.into(),
+        SubscriptionIdentifierAvailable::new(1)?.into(),
         SharedSubscriptionAvailable::new(0)?.into(),
     ];
-    if welcome.kept {
-        granted.push(SessionExpiryInterval::new(NEVER_EXPIRES)?.into());
+    if let Some(expiry_s) = welcome.expiry_s {
+        granted.push(SessionExpiryInterval::new(expiry_s)?.into());
     }
     if let Some(keep_alive) = welcome.keep_alive {
         granted.push(ServerKeepAlive::new(keep_alive)?.into());
@@ -230,6 +215,7 @@ fn at_subscribe_v3(reason: Reason) -> SubackReturnCode {
     match reason {
         Reason::Success => SubackReturnCode::SuccessMaximumQos0,
         Reason::GrantedQos1 => SubackReturnCode::SuccessMaximumQos1,
+        Reason::GrantedQos2 => SubackReturnCode::SuccessMaximumQos2,
         _ => SubackReturnCode::Failure,
     }
 }

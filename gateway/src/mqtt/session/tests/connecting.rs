@@ -61,8 +61,7 @@ fn mqtt_5_is_told_what_is_granted() {
     assert_eq!(body[..2], [1, 0]);
     let has = |property: &[u8]| body.windows(property.len()).any(|window| window == property);
     assert!(has(&[33, 1, 0]), "receive maximum 256");
-    assert!(has(&[36, 1]), "maximum QoS 1");
-    assert!(has(&[37, 1]) && has(&[41, 0]) && has(&[42, 0]));
+    assert!(has(&[37, 1]) && has(&[41, 1]) && has(&[42, 0]), "retain, subscription identifiers, no sharing");
     assert!(has(&[39, 0, 4, 16, 0]), "maximum packet size");
     assert!(has(&[19, 4, 176]), "server keep-alive 1200 s");
     assert!(has(b"\x12\x00\x08assigned"));
@@ -134,9 +133,9 @@ fn a_kept_session_hears_on_without_subscribing_again() {
         &wire::Connect { clean: false, properties: &[17, 0, 0, 0, 60], ..wire::Connect::default() }.bytes(),
     );
     let filter = Name::filter("twins/t-1/desired").unwrap();
-    bench.accept(true, vec![Subscription { filter, topic: Topic::Desired, qos: 1 }]);
+    bench.accept(true, vec![Subscription { filter, topic: Topic::Desired, qos: 1, identifier: None }]);
 
-    bench.deliver(Delivery::Desired { version: 4, patch: json(r#"{"a":null}"#), full: false });
+    bench.deliver(Delivery::Desired { version: 4, patch: json(r#"{"a":null}"#), full: false, packet: None });
 
     let packets = bench.packets();
     assert_eq!(packets[1].topic(), "twins/t-1/desired");

@@ -1,6 +1,7 @@
 //! Connections end.
 
 use twins::reply::Closed;
+use twins::will::{WILL_BYTES_MAX, Will, Words};
 
 use super::*;
 
@@ -8,30 +9,25 @@ fn ends(bench: &mut Bench) -> Vec<Input> {
     bench.inputs().into_iter().map(|(_, input)| input).collect()
 }
 
+/// An end without a goodbye.
 fn ended(reason: &'static str) -> Input {
-    Input::Disconnect { epoch: EPOCH, reason: Name::fixed(reason) }
+    ended_with(reason, true, None)
 }
 
-fn with_will() -> Bench {
-    let mut bench = Bench::with(Options::default());
-    bench.send(
-        &wire::Connect { will: Some(("twins/me/reported", r#"{"on":false}"#)), ..wire::Connect::default() }
-            .bytes(),
-    );
-    bench.accept(false, Vec::new()).packets();
-    bench
+fn ended_with(reason: &'static str, with_will: bool, expiry_s: Option<u32>) -> Input {
+    Input::Disconnect { epoch: EPOCH, reason: Name::fixed(reason), with_will, expiry_s }
 }
 
 #[test]
 fn the_twin_hears_of_the_end_once() {
     let mut bench = Bench::connected(true);
     bench.send(&wire::disconnect());
-    assert_eq!(ends(&mut bench), [ended("closed by the client")]);
+    assert_eq!(ends(&mut bench), [ended_with("closed by the client", false, None)]);
     assert!(bench.closed && !bench.session.is_over());
 
     bench.session.lost(bench.now, "reset");
     bench.act();
-    assert_eq!(bench.answer(Ok(Reply::Done)), ended("closed by the client"));
+    assert_eq!(bench.answer(Ok(Reply::Done)), ended_with("closed by the client", false, None));
     assert!(bench.session.is_over() && bench.submitted.is_empty() && bench.packets().is_empty());
 }
 
@@ -88,25 +84,44 @@ fn an_input_of_an_ended_session_ends_the_connection() {
 }
 
 #[test]
-fn a_will_is_said_unless_the_client_says_goodbye() {
-    let will = Input::Report(json(r#"{"on":false}"#));
+fn a_will_is_the_twins_from_the_connect_on() {
+    let will = |will: (&str, &str)| {
+        let mut bench = Bench::with(Options::default());
+        bench.send(&wire::Connect { will: Some(will), ..wire::Connect::default() }.bytes());
+        match bench.submitted.pop_front().map(|submission| submission.input) {
+            Some(Input::Connect { connect, .. }) => connect.will.map(|will| *will),
+            _ => None,
+        }
+    };
 
-    let mut bench = with_will();
-    bench.session.lost(bench.now, "reset");
-    bench.act();
-    assert_eq!(ends(&mut bench), [will.clone(), ended("connection lost")]);
+    let words = Words::Report(json(r#"{"on":false}"#));
+    assert_eq!(will(("twins/me/reported", r#"{"on":false}"#)), Some(Will { words, delay_s: 0, due: None }));
+    let long = format!("{:?}", "x".repeat(WILL_BYTES_MAX));
+    assert_eq!(will(("twins/me/telemetry/a", &long)), None);
+}
 
-    let mut bench = with_will();
-    bench.send(&wire::disconnect());
+#[test]
+fn a_disconnect_says_whether_the_will_is_to_be_said() {
+    let mut bench = Bench::connected(true);
+    bench.send(&wire::packet(0xE0, &[4, 0]));
     assert_eq!(ends(&mut bench), [ended("closed by the client")]);
 
-    let mut bench = with_will();
-    bench.send(&wire::packet(0xE0, &[4, 0]));
-    assert_eq!(ends(&mut bench), [will.clone(), ended("closed by the client")]);
+    let mut bench = Bench::connected(true);
+    bench.send(&wire::packet(0xE0, &[0, 0]));
+    assert_eq!(ends(&mut bench), [ended_with("closed by the client", false, None)]);
+}
 
-    let mut bench = with_will();
-    bench.deliver(Delivery::Close(Closed::TakenOver));
-    assert_eq!(ends(&mut bench), [will]);
+#[test]
+fn a_disconnect_changes_for_how_long_a_session_is_kept_but_not_whether() {
+    let mut bench = Bench::with(Options::default());
+    bench.send(&wire::Connect { properties: &[17, 0, 0, 0, 60], ..wire::Connect::default() }.bytes());
+    bench.accept(false, Vec::new()).send(&wire::packet(0xE0, &[0, 5, 17, 0, 0, 0, 7]));
+    assert_eq!(ends(&mut bench), [ended_with("closed by the client", false, Some(7))]);
+
+    let mut bench = Bench::connected(true);
+    bench.send(&wire::packet(0xE0, &[0, 5, 17, 0, 0, 0, 7]));
+    assert_eq!(bench.packets()[0].reason(), 0x82);
+    assert_eq!(ends(&mut bench), [ended("protocol error")]);
 }
 
 #[test]
@@ -160,20 +175,18 @@ fn a_node_that_stops_does_not_wait_for_ever() {
 
 #[test]
 fn the_twin_of_a_connection_that_is_cut_off_hears_so_once() {
-    let last_words = |bench: &mut Bench| -> Vec<Input> {
-        bench.session.last_words().into_iter().map(|submission| submission.input).collect()
-    };
-    let will = Input::Report(json(r#"{"on":false}"#));
+    let cut_off = |bench: &mut Bench, late| bench.session.last_words(late).map(|submission| submission.input);
 
-    let mut bench = with_will();
-    assert_eq!(last_words(&mut bench), [will, ended("cut off")]);
+    let mut bench = Bench::connected(true);
+    assert_eq!(cut_off(&mut bench, None), Some(ended("cut off")));
 
     let mut bench = Bench::with(Options::default());
     bench.send(&wire::Connect::default().bytes());
-    assert_eq!(last_words(&mut bench), [], "its twin has not let it in yet");
+    assert_eq!(cut_off(&mut bench, None), None, "its twin has not let it in yet");
+    assert_eq!(cut_off(&mut bench, Some(EPOCH)), Some(ended("cut off")), "it has, and nobody looked");
 
     let mut bench = Bench::connected(true);
     bench.session.lost(bench.now, "reset");
     bench.act().answer(Ok(Reply::Done));
-    assert_eq!(last_words(&mut bench), [], "it was told in order");
+    assert_eq!(cut_off(&mut bench, None), None, "it was told in order");
 }

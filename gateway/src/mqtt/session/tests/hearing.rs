@@ -15,12 +15,13 @@ fn command() -> (CommandId, Delivery) {
         payload: json("{}").into(),
         deadline: Timestamp::from_millis(60_000),
         attempt: 1,
+        packet: None,
     };
     (id, delivery)
 }
 
 fn desired(version: u64) -> Delivery {
-    Delivery::Desired { version, patch: json("{}"), full: true }
+    Delivery::Desired { version, patch: json("{}"), full: true, packet: None }
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn a_suback_follows_the_commit_and_comes_before_what_it_brings() {
     bench.act();
 
     let packets = bench.packets();
-    assert_eq!((packets[0].kind(), packets[0].reasons()), (wire::SUBACK, &[1, 0][..]));
+    assert_eq!((packets[0].kind(), packets[0].reasons()), (wire::SUBACK, &[2, 0][..]));
     assert_eq!(
         (packets[1].kind(), packets[1].topic(), packets[1].qos()),
         (wire::PUBLISH, "twins/me/desired", 1)

@@ -16,7 +16,8 @@ fn told(bytes: &[u8]) -> u8 {
 fn packets_out_of_place_end_the_connection() {
     assert_eq!(told(&wire::Connect::default().bytes()), 0x82, "a second CONNECT");
     assert_eq!(told(&wire::puback(77)), 0x82, "a PUBACK of nothing");
-    assert_eq!(told(&wire::packet(0x62, &[0, 1])), 0x82, "PUBREL");
+    assert_eq!(told(&wire::packet(0x50, &[0, 1])), 0x82, "a PUBREC of nothing");
+    assert_eq!(told(&wire::packet(0x70, &[0, 1])), 0x82, "a PUBCOMP of nothing");
     assert_eq!(told(&wire::packet(0xF0, &[])), 0x82, "AUTH");
     assert_eq!(told(&wire::packet(0x20, &[0, 0])), 0x82, "CONNACK");
 
@@ -44,7 +45,11 @@ fn malformed_packets_end_the_connection() {
     );
     assert_eq!(told(&wire::subscribe(true, 1, &[])), 0x82, "no filter");
     assert_eq!(told(&wire::publish(true, &"x".repeat(2000), b"1", 0)), 0x90, "a topic without end");
-    assert_eq!(told(&wire::packet(0x82, b"\x00\x01\x02\x0b\x01\x00\x06twins/\x00")), 0xA1, "an identifier");
+    assert_eq!(
+        told(&wire::packet(0x82, b"\x00\x01\x02\x0b\x00\x00\x06twins/\x00")),
+        0x82,
+        "an identifier of 0"
+    );
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn answers_that_nobody_acknowledges_end_the_connection_before_they_fill_the_memo
 
 /// Valid packets, with some of their bytes changed.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let valid = (any::<bool>(), 0..10_u8).prop_map(|(v5, which)| match which {
+    let valid = (any::<bool>(), 0..15_u8).prop_map(|(v5, which)| match which {
         0 => wire::Connect { v5, ..wire::Connect::default() }.bytes(),
         1 => wire::publish(v5, "twins/me/reported", br#"{"a":{"b":[1,2]}}"#, 1),
         2 => wire::publish(v5, "twins/me/commands/0198c0de-0000-7000-8000-000000000001/done", b"{}", 2),
@@ -109,6 +114,11 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
         6 => wire::subscribe(v5, 4, &[("twins/me/#", 1), ("twins/me/desired", 2)]),
         7 => wire::unsubscribe(v5, 5, &["twins/me/#"]),
         8 => wire::puback(1),
+        9 => wire::packet(0x50, &[0x80, 0]),
+        10 => wire::packet(0x62, &[0, 1]),
+        11 => wire::packet(0x70, &[0x80, 0]),
+        12 => wire::publish_2(v5, "twins/me/telemetry", b"1", 1),
+        13 => wire::publish_2(v5, "twins/me/get/1", b"", 1),
         _ => wire::ping(),
     });
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
@@ -134,7 +144,7 @@ fn survive(mut bench: Bench, bytes: &[u8], piece: usize) {
                 _ => drop(bench.answer(Ok(Reply::Done))),
             }
         }
-        bench.deliver(Delivery::Desired { version: n as u64, patch: json("{}"), full: true });
+        bench.deliver(Delivery::Desired { version: n as u64, patch: json("{}"), full: true, packet: None });
         assert!(bench.session.queue.len() <= usize::from(Options::default().in_flight_max.get()) + 2);
     }
     bench.session.lost(bench.now, "gone");

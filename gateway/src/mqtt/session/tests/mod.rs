@@ -5,6 +5,7 @@ mod ending;
 mod fuzz;
 mod hearing;
 mod hostile;
+mod once;
 mod speaking;
 mod wire;
 
@@ -16,6 +17,7 @@ use runtime::access::Permissive;
 use runtime::error::{Error, Outcome};
 use runtime::mailbox::Mail;
 use runtime::router::Submission;
+use twins::handshake::Handshakes;
 use twins::header::Transport;
 use twins::input::Input;
 use twins::json::{Json, Limits};
@@ -98,7 +100,17 @@ impl Bench {
 
     /// The twin accepts the connection.
     fn accept(&mut self, present: bool, subscriptions: Vec<Subscription>) -> &mut Self {
-        self.answer(Ok(Reply::Connected { epoch: EPOCH, present, subscriptions }));
+        self.accept_with(present, subscriptions, Handshakes::default())
+    }
+
+    /// The twin accepts the connection, in a session with these handshakes open.
+    fn accept_with(
+        &mut self,
+        present: bool,
+        subscriptions: Vec<Subscription>,
+        handshakes: Handshakes,
+    ) -> &mut Self {
+        self.answer(Ok(Reply::Connected { epoch: EPOCH, present, subscriptions, handshakes }));
         self
     }
 

@@ -195,21 +195,6 @@ fn an_answer_to_a_request_is_handed_on_and_acknowledged_after() {
 }
 
 #[test]
-fn qos_2_is_not_taken_and_that_is_said() {
-    for v5 in [false, true] {
-        let mut bench = Bench::connected(v5);
-        let mut bytes = wire::publish(v5, "twins/me/telemetry", b"1", 1);
-        bytes[0] = 0x34;
-        bench.send(&bytes);
-
-        assert!(bench.closed);
-        let told: Vec<_> = bench.packets().iter().map(|packet| (packet.kind(), packet.reason())).collect();
-        assert_eq!(told, if v5 { vec![(wire::DISCONNECT, 0x9B)] } else { vec![] });
-        assert!(bench.session.end().unwrap().why.contains("QoS 2"));
-    }
-}
-
-#[test]
 fn nothing_more_is_read_while_too_much_is_unanswered() {
     let options = Options { in_flight_max: NonZeroU16::new(2).unwrap(), ..Options::default() };
     let mut bench = Bench::connected_with(false, options);

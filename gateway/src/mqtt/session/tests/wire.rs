@@ -3,6 +3,9 @@
 pub(super) const CONNACK: u8 = 2;
 pub(super) const PUBLISH: u8 = 3;
 pub(super) const PUBACK: u8 = 4;
+pub(super) const PUBREC: u8 = 5;
+pub(super) const PUBREL: u8 = 6;
+pub(super) const PUBCOMP: u8 = 7;
 pub(super) const SUBACK: u8 = 9;
 pub(super) const UNSUBACK: u8 = 11;
 pub(super) const PINGRESP: u8 = 13;
@@ -90,6 +93,13 @@ pub(super) fn unsubscribe(v5: bool, id: u16, filters: &[&str]) -> Vec<u8> {
     packet(0xA2, &body)
 }
 
+/// A publish with QoS 2.
+pub(super) fn publish_2(v5: bool, topic: &str, payload: &[u8], id: u16) -> Vec<u8> {
+    let mut bytes = publish(v5, topic, payload, id);
+    bytes[0] = 0x34;
+    bytes
+}
+
 pub(super) fn puback(id: u16) -> Vec<u8> {
     packet(0x40, &id.to_be_bytes())
 }
@@ -139,7 +149,7 @@ impl Packet {
     pub(super) fn reason(&self) -> u8 {
         let at = match self.kind() {
             CONNACK => 1,
-            PUBACK => 2,
+            PUBACK | PUBREC | PUBCOMP => 2,
             _ => 0,
         };
         self.body.get(at).copied().unwrap_or(0)
@@ -155,6 +165,11 @@ impl Packet {
     pub(super) fn id(&self) -> u16 {
         let at = if self.kind() == PUBLISH { 2 + self.topic().len() } else { 0 };
         u16::from_be_bytes([self.body[at], self.body[at + 1]])
+    }
+
+    /// It is said to be a repetition.
+    pub(super) fn is_again(&self) -> bool {
+        self.first & 8 != 0
     }
 
     pub(super) fn qos(&self) -> u8 {
