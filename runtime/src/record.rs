@@ -120,6 +120,16 @@ pub enum Fact {
     Removed,
 }
 
+impl Record {
+    /// Whether the record in these bytes is of a twin, as far as its beginning tells: false is sure. It allocates
+    /// nothing.
+    pub(crate) fn may_be_of(bytes: &[u8], twin: &TwinId) -> bool {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let id = decoder.array().and_then(|_| decoder.str());
+        id.map_or(true, |id| id == twin.as_str())
+    }
+}
+
 impl Fact {
     /// The record's type, as readers select it: `telemetry`, `reported`, `connected`, ...; an event has its own name
     /// in the data.

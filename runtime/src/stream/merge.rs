@@ -10,8 +10,9 @@ use crate::record::{Fact, Record};
 
 use super::{Cursor, Error, From, Item, Offset, Page, Placed, Reader, Selection, Unread};
 
-/// How many records one call looks at in a shard, at most: a reader of something rare gets a cursor to read on from.
-const LOOK_MAX: usize = 20_000;
+/// How many records one call looks at in a shard, at most, and how many of them it reads whole: a reader of something
+/// rare gets a cursor to read on from.
+const LOOK_MAX: (usize, usize) = (200_000, 20_000);
 /// After so many bytes of records a page ends, whatever its limit.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Records of one read of a shard.
@@ -41,7 +42,16 @@ pub(crate) fn read(
         let reader = reader(number).map_err(unwritten)?;
         let at = from.at(number, &reader).map_err(|error| unwritten(error.to_string()))?;
         let (ahead, items) = (None, Vec::new().into_iter());
-        sources.push(Source { number, reader, at, looked: 0, is_over: false, ahead, ahead_bytes, items });
+        sources.push(Source {
+            number,
+            reader,
+            at,
+            looked: (0, 0),
+            is_over: false,
+            ahead,
+            ahead_bytes,
+            items,
+        });
     }
     let was_there = |source: &Source| source.at >= source.reader.earliest();
     if matches!(from, Begin::Cursor(_)) && !sources.iter().all(was_there) {
@@ -87,7 +97,8 @@ struct Source {
     reader: Reader,
     /// What has been handed out or passed over ends here.
     at: Offset,
-    looked: usize,
+    /// How many records it has looked at, and how many of them it has read whole.
+    looked: (usize, usize),
     /// Nothing more of it is asked for.
     is_over: bool,
     ahead: Option<Ahead>,
@@ -106,13 +117,22 @@ struct Ahead {
 impl Source {
     /// When its next record that was asked for was received, if there is one and not too much lies before it.
     fn peek(&mut self, selection: &Selection) -> Result<Option<Timestamp>, Error> {
-        while self.ahead.is_none() && self.looked < LOOK_MAX && !self.is_over {
+        while self.ahead.is_none()
+            && self.looked.0 < LOOK_MAX.0
+            && self.looked.1 < LOOK_MAX.1
+            && !self.is_over
+        {
             let item = self.next()?.filter(|item| selection.until.is_none_or(|until| item.time < until));
             let Some(item) = item else {
                 self.is_over = true;
                 return Ok(None);
             };
-            self.looked += 1;
+            self.looked.0 += 1;
+            if selection.twin.as_ref().is_some_and(|twin| !Record::may_be_of(&item.record, twin)) {
+                self.at = item.offset + 1;
+                continue;
+            }
+            self.looked.1 += 1;
             let unreadable = |error: minicbor::decode::Error| Error::Unreadable {
                 offset: item.offset,
                 why: error.to_string(),
@@ -234,18 +254,22 @@ mod tests {
         opened.collect()
     }
 
-    fn page(readers: &[Reader], from: From, until: Option<u64>) -> Page {
-        let selection = Selection {
+    fn everything(from: From) -> Selection {
+        Selection {
             tenant: "default".into(),
             twin: None,
             shard: None,
             kinds: Vec::new(),
             channel: None,
             from,
-            until: until.map(Timestamp::from_millis),
+            until: None,
             limit: 1_000,
             bytes: usize::MAX,
-        };
+        }
+    }
+
+    fn page(readers: &[Reader], from: From, until: Option<u64>) -> Page {
+        let selection = Selection { until: until.map(Timestamp::from_millis), ..everything(from) };
         let reader = |shard: u32| Ok(readers[shard as usize].clone());
         read(&selection, None, readers.len() as u32, reader).unwrap()
     }
@@ -281,5 +305,20 @@ mod tests {
 
         assert_eq!(sequences(&first), (0..13).collect::<Vec<_>>());
         assert_eq!(sequences(&second), (13..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_twin_is_read_past_the_records_of_all_others() {
+        let readers = streams(1, &[10; 40]);
+        let other = TwinId::in_default_tenant("u").unwrap();
+        let of = |twin: Option<TwinId>| {
+            let selection = Selection { twin, ..everything(From::Earliest) };
+            read(&selection, Some(0), 1, |_| Ok(readers[0].clone())).unwrap()
+        };
+
+        let (all, none) = (of(Some(TwinId::in_default_tenant("t").unwrap())), of(Some(other)));
+
+        assert_eq!((all.records.len(), all.next.as_str()), (40, "0:40"));
+        assert_eq!((none.records.len(), none.next.as_str()), (0, "0:40"));
     }
 }
