@@ -44,7 +44,8 @@ pub struct Envelope<'a> {
     pub received: Timestamp,
     /// The twin's sequence with it.
     pub sequence: u64,
-    /// The transition that it is part of, `twin/generation/sequence`: records of one cause were committed together.
+    /// What caused it, as `twin/generation/sequence`: the transition that it is part of, or, where another twin's call
+    /// led to that, the one that called.
     pub cause: String,
     /// The details.
     pub data: Data<'a>,
@@ -135,10 +136,13 @@ pub enum Content<'a> {
 impl<'a> From<&'a Placed> for Envelope<'a> {
     fn from(placed: &'a Placed) -> Self {
         let Record { twin, generation, kind, sequence, ordinal, header, fact } = &placed.record;
-        let cause = format!("{}/{generation}/{sequence}", twin.id());
+        let own = format!("{}/{generation}/{sequence}", twin.id());
+        let id = id(header.received, &format!("{}/{own}/{ordinal}", twin.tenant()));
+        let called = header.cause.as_ref();
+        let cause = called.map_or(own, |by| format!("{}/{}/{}", by.twin.id(), by.generation, by.sequence));
         Self {
             cursor: &placed.cursor,
-            id: id(header.received, &format!("{}/{cause}/{ordinal}", twin.tenant())),
+            id,
             twin: twin.id(),
             kind,
             r#type: fact.kind(),
@@ -210,6 +214,7 @@ mod tests {
     use bytes::Bytes;
     use serde_json::{Value, json};
     use twins::command::State;
+    use twins::header::Cause;
     use twins::id::TwinId;
     use twins::json::{Limits, Pointer};
     use twins::name::Name;
@@ -261,6 +266,19 @@ mod tests {
                 "received": time, "sequence": 7, "cause": "t-1/2/7", "data": {"by": "user:dev"},
             })
         );
+    }
+
+    #[test]
+    fn what_a_call_led_to_names_the_transition_that_called() {
+        let mut placed = placed(Fact::Registered, 0);
+        let own = Envelope::from(&placed).id;
+        let twin = TwinId::in_default_tenant("hall").unwrap();
+        let cause = Cause { twin, generation: 1, sequence: 9, ordinal: 0, hops: 1 };
+        placed.record.header.cause = Some(Box::new(cause));
+
+        let envelope = Envelope::from(&placed);
+
+        assert_eq!((envelope.cause.as_str(), envelope.id), ("hall/1/9", own));
     }
 
     #[test]

@@ -6,6 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// The limit that is reached while the channels to other shards are full.
+pub(crate) const CHANNELS_FULL: &str = "too many effects wait until other shards have taken them";
+
 /// The limits of one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -28,6 +31,7 @@ pub(crate) struct Admission {
     inputs: AtomicUsize,
     bytes: AtomicUsize,
     is_behind: AtomicBool,
+    is_full: AtomicBool,
 }
 
 /// The room of one input; dropping it gives it back.
@@ -40,7 +44,13 @@ pub(crate) struct Permit {
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let (inputs, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { limits, inputs, bytes, is_behind: AtomicBool::new(false) })
+        Arc::new(Self {
+            limits,
+            inputs,
+            bytes,
+            is_behind: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+        })
     }
 
     /// While the shard is behind with writing to the state store, nothing is admitted.
@@ -48,10 +58,18 @@ impl Admission {
         self.is_behind.store(is_behind, Ordering::Relaxed);
     }
 
+    /// While the channels to other shards are full, nothing is admitted.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
     /// Room for an input with this payload, or the limit that leaves none.
     pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, &'static str> {
         if self.is_behind.load(Ordering::Relaxed) {
             return Err("the state store is behind with writing what was taken in");
+        }
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(CHANNELS_FULL);
         }
         if !add(&self.inputs, 1, self.limits.inputs) {
             return Err("too many inputs are not answered yet");

@@ -144,6 +144,7 @@ impl Node {
                 number,
                 node: parts.node,
                 kinds: kinds.clone(),
+                slots: parts.slots.clone(),
                 options: shard_options.clone(),
                 registered: registered.clone(),
                 overruns: overruns.clone(),
@@ -158,6 +159,7 @@ impl Node {
             stream: options.stream,
             clock: parts.clock.clone(),
             door: doors[number as usize].clone(),
+            doors: doors.clone(),
         });
         let hosts: Arc<[Host]> = hosts.collect();
         let stopping = Arc::new(AtomicBool::new(false));

@@ -155,11 +155,13 @@ pub fn records<'a>(
     transition: &'a Transition,
 ) -> impl Iterator<Item = Record> + 'a {
     let changes = transition.changes.iter().filter_map(move |change| of_change(change, after));
-    let effects = transition.effects.iter().map(|effect| match effect {
+    let effects = transition.effects.iter().filter_map(|effect| match effect {
         Effect::Sample { channel, body, time } => {
-            (Fact::Telemetry { channel: channel.clone(), body: body.clone() }, *time)
+            Some((Fact::Telemetry { channel: channel.clone(), body: body.clone() }, *time))
         }
-        Effect::Event { name, data } => (Fact::Event { name: name.clone(), data: data.clone() }, None),
+        Effect::Event { name, data } => Some((Fact::Event { name: name.clone(), data: data.clone() }, None)),
+        // It shows at the twin that it calls.
+        Effect::Call(_) => None,
     });
     let facts = changes.map(|fact| (fact, None)).chain(effects);
     facts.zip(0..).map(move |((fact, time), ordinal)| {

@@ -124,8 +124,7 @@ mod tests {
     #[test]
     fn a_record_is_a_line_under_the_headings() {
         assert_eq!(head(), "SEGMENT     OFFSET  GROUP  KIND        TERM      INDEX     BYTES  CONTENT");
-        let (stamp, decisions) = (twins::time::Timestamp::ZERO, Vec::new());
-        let batch = Batch { term: 2, stamp, decisions, sealed: false, trimmed: None };
+        let batch = Batch { term: 2, ..Batch::default() };
         let (id, payload) = (LogId { term: 2, index: 9 }, batch.encode());
         let bytes = payload.len();
         check(
@@ -143,8 +142,7 @@ mod tests {
 
     #[test]
     fn an_entry_says_what_it_does_to_the_stream() {
-        let (stamp, decisions) = (twins::time::Timestamp::ZERO, Vec::new());
-        let batch = Batch { term: 2, stamp, decisions, sealed: true, trimmed: Some(9) };
+        let batch = Batch { term: 2, sealed: true, trimmed: Some(9), ..Batch::default() };
         let record = Record::entry(7, Kind::Normal, LogId { term: 2, index: 9 }, batch.encode().into());
         assert_eq!(content(&record), "the segment of the stream is sealed, the stream is trimmed before 9");
     }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::body::Body;
 use crate::command::Mode;
 use crate::context::Context;
-use crate::contract::{Command, Desired, Event, Instance, Item, Reported, Timer};
+use crate::contract::{Command, Desired, Event, Instance, Item, Method, Reported, Timer};
+use crate::id::TwinId;
 use crate::json::{Json, Pointer};
 use crate::name::Name;
 use crate::queue::{OPEN_BYTES_MAX, OPEN_MAX, TTL_MAX};
@@ -19,6 +20,8 @@ use crate::timers::TIMERS_MAX;
 
 /// The bytes of one value that a handler sends, announces or sets.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+/// The bytes of the arguments of all calls that one input makes.
+pub const CALLS_BYTES_MAX: usize = 1024 * 1024;
 /// How many effects one input may have.
 pub const EFFECTS_MAX: usize = 1_000;
 
@@ -38,6 +41,7 @@ pub struct Effects<'a> {
 pub(crate) enum Intent {
     Send { name: Name, payload: Body, deadline: Timestamp, mode: Mode },
     Emit { name: Name, data: Json },
+    Call { twin: TwinId, method: Name, argument: Json },
     Arm { name: Name, due: Timestamp },
     Disarm { name: Name },
     /// Sets a property of a section, or removes it where the value is null.
@@ -100,6 +104,80 @@ impl<'a> Effects<'a> {
         let name = Name::keyed(item.label().name, key);
         let Some(data) = self.json(&name, data) else { return };
         self.push(Intent::Emit { name, data });
+    }
+
+    /// Calls a method of another twin of the same tenant, by its id.
+    ///
+    /// The call is committed with what caused it, and executed once, after that, as an input of that twin's own; calls
+    /// of one twin to another arrive in order. What the method answers is dropped. If it is refused (no such twin or
+    /// method, the handler refuses or panics), this twin announces `call-refused` with `{twin, method, code, message}`.
+    /// Calls that follow from each other are cut after [`HOPS_MAX`](crate::decide::HOPS_MAX), with the event `call-cut`.
+    ///
+    /// ```
+    /// use twins::prelude::*;
+    /// use twins::testing::{Bench, Fleet};
+    ///
+    /// const PRESENCE: Telemetry<bool> = Telemetry::named("presence");
+    /// const SWITCH: Method<bool, ()> = Method::named("switch");
+    ///
+    /// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// struct Hall {}
+    ///
+    /// impl Behavior for Hall {
+    ///     const KIND: &'static str = "hall";
+    ///
+    ///     fn routes(on: &mut Routes<Self>) {
+    ///         on.telemetry(&PRESENCE, Self::entered);
+    ///     }
+    /// }
+    ///
+    /// impl Hall {
+    ///     fn entered(&mut self, present: bool, fx: &mut Effects) {
+    ///         fx.call("lamp-1", &SWITCH, &present);
+    ///     }
+    /// }
+    ///
+    /// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// struct Lamp {
+    ///     on: bool,
+    /// }
+    ///
+    /// impl Behavior for Lamp {
+    ///     const KIND: &'static str = "lamp";
+    ///
+    ///     fn routes(on: &mut Routes<Self>) {
+    ///         on.method(&SWITCH, Self::switch);
+    ///     }
+    /// }
+    ///
+    /// impl Lamp {
+    ///     fn switch(&mut self, on: bool, _: &mut Effects) -> Result<(), Rejection> {
+    ///         self.on = on;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut fleet = Fleet::default();
+    /// fleet.add::<Hall>("hall").add::<Lamp>("lamp-1");
+    /// fleet.with("hall", |hall: &mut Bench<Hall>| drop(hall.telemetry(&PRESENCE, &true)));
+    /// assert!(fleet.with("lamp-1", |lamp: &mut Bench<Lamp>| lamp.state().on));
+    /// ```
+    pub fn call<A: Serialize, R>(&mut self, twin: &str, method: &Method<A, R>, argument: &A) {
+        let name = Name::trusted(method.label.name);
+        let twin = match TwinId::new(self.context.id.tenant(), twin) {
+            Ok(twin) => twin,
+            Err(error) => return self.fail(Code::Malformed, format!("a call of `{name}`: {error}")),
+        };
+        let Some(argument) = self.json(&name, argument) else { return };
+        let calls = self.intents.iter().map(|intent| match intent {
+            Intent::Call { argument, .. } => argument.len(),
+            _ => 0,
+        });
+        if calls.sum::<usize>() + argument.len() > CALLS_BYTES_MAX {
+            let why = format!("the calls of one input have more than {CALLS_BYTES_MAX} bytes, with that of `{name}`");
+            return self.fail(Code::TooLarge, why);
+        }
+        self.push(Intent::Call { twin, method: name, argument });
     }
 
     /// Arms a timer, or moves it: it fires once, `after` from now, also over restarts.

@@ -1,5 +1,6 @@
 //! What every input and every record carries beside its content: who, when, by which way.
 
+use crate::id::TwinId;
 use crate::name::Name;
 use crate::time::Timestamp;
 
@@ -33,6 +34,9 @@ pub struct Header {
     /// The packet id that it came under with QoS 2: while the session holds that, the input is a repetition.
     #[n(8)]
     pub packet: Option<u16>,
+    /// The effect of another twin that it is, or that it answers.
+    #[n(11)]
+    pub cause: Option<Box<Cause>>,
 }
 
 impl Header {
@@ -58,6 +62,26 @@ pub struct Mark {
     pub n: u64,
 }
 
+/// An effect that became an input, by its id: where it was decided, and its place there.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Cause {
+    /// The twin that decided on it.
+    #[n(0)]
+    pub twin: TwinId,
+    /// That twin's generation.
+    #[n(1)]
+    pub generation: u32,
+    /// That twin's sequence with the transition.
+    #[n(2)]
+    pub sequence: u64,
+    /// Its place among the effects of the transition.
+    #[n(3)]
+    pub ordinal: u32,
+    /// How many calls in a row led here, this one included.
+    #[n(4)]
+    pub hops: u32,
+}
+
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
 pub enum Principal {
@@ -74,6 +98,9 @@ pub enum Principal {
     /// The twin's own behaviour.
     #[n(3)]
     Behavior,
+    /// The behaviour of another twin, by a call.
+    #[n(4)]
+    Twin(#[n(0)] TwinId),
 }
 
 impl std::fmt::Display for Principal {
@@ -83,6 +110,7 @@ impl std::fmt::Display for Principal {
             Self::User(name) => write!(f, "user:{name}"),
             Self::System => f.write_str("system"),
             Self::Behavior => f.write_str("behavior"),
+            Self::Twin(id) => write!(f, "twin:{}", id.id()),
         }
     }
 }

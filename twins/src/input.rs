@@ -2,8 +2,10 @@
 
 use crate::body::Body;
 use crate::command::{Answer, CommandId, Mode};
+use crate::id::TwinId;
 use crate::json::{Document, Json};
 use crate::name::Name;
+use crate::rejection::Rejection;
 use crate::session::{Connect, Subscription};
 use crate::time::Timestamp;
 
@@ -95,6 +97,8 @@ pub enum Input {
         /// Its argument.
         argument: Json,
     },
+    /// A twin that this one called refused the call.
+    CallRefused(Refused),
     /// Reads the twin.
     Read,
 
@@ -120,6 +124,7 @@ pub enum Input {
             }
             Self::Command(send) => send.payload.len(),
             Self::Call { argument, .. } => argument.len(),
+            Self::CallRefused(refused) => refused.message.len(),
             Self::Subscribe(subscriptions) => subscriptions.iter().map(|s| s.filter.len()).sum(),
             Self::Unsubscribe(filters) => filters.iter().map(|filter| filter.len()).sum(),
             Self::Connect { connect, .. } => connect.will.as_ref().map_or(0, |will| will.bytes()),
@@ -144,6 +149,7 @@ impl Input {
             Self::Remove
                 | Self::Disconnect { .. }
                 | Self::Acknowledge(_)
+                | Self::CallRefused(_)
                 | Self::Release(_)
                 | Self::Complete(_)
                 | Self::Read
@@ -176,6 +182,38 @@ pub struct Send {
     pub mode: Mode,
     /// Whether an outcome is expected.
     pub answer: Answer,
+}
+
+/// The bytes of a call's refusal that its caller gets to know.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// The refusal of a call, as it comes back to the twin that called.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Refused {
+    /// The twin that was called.
+    #[n(0)]
+    pub twin: TwinId,
+    /// Which method.
+    #[n(1)]
+    pub method: Name,
+    /// The generation of the twin that called: another device of the same id does not hear of it.
+    #[n(2)]
+    pub generation: u32,
+    /// The [code](crate::rejection::Code) of the refusal.
+    #[n(3)]
+    pub code: Name,
+    /// The reason in words.
+    #[n(4)]
+    pub message: String,
+}
+
+impl Refused {
+    /// Of a call of `method` of `twin`, by a twin of this generation.
+    pub fn of(refusal: &Rejection, twin: TwinId, method: Name, generation: u32) -> Self {
+        let (code, message) = (Name::fixed(refusal.code().as_str()), refusal.message());
+        let cut = message.floor_char_boundary(REASON_BYTES_MAX);
+        Self { twin, method, generation, code, message: message[..cut].to_owned() }
+    }
 }
 
 /// A durable message that a device acknowledges.

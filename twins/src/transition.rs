@@ -2,7 +2,8 @@
 
 use crate::body::Body;
 use crate::command::{Command, CommandId};
-use crate::header::Header;
+use crate::header::{Cause, Header};
+use crate::id::TwinId;
 use crate::input::Message;
 use crate::json::{Json, Patch};
 use crate::name::Name;
@@ -26,6 +27,21 @@ pub struct Transition {
     /// What leaves the twin, in order: the place of each in this list is its ordinal.
     #[n(3)]
     pub effects: Vec<Effect>,
+}
+
+impl Transition {
+    /// The calls among its effects, each with its id. `id` is the twin's own.
+    pub fn calls<'a>(&'a self, id: &'a TwinId) -> impl Iterator<Item = (Cause, &'a Call)> {
+        let call = move |(effect, ordinal): (&'a Effect, u32)| match effect {
+            Effect::Call(call) => {
+                let (twin, sequence) = (id.clone(), self.sequence);
+                let (generation, hops) = (call.generation, call.hops);
+                Some((Cause { twin, generation, sequence, ordinal, hops }, call))
+            }
+            _ => None,
+        };
+        self.effects.iter().zip(0..).filter_map(call)
+    }
 }
 
 /// A change of the twin.
@@ -239,7 +255,7 @@ pub enum Change {
     },
 }
 
-/// Something that leaves the twin. Numbers 2 to 9 are reserved: calls to other twins, integrations, alarms, webhooks.
+/// Something that leaves the twin. Numbers 3 to 9 are reserved: integrations, alarms, webhooks.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub enum Effect {
     /// A sample of telemetry.
@@ -265,4 +281,27 @@ pub enum Effect {
         #[n(1)]
         data: Json,
     },
+    /// A call of another twin's method.
+    #[n(2)]
+    Call(#[n(0)] Call),
+}
+
+/// A call of another twin's method. With the calling twin, its sequence and the place among the effects it has an id.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Call {
+    /// Whose method, in the tenant of the caller.
+    #[n(0)]
+    pub twin: TwinId,
+    /// Which method.
+    #[n(1)]
+    pub method: Name,
+    /// With what.
+    #[n(2)]
+    pub argument: Json,
+    /// The generation of the caller.
+    #[n(3)]
+    pub generation: u32,
+    /// How many calls in a row led here, this one included.
+    #[n(4)]
+    pub hops: u32,
 }

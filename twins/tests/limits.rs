@@ -80,7 +80,7 @@ impl Hosted {
         let effects = self.last.iter().flat_map(|transition| &transition.effects);
         let events = effects.filter_map(|effect| match effect {
             Effect::Event { name, .. } => Some(name.as_str()),
-            Effect::Sample { .. } => None,
+            _ => None,
         });
         events.collect()
     }

@@ -43,7 +43,7 @@ pub(super) struct Shown {
     received: String,
     /// The twin's sequence with it.
     sequence: u64,
-    /// The transition that it is part of: `twin/generation/sequence`.
+    /// What caused it, as `twin/generation/sequence`: its own transition, or that of the twin whose call led to it.
     cause: String,
     /// The details, by type: `{"channel", "value"}` of telemetry, `{"patch", "by"}` of a section's change,
     /// `{"name", "data"}` of an event, `{"id", "name", "state", "result"}` of a command.

@@ -23,6 +23,7 @@ use crate::store::{Space, StateStore};
 use crate::stream;
 
 use super::checkpoint::Written;
+use super::parcel::Parcel;
 use super::recovery::Ground;
 use super::requests::Asked;
 use super::window::Row;
@@ -58,6 +59,10 @@ pub(crate) enum Message {
     DueRead(Result<Vec<Row>, String>),
     /// A checkpoint that was written.
     Checkpointed(Result<Written, String>),
+    /// Parcels of a shard, numbered from `first`.
+    Parcels { from: u32, first: u64, parcels: Vec<Arc<Parcel>> },
+    /// A shard has everything through a number.
+    Acknowledged { by: u32, n: u64 },
     /// Something may be due.
     Tick,
     /// Write all that is committed to the state store, and say when that is done.
@@ -77,6 +82,8 @@ pub(crate) struct Host {
     pub(crate) stream: stream::Options,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Arc<Door>,
+    /// The doors of all shards.
+    pub(crate) doors: Arc<[Arc<Door>]>,
 }
 
 pub(crate) struct Hosted {
@@ -142,6 +149,8 @@ impl Actor for Host {
                 self.log.purge(written.applied());
                 shard.checkpointed(now, written)?;
             }
+            Message::Parcels { from, first, parcels } => shard.receive(now, from, first, parcels)?,
+            Message::Acknowledged { by, n } => shard.acknowledged(now, by, n)?,
             Message::Tick => {
                 hosted.alarm = None;
                 // What falls due while it stops waits for the next start, or it might never be done.
@@ -191,6 +200,19 @@ impl Host {
                 let store = self.store.clone();
                 spawn_blocking(move || myself.cast(Message::Checkpointed(cut.write(&*store))));
             }
+            Action::Hand { to, first, parcels } => {
+                self.tell(to, Message::Parcels { from: self.setting.number, first, parcels });
+            }
+            Action::Acknowledge { to, n } => {
+                self.tell(to, Message::Acknowledged { by: self.setting.number, n });
+            }
+        }
+    }
+
+    /// Tells another shard. One that does not serve hears of it later: what matters is told again.
+    fn tell(&self, shard: u32, message: Message) {
+        if let Some(Ok(actor)) = self.doors.get(shard as usize).map(|door| door.actor()) {
+            drop(actor.cast(message));
         }
     }
 

@@ -15,6 +15,8 @@ use twins::twin::Twin;
 use crate::store::{self, Space, StateStore, Timer};
 use crate::stream;
 
+use super::exchange::put_heads;
+use super::outbox::Rows;
 use super::resident::{Slot, Stored};
 use super::{Action, Failed, Options, Shard};
 
@@ -27,6 +29,9 @@ pub(crate) struct Cut {
     marks: Marks,
     images: Vec<(TwinId, Arc<Twin>, Stored)>,
     stream: stream::Cut,
+    /// What the channels to other shards hold, and how far they and those from others have come.
+    outbox: Rows,
+    heads: Option<Vec<u8>>,
 }
 
 /// Where a shard stood at its last checkpoint.
@@ -89,7 +94,7 @@ pub(crate) struct Written {
 impl Cut {
     /// Writes it. Blocks; durable when it returns.
     pub(crate) fn write(self, store: &dyn StateStore) -> Result<Written, String> {
-        let Self { shard, marks, images, stream } = self;
+        let Self { shard, marks, images, stream, outbox, heads } = self;
         stream.sync().map_err(|error| format!("the stream could not be synced: {error}"))?;
         let mut batch = store::Batch::default();
         let images = images.into_iter().map(|(id, twin, before)| {
@@ -107,6 +112,8 @@ impl Cut {
             (id, after)
         });
         let images = images.collect();
+        outbox.write(&mut batch);
+        heads.into_iter().for_each(|heads| put_heads(&mut batch, heads));
         batch.put(Space::Mark, MARKS, minicbor::to_vec(marks).expect("writing to memory does not fail"));
         store
             .write(shard, batch)
@@ -162,7 +169,15 @@ impl Shard {
             earliest,
         };
         (self.checkpointing, self.logged, self.dirty_since) = (true, 0, None);
-        self.actions.push_back(Action::Checkpoint(Cut { shard: number, marks, images, stream }));
+        let (outbox, heads) = (self.outbox.cut(), self.heads());
+        self.actions.push_back(Action::Checkpoint(Cut {
+            shard: number,
+            marks,
+            images,
+            stream,
+            outbox,
+            heads,
+        }));
         Ok(())
     }
 
@@ -208,6 +223,8 @@ impl Shard {
     /// Begins the last checkpoint before the shard stops. Returns whether there is anything left to wait for.
     pub(crate) fn finish(&mut self, now: Timestamp) -> Result<bool, Failed> {
         self.pass(now);
+        self.finishing = true;
+        self.inbox.drop_waiting();
         self.turn()?;
         self.checkpoint()?;
         Ok(self.flying.is_some() || self.checkpointing || self.loading > 0)

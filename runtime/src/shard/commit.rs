@@ -18,6 +18,7 @@ use crate::stream;
 use crate::stream::retention::Upkeep;
 
 use super::entry::{Batch, Decided};
+use super::exchange::Exchange;
 use super::post::Post;
 use super::work::{Answer, Work};
 use super::{Action, Failed, Shard};
@@ -37,11 +38,19 @@ pub(super) struct Forming {
     /// The bytes of the records, of the inputs and of what behaviours keep and send: about what the entry will have.
     pub(super) bytes: usize,
     pub(super) releases: Vec<Release>,
+    /// What it does to the channels.
+    pub(super) exchange: Exchange,
 }
 
 impl Forming {
     pub(super) fn new(number: u64) -> Self {
-        Self { number, decisions: Vec::new(), records: Vec::new(), bytes: 0, releases: Vec::new() }
+        let (decisions, records, releases) = (Vec::new(), Vec::new(), Vec::new());
+        Self { number, decisions, records, bytes: 0, releases, exchange: Exchange::default() }
+    }
+
+    /// Whether nothing in it needs the log.
+    pub(super) fn is_empty(&self) -> bool {
+        self.decisions.is_empty() && self.exchange.is_empty()
     }
 }
 
@@ -52,6 +61,7 @@ pub(super) struct Flying {
     twins: Vec<(TwinId, Arc<Twin>)>,
     records: Vec<(Timestamp, Vec<u8>)>,
     releases: Vec<Release>,
+    pub(super) exchange: Exchange,
     bytes: u64,
     /// What it does to the stream.
     upkeep: Upkeep,
@@ -61,7 +71,7 @@ impl Flying {
     /// A batch without decisions.
     pub(super) fn upkeep(upkeep: Upkeep, bytes: u64) -> Self {
         let (twins, records, releases) = (Vec::new(), Vec::new(), Vec::new());
-        Self { number: UPKEEP, twins, records, releases, bytes, upkeep }
+        Self { number: UPKEEP, twins, records, releases, exchange: Exchange::default(), bytes, upkeep }
     }
 }
 
@@ -90,7 +100,11 @@ impl Shard {
 
     /// Closes the forming batch and proposes it, unless one is in flight.
     pub(super) fn propose(&mut self) -> Result<(), Failed> {
-        if self.flying.is_some() || self.propose_upkeep() || self.forming.decisions.is_empty() {
+        if self.flying.is_some() || self.propose_upkeep() {
+            return Ok(());
+        }
+        self.carry_acknowledgements();
+        if self.forming.is_empty() {
             return Ok(());
         }
         if self.stream_full {
@@ -102,7 +116,8 @@ impl Shard {
             return Ok(());
         }
         let next = Forming::new(self.forming.number + 1);
-        let Forming { number, decisions, records, releases, .. } = std::mem::replace(&mut self.forming, next);
+        let forming = std::mem::replace(&mut self.forming, next);
+        let Forming { number, decisions, records, releases, exchange, .. } = forming;
         let mut ids: Vec<_> = decisions.iter().map(|decided| decided.twin.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -111,11 +126,12 @@ impl Shard {
             Some((id, twin))
         });
         let twins = twins.collect();
-        let (sealed, trimmed) = (false, None);
-        let batch = Batch { term: self.term, stamp: self.now, decisions, sealed, trimmed };
+        let (taken, acknowledged, refusals) = exchange.entry();
+        let (term, stamp) = (self.term, self.now);
+        let batch = Batch { term, stamp, decisions, taken, acknowledged, refusals, ..Batch::default() };
         let payload = Bytes::from(batch.encode());
         let (bytes, upkeep) = (payload.len() as u64, Upkeep::default());
-        self.flying = Some(Flying { number, twins, records, releases, bytes, upkeep });
+        self.flying = Some(Flying { number, twins, records, releases, exchange, bytes, upkeep });
         self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: false });
         Ok(())
     }
@@ -135,6 +151,8 @@ impl Shard {
         for (twin, committed) in &flying.twins {
             self.commit(twin, committed);
         }
+        self.acknowledge(&flying.exchange);
+        self.exchange(flying.exchange);
         self.ready.extend(flying.releases);
         self.hand_out();
         self.setting.watches.committed(self.setting.number, &flying.twins);
@@ -191,6 +209,8 @@ impl Shard {
             ids.extend(flying.twins.into_iter().map(|(id, _)| id));
             releases.splice(..0, flying.releases);
         }
+        self.inbox.fall_back();
+        self.outbox.fall_back(self.now);
         let mut post = Post::default();
         for release in releases {
             post.answer(release.answer, Err(answer.clone()));

@@ -4,13 +4,16 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use twins::decide::Decision;
+use twins::header::Header;
 use twins::id::TwinId;
 use twins::input::Input;
 use twins::rejection::{Code, Rejection};
+use twins::reply::{Output, Reply};
 use twins::time::Timestamp;
 use twins::transition::{Change, Transition};
 use twins::twin::Twin;
 
+use crate::admission::CHANNELS_FULL;
 use crate::error::Error;
 use crate::record;
 
@@ -22,7 +25,7 @@ use super::{Failed, Image, Shard};
 
 /// When the forming batch has so many bytes, nothing more from outside is decided before the log has taken it: small
 /// inputs may make many records.
-const FORMING_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const FORMING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Shard {
     /// Takes a buffer of inputs.
@@ -41,6 +44,7 @@ impl Shard {
             match self.read(&id, image) {
                 Ok(resident) => self.settle_in(id, resident),
                 Err(error) => {
+                    self.inbox.refuse(&id, &Rejection::new(Code::BehaviorFailed, error.to_string()));
                     waiting.into_iter().for_each(|waiting| waiting.refuse(&error));
                     continue;
                 }
@@ -83,12 +87,12 @@ impl Shard {
     }
 
     /// Reads a twin, if nobody has begun to; `waiting` comes when it is here.
-    pub(super) fn load(&mut self, id: &TwinId, waiting: Waiting) {
+    pub(super) fn load(&mut self, id: &TwinId, waiting: Option<Waiting>) {
         match self.twins.get_mut(id) {
-            Some(Slot::Loading(queue)) => queue.push(waiting),
+            Some(Slot::Loading(queue)) => queue.extend(waiting),
             _ => {
                 self.loading += 1;
-                self.twins.insert(id.clone(), Slot::Loading(vec![waiting]));
+                self.twins.insert(id.clone(), Slot::Loading(waiting.into_iter().collect()));
                 self.loads.push(id.clone());
             }
         }
@@ -97,28 +101,47 @@ impl Shard {
     pub(super) fn one(&mut self, work: Work) {
         match self.twins.get_mut(&work.twin) {
             Some(Slot::Resident(_)) => self.decide(work),
-            _ => self.load(&work.twin.clone(), Waiting::Work(work)),
+            _ => self.load(&work.twin.clone(), Some(Waiting::Work(work))),
         }
     }
 
     fn decide(&mut self, work: Work) {
-        let Work { twin: id, mut header, input, answer, permit } = work;
-        header.received = self.now;
-        let (kinds, options) = (self.setting.kinds.clone(), self.setting.options.clone());
-        if permit.is_some() && self.forming.bytes >= FORMING_BYTES_MAX {
-            let (shard, limit) =
-                (self.setting.number, "what is decided and waits for the log has too many bytes");
-            return answer.give(Err(Error::Overloaded { shard, limit }));
+        let Work { twin: id, header, input, answer, permit } = work;
+        if let Some(limit) = self.limit().filter(|_| permit.is_some()) {
+            return answer.give(Err(Error::Overloaded { shard: self.setting.number, limit }));
         }
         if let Err(rejection) = self.room_for(&id, &input) {
             return answer.give(Err(rejection.into()));
         }
+        let Some((reply, outputs)) = self.decide_on(&id, &input, header) else { return };
+        let batch = self.resident(&id).map_or(0, |resident| resident.batch);
+        let outcome = reply.map_err(Into::into);
+        self.when_committed(batch, Release { twin: id, outcome, answer, outputs, permit });
+    }
+
+    /// The limit that leaves no room for an input from outside: small inputs may make many records, and many effects.
+    fn limit(&self) -> Option<&'static str> {
+        let is_large = self.forming.bytes >= FORMING_BYTES_MAX;
+        let large = || is_large.then_some("what is decided and waits for the log has too many bytes");
+        self.is_full(1).then_some(CHANNELS_FULL).or_else(large)
+    }
+
+    /// Decides an input on a twin that is here, into the forming batch. Returns the answer, and what the twin's
+    /// connections get once it is committed.
+    pub(super) fn decide_on(
+        &mut self,
+        id: &TwinId,
+        input: &Input,
+        mut header: Header,
+    ) -> Option<(Result<Reply, Rejection>, Vec<Output>)> {
+        header.received = self.now;
+        let (kinds, options) = (self.setting.kinds.clone(), self.setting.options.clone());
         let number = self.forming.number;
-        let Some(resident) = self.resident(&id) else { return };
+        let resident = self.resident(id)?;
         resident.used = true;
         let kind_before = resident.live.twin().kind_name().cloned();
         let started = Instant::now();
-        let Decision { transition, reply, outputs } = kinds.decide(&id, &mut resident.live, &input, header);
+        let Decision { transition, reply, outputs } = kinds.decide(id, &mut resident.live, input, header);
         let took = started.elapsed();
         let overran = (took > options.handler_budget).then(|| resident.live.twin().kind().to_owned());
         if let Some(transition) = transition {
@@ -127,11 +150,12 @@ impl Shard {
             let after = resident.live.twin().clone();
             let kind = after.kind_name().cloned().or(kind_before);
             let kind = kind.as_ref().expect("only a twin that is or was has transitions");
-            for record in record::records(&id, kind, &after, &transition) {
+            for record in record::records(id, kind, &after, &transition) {
                 let (received, record) = (record.header.received, encoded(&record));
                 bytes += record.len();
                 self.forming.records.push((received, record));
             }
+            bytes += self.forming.exchange.send(&self.setting.slots, id, &transition);
             self.forming.bytes += bytes;
             self.forming.decisions.push(Decided { twin: id.clone(), transition });
         }
@@ -141,9 +165,7 @@ impl Shard {
             let micros = took.as_micros();
             tracing::warn!(twin = %id, kind, micros, count, "a decision took longer than its budget");
         }
-        let batch = self.resident(&id).map_or(0, |resident| resident.batch);
-        let outcome = reply.map_err(Into::into);
-        self.when_committed(batch, Release { twin: id, outcome, answer, outputs, permit });
+        Some((reply, outputs))
     }
 
     /// Whether the node may register one more device by itself.

@@ -37,9 +37,10 @@ impl Shard {
         self.turn()
     }
 
-    /// When the next twin is to hear that something is due; `None` also while enough have heard and are not done.
+    /// When the next twin is to hear that something is due; `None` also while enough have heard and are not
+    /// done, and while the channels to other shards are full.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let has_room = self.forming.decisions.len() + self.loading < AT_ONCE;
+        let has_room = self.forming.decisions.len() + self.loading < AT_ONCE && !self.is_full(1);
         self.due.first().filter(|_| has_room).map(|(due, _)| (*due).max(self.due_after))
     }
 

@@ -6,8 +6,10 @@ use twins::transition::Transition;
 
 use crate::stream::Offset;
 
+pub use super::parcel::{Content, Parcel};
+
 /// A batch of decisions, in the order they were made.
-#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
 pub struct Batch {
     /// The term it was decided in. An entry whose own term differs is a no-op on every replica: its decisions were
     /// made on a state that the log does not have.
@@ -19,6 +21,15 @@ pub struct Batch {
     /// The decisions.
     #[n(2)]
     pub decisions: Vec<Decided>,
+    /// How far the channels from other shards are taken with it, whatever was decided on what they brought.
+    #[n(3)]
+    pub taken: Vec<Reached>,
+    /// How far other shards have what this one sent: it goes from the channels.
+    #[n(4)]
+    pub acknowledged: Vec<Reached>,
+    /// Refusals of calls that were taken. They go to the channels, after the calls of the decisions.
+    #[n(5)]
+    pub refusals: Vec<Refusal>,
     /// With the records of the decisions, the segment of the stream ends.
     #[n(6)]
     #[cbor(default)]
@@ -26,6 +37,28 @@ pub struct Batch {
     /// The segments of the stream whose records are all before this offset are dropped, after the decisions.
     #[n(7)]
     pub trimmed: Option<Offset>,
+}
+
+/// How far a channel has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Reached {
+    /// The shard at the other end.
+    #[n(0)]
+    pub shard: u32,
+    /// The number of the last parcel.
+    #[n(1)]
+    pub n: u64,
+}
+
+/// A call's refusal, on its way back.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Refusal {
+    /// To which shard.
+    #[n(0)]
+    pub shard: u32,
+    /// For whom, and why.
+    #[n(1)]
+    pub parcel: Parcel,
 }
 
 /// One decision.

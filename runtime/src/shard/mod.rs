@@ -18,7 +18,11 @@ mod commit;
 mod decide;
 mod due;
 pub mod entry;
+mod exchange;
+mod inbox;
 mod list;
+mod outbox;
+mod parcel;
 mod passivate;
 mod post;
 pub(crate) mod recovery;
@@ -52,6 +56,9 @@ use crate::watch::Watches;
 use checkpoint::Cut;
 pub(crate) use checkpoint::{applied, stream_end};
 use commit::{Flying, Forming, Release};
+use inbox::Inbox;
+use outbox::Outbox;
+use parcel::Parcel;
 use requests::Pending;
 use resident::{Resident, Slot};
 
@@ -100,6 +107,11 @@ pub(crate) enum Action {
     Checkpoint(Cut),
     /// Remove files of the stream.
     Sweep(stream::Sweep),
+    /// Hand these parcels to a shard, perhaps this one, by [`Shard::receive`]. They may be lost: they are handed over
+    /// again.
+    Hand { to: u32, first: u64, parcels: Vec<Arc<Parcel>> },
+    /// Tell a shard by [`Shard::acknowledged`] that everything is taken through a number. It may be lost.
+    Acknowledge { to: u32, n: u64 },
 }
 
 /// The shard cannot go on; it begins again from what the log and the state store have.
@@ -119,6 +131,8 @@ pub(crate) struct Setting {
     pub(crate) node: (u64, u64),
     pub(crate) kinds: Arc<Kinds>,
     pub(crate) options: Arc<Options>,
+    /// The shard of each slot.
+    pub(crate) slots: Arc<[u32]>,
     /// How many twins are registered, for each shard of the node.
     pub(crate) registered: Arc<[AtomicU64]>,
     pub(crate) overruns: Arc<Overruns>,
@@ -177,6 +191,12 @@ pub(crate) struct Shard {
     checkpointing: bool,
     /// The index through which the state store has everything.
     saved: u64,
+    /// What is sent to other shards.
+    outbox: Outbox,
+    /// What they send.
+    inbox: Inbox,
+    /// It is being stopped: parcels stay where they are durable.
+    finishing: bool,
     actions: VecDeque<Action>,
 }
 
@@ -191,7 +211,8 @@ impl Shard {
         let checkpoint = self.dirty_since.filter(|_| !self.checkpointing && !self.stream_full);
         let checkpoint = checkpoint.map(|since| since + self.setting.options.checkpoint_every);
         let stream = self.stream_full.then_some(self.due_after);
-        [self.next_due(), checkpoint, stream, self.next_upkeep()].into_iter().flatten().min()
+        let own = [self.next_due(), checkpoint, stream, self.next_upkeep(), self.next_exchange()];
+        own.into_iter().flatten().min()
     }
 
     /// Time goes on: the wall clock's now counts as far as it is not before the shard's own.
@@ -206,10 +227,12 @@ impl Shard {
         }
     }
 
-    /// What every entry point ends with: answers leave, batches and reads and checkpoints begin.
+    /// What every entry point ends with: answers and effects leave, batches and reads and checkpoints begin.
     fn turn(&mut self) -> Result<(), Failed> {
         self.hand_out();
+        self.take_parcels();
         self.propose()?;
+        self.hand_over();
         if !self.loads.is_empty() {
             let loads = std::mem::take(&mut self.loads);
             self.actions.push_back(Action::Load(loads));
@@ -219,6 +242,7 @@ impl Shard {
         self.checkpoint_if_due()?;
         self.sweep();
         self.setting.admission.set_behind(self.is_behind());
+        self.setting.admission.set_full(self.is_full(1));
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use super::checkpoint::{MARKS, Marks};
 use super::commit::Forming;
 use super::decide::encoded;
 use super::entry::Batch;
+use super::exchange::{self, Exchange};
 use super::resident::Slot;
 use super::window::Window;
 use super::work::Work;
@@ -61,6 +62,8 @@ impl Shard {
         let (writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
         setting.registered[number as usize].store(marks.registered, Ordering::Relaxed);
         setting.admission.set_behind(false);
+        setting.admission.set_full(false);
+        let (outbox, inbox) = exchange::read(store, number).map_err(failed)?;
         let retention = Retention::new(stream, setting.registered.len());
         let mut shard = Self {
             setting,
@@ -91,6 +94,9 @@ impl Shard {
             dirty_since: None,
             checkpointing: false,
             saved: marks.applied,
+            outbox,
+            inbox,
+            finishing: false,
             actions: VecDeque::new(),
         };
         shard.read_due(store)?;
@@ -132,6 +138,7 @@ impl Shard {
         }
         self.now = self.now.max(batch.stamp);
         self.dirty_since.get_or_insert(self.now);
+        self.exchange(Exchange::of(&batch, &self.setting.slots));
         for decided in &batch.decisions {
             self.bring_in(&decided.twin, store)?;
             // One whose image is damaged stays as it is.

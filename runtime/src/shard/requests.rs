@@ -42,7 +42,7 @@ impl Shard {
         self.pass(now);
         match self.twins.get(&asked.twin) {
             Some(Slot::Resident(_)) => self.ask(asked),
-            _ => self.load(&asked.twin.clone(), Waiting::Asked(asked)),
+            _ => self.load(&asked.twin.clone(), Some(Waiting::Asked(asked))),
         }
         self.turn()
     }

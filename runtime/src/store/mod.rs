@@ -48,11 +48,14 @@ pub enum Space {
     Connected,
     /// The shard's own rows by name: applied index, end of the stream, now, counts.
     Mark,
+    /// Receiving shard and number of an effect that it is not known to have -> the effect.
+    Outbox,
 }
 
 impl Space {
     /// Each one, in order.
-    pub const EACH: [Self; 5] = [Self::Image, Self::Registered, Self::Timer, Self::Connected, Self::Mark];
+    pub const EACH: [Self; 6] =
+        [Self::Image, Self::Registered, Self::Timer, Self::Connected, Self::Mark, Self::Outbox];
 
     /// Its name, as the store on disk knows it.
     pub const fn as_str(self) -> &'static str {
@@ -62,6 +65,7 @@ impl Space {
             Self::Timer => "timer",
             Self::Connected => "connected",
             Self::Mark => "mark",
+            Self::Outbox => "outbox",
         }
     }
 }

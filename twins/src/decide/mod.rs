@@ -7,6 +7,7 @@
 //! A twin whose kind this binary lacks has the system's part only: connections end, timers and commands that are due are
 //! consumed (each timer with an event that says so), it can be read and removed; all else is refused.
 
+mod calls;
 mod commands;
 mod delivery;
 mod draft;
@@ -32,6 +33,7 @@ use crate::reply::{Output, Reply};
 use crate::transition::Transition;
 use crate::twin::Twin;
 
+pub use calls::HOPS_MAX;
 use draft::Draft;
 
 /// A twin that is being decided on: its newest state, committed or not, and the behaviour's state beside it, decoded.
@@ -136,6 +138,7 @@ impl Draft<'_> {
             }
             Input::Command(send) => self.command(send),
             Input::Call { name, argument } => self.call(name, argument),
+            Input::CallRefused(refused) => self.call_refused(refused),
             Input::Read => Ok(Reply::Twin(self.twin_shared())),
             Input::Due => self.due(),
         }

@@ -123,6 +123,7 @@ impl Draft<'_> {
                 self.queue(command);
             }
             Intent::Emit { name, data } => self.effect(Effect::Event { name, data }),
+            Intent::Call { twin, method, argument } => self.call_out(twin, method, argument),
             Intent::Arm { name, due } => self.change(Change::Armed { name, due }),
             Intent::Disarm { name } => self.change(Change::Disarmed { name }),
             Intent::Put { section, path, value } => {

@@ -46,3 +46,44 @@ impl Adder {
         self.done += u64::from(outcome == Outcome::Done);
     }
 }
+
+pub(super) const CALL: Telemetry<(String, u64)> = Telemetry::named("call");
+pub(super) const NOTE: Method<u64, ()> = Method::named("note");
+
+/// Calls others, and counts who called it. A multiple of five is refused, and of seven a bug; of three is passed on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Neighbour {
+    pub(super) made: u64,
+    pub(super) noted: u64,
+}
+
+impl Behavior for Neighbour {
+    const KIND: &'static str = "neighbour";
+
+    fn routes(on: &mut Routes<Self>) {
+        on.telemetry(&CALL, Self::call).method(&NOTE, Self::note);
+    }
+}
+
+impl Neighbour {
+    fn call(&mut self, (whom, times): (String, u64), fx: &mut Effects) {
+        for _ in 0..times {
+            self.made += 1;
+            fx.call(&whom, &NOTE, &self.made);
+        }
+    }
+
+    fn note(&mut self, n: u64, fx: &mut Effects) -> Result<(), Rejection> {
+        self.noted += 1;
+        match n {
+            n if n % 5 == 0 => return Err(Rejection::because("five is bad luck")),
+            n if n % 7 == 0 => std::panic::resume_unwind(Box::new("seven is a bug")),
+            n if n % 3 == 0 => {
+                self.made += 1;
+                fx.call("twin-1", &NOTE, &self.made);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

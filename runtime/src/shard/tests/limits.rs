@@ -70,7 +70,7 @@ fn a_fleet_that_is_due_at_once_hears_of_it_in_turns_and_each_once() {
                 Action::Propose { payload, .. } => {
                     assert!(Batch::decode(payload).unwrap().decisions.len() <= 512);
                 }
-                Action::ReadDue(_) | Action::Checkpoint(_) | Action::Sweep(_) => {}
+                _ => {}
             }
         }
         world.settle().unwrap();

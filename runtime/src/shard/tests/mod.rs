@@ -1,5 +1,7 @@
 //! The shard as a whole, on a simulated disk and a simulated log, over thousands of seeds.
 
+mod calls;
+mod channels;
 mod kind;
 mod limits;
 mod oracle;

@@ -17,14 +17,16 @@ use crate::admission::{Admission, Limits};
 use crate::error::Outcome;
 use crate::files::sim::Sim;
 use crate::log::{Done, Entry, Error, LogId, ShardLog};
+use crate::node::shard_of;
 use crate::shard::actor::images;
+use crate::shard::parcel::Parcel;
 use crate::shard::recovery::Ground;
 use crate::shard::work::{Answer, Asker, Work};
 use crate::shard::{Action, Failed, Options, Setting, Shard};
 use crate::store::memory::Memory;
 use crate::stream;
 
-use super::kind::Adder;
+use super::kind::{Adder, Neighbour};
 
 /// A log that keeps every entry, so that the whole history can be told again; what is purged it will not replay.
 #[derive(Default)]
@@ -68,7 +70,25 @@ impl ShardLog for Log {
     }
 }
 
+/// What goes from one shard to another.
+#[derive(Debug, Clone)]
+pub(super) enum Posted {
+    Parcels { from: u32, to: u32, first: u64, parcels: Vec<Arc<Parcel>> },
+    Acknowledged { by: u32, to: u32, n: u64 },
+}
+
+impl Posted {
+    pub(super) fn to(&self) -> u32 {
+        match self {
+            Self::Parcels { to, .. } | Self::Acknowledged { to, .. } => *to,
+        }
+    }
+}
+
 pub(super) struct World {
+    /// Its number, and the shards of all slots.
+    number: u32,
+    slots: Arc<[u32]>,
     log: Log,
     store: Memory,
     files: Arc<Sim>,
@@ -81,15 +101,31 @@ pub(super) struct World {
     pub(super) reader: Option<stream::Reader>,
     /// What the shard asked for and did not get yet.
     pub(super) asked: VecDeque<Action>,
+    /// What it has handed to shards of other worlds.
+    pub(super) posted: VecDeque<Posted>,
 }
 
 impl World {
+    /// A shard alone.
     pub(super) fn new(seed: u64, options: Options, stream: stream::Options) -> Self {
+        Self::one_of(0, 1, seed, options, stream)
+    }
+
+    /// One of several shards.
+    pub(super) fn one_of(
+        number: u32,
+        shards: u32,
+        seed: u64,
+        options: Options,
+        stream: stream::Options,
+    ) -> Self {
         Self {
+            number,
+            slots: (0..=u16::MAX).map(|slot| (u32::from(slot) * shards) >> 16).collect(),
             log: Log::default(),
             store: Memory::new(),
             files: Arc::new(Sim::new(seed)),
-            kinds: Arc::new(Kinds::default().with(Kind::of::<Adder>())),
+            kinds: Arc::new(Kinds::default().with(Kind::of::<Adder>()).with(Kind::of::<Neighbour>())),
             options: Arc::new(options),
             stream,
             admission: Admission::new(Limits::default()),
@@ -97,21 +133,23 @@ impl World {
             shard: None,
             reader: None,
             asked: VecDeque::new(),
+            posted: VecDeque::new(),
         }
     }
 
     /// Starts the shard on what is durable.
     pub(super) fn start(&mut self) -> Result<(), Failed> {
         let setting = Setting {
-            number: 0,
+            number: self.number,
             node: (1, 1),
             kinds: self.kinds.clone(),
+            slots: self.slots.clone(),
             options: self.options.clone(),
-            registered: Arc::new([AtomicU64::new(0)]),
+            registered: (0..=self.number).map(|_| AtomicU64::new(0)).collect(),
             overruns: Arc::default(),
             admission: self.admission.clone(),
             growth: Arc::new(stream::growth::Growth::new(1)),
-            watches: Arc::new(crate::watch::Watches::new(1)),
+            watches: Arc::new(crate::watch::Watches::new(self.number + 1)),
         };
         let (shard, reader, ended) = Shard::recover(Ground {
             setting,
@@ -169,11 +207,11 @@ impl World {
                 sweep.remove().map_err(|error| Failed { shard: 0, why: error.to_string() })
             }
             Some(Action::Load(ids)) => {
-                let images = images(&self.store, 0, ids);
+                let images = images(&self.store, self.number, ids);
                 self.with(|shard, now| shard.loaded(now, images))
             }
             Some(Action::ReadDue(after)) => {
-                let rows = crate::shard::due::rows(&self.store, 0, Some(&after));
+                let rows = crate::shard::due::rows(&self.store, self.number, Some(&after));
                 let rows = rows.map_err(|error| Failed { shard: 0, why: error.to_string() })?;
                 self.with(|shard, now| shard.due_read(now, rows))
             }
@@ -183,7 +221,32 @@ impl World {
                 self.log.purge(written.applied());
                 self.with(|shard, now| shard.checkpointed(now, written))
             }
+            Some(Action::Hand { to, first, parcels }) => {
+                self.post(Posted::Parcels { from: self.number, to, first, parcels })
+            }
+            Some(Action::Acknowledge { to, n }) => self.post(Posted::Acknowledged { by: self.number, to, n }),
         }
+    }
+
+    fn post(&mut self, posted: Posted) -> Result<(), Failed> {
+        if posted.to() == self.number {
+            return self.deliver(posted);
+        }
+        self.posted.push_back(posted);
+        Ok(())
+    }
+
+    /// Something from another shard, or from this one, has come.
+    pub(super) fn deliver(&mut self, posted: Posted) -> Result<(), Failed> {
+        self.with(|shard, now| match posted {
+            Posted::Parcels { from, first, parcels, .. } => shard.receive(now, from, first, parcels),
+            Posted::Acknowledged { by, n, .. } => shard.acknowledged(now, by, n),
+        })
+    }
+
+    /// Whether a twin is one of this shard's.
+    pub(super) fn has(&self, twin: &TwinId) -> bool {
+        shard_of(&self.slots, twin) == self.number
     }
 
     /// The log refuses what the shard proposed, if it did.

@@ -1,4 +1,9 @@
-//! A bench for one twin: its behaviour, a clock that is cranked by hand, and a device that takes what it is sent.
+//! A bench for one twin: its behaviour, a clock that is cranked by hand, and a device that takes what it is sent. And
+//! a [`Fleet`]: several of them that call each other.
+
+mod fleet;
+
+pub use fleet::Fleet;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,7 +16,7 @@ use crate::body::Body;
 use crate::command::Outcome;
 use crate::contract::{Command, Desired, Event, Instance, Item, Method, Query, Reported, Telemetry};
 use crate::effects::property_path;
-use crate::header::{Header, Mark, Principal, Transport};
+use crate::header::{Cause, Header, Mark, Principal, Transport};
 use crate::id::TwinId;
 use crate::input::{Desire, Input, Message, Said};
 use crate::json::{Document, Json, Limits, pick};
@@ -28,7 +33,8 @@ use crate::decide::{Decision, Live};
 
 /// A registered twin with a connected device that acknowledges each command, and answers as the test says.
 ///
-/// Time stands still but for [`Bench::pass`]. [`Bench::sent`] and [`Bench::emitted`] hand out each thing once.
+/// Time stands still but for [`Bench::pass`]. [`Bench::sent`], [`Bench::emitted`] and [`Bench::called`] hand out each
+/// thing once.
 ///
 /// ```
 /// use twins::prelude::*;
@@ -74,12 +80,13 @@ pub struct Bench<B> {
     journal: Vec<Transition>,
     sent: Vec<(Name, Body)>,
     emitted: Vec<(Name, Json)>,
+    called: Vec<(Name, (TwinId, Json))>,
     state: B,
 }
 
 impl<B: Behavior> Default for Bench<B> {
     fn default() -> Self {
-        Self::of(Live::default())
+        Self::of("bench", START, Live::default())
     }
 }
 
@@ -96,20 +103,21 @@ impl<B: Behavior> Bench<B> {
         for change in [Change::Created { kind: Name::trusted(B::KIND) }, Change::State { version, patch }] {
             twin.change(&change, &header);
         }
-        Self::of(Live::new(twin.into()))
+        Self::of("bench", START, Live::new(twin.into()))
     }
 
-    fn of(live: Live) -> Self {
+    fn of(id: &str, now: Timestamp, live: Live) -> Self {
         let mut bench = Self {
-            id: TwinId::in_default_tenant("bench").expect("a plain name"),
+            id: TwinId::in_default_tenant(id).expect("an id of plain characters"),
             kinds: Kinds::default().with(Kind::of::<B>()),
             live,
-            now: START,
+            now,
             epoch: 0,
             n: 0,
             journal: Vec::new(),
             sent: Vec::new(),
             emitted: Vec::new(),
+            called: Vec::new(),
             state: B::default(),
         };
         bench.connect();
@@ -294,6 +302,14 @@ impl<B: Behavior> Bench<B> {
         data.map(|data| data.decode().expect("data of the event's type")).collect()
     }
 
+    /// The calls of this method of other twins that were made since the last call: of which twin, and with what. A bench
+    /// of one twin carries them nowhere; a [`Fleet`] does.
+    pub fn called<A: DeserializeOwned, R>(&mut self, method: &Method<A, R>) -> Vec<(String, A)> {
+        let calls = take(&mut self.called, &Name::trusted(method.label.name)).into_iter();
+        let decode = |json: Json| json.decode().expect("an argument of the method's type");
+        calls.map(|(twin, argument)| (twin.id().to_owned(), decode(argument))).collect()
+    }
+
     /// The behaviour's state.
     pub fn state(&self) -> &B {
         &self.state
@@ -323,13 +339,20 @@ impl<B: Behavior> Bench<B> {
 
     /// Decides an input, and lets the device acknowledge what it gets by it.
     fn input(&mut self, input: Input, by: Principal) -> Result<Reply, Rejection> {
+        self.caused(input, by, None)
+    }
+
+    /// The same for an input that is another twin's effect.
+    fn caused(&mut self, input: Input, by: Principal, cause: Option<Cause>) -> Result<Reply, Rejection> {
         let mut reply = None;
+        let mut cause = cause.map(Box::new);
         let mut inputs = VecDeque::from([(input, by)]);
         while let Some((input, principal)) = inputs.pop_front() {
             let in_session = principal == Principal::Device && !matches!(input, Input::Connect { .. });
             self.n += u64::from(in_session);
             let mark = in_session.then_some(Mark { epoch: self.epoch, n: self.n });
-            let header = Header { received: self.now, principal, mark, ..Header::default() };
+            let cause = cause.take();
+            let header = Header { received: self.now, principal, mark, cause, ..Header::default() };
             let Decision { transition, reply: answer, outputs } =
                 self.kinds.decide(&self.id, &mut self.live, &input, header);
             transition.into_iter().for_each(|transition| self.note(transition));
@@ -353,8 +376,13 @@ impl<B: Behavior> Bench<B> {
             }
         }
         for effect in &transition.effects {
-            if let Effect::Event { name, data } = effect {
-                self.emitted.push((name.clone(), data.clone()));
+            match effect {
+                Effect::Event { name, data } => self.emitted.push((name.clone(), data.clone())),
+                Effect::Call(call) => {
+                    let (twin, argument) = (call.twin.clone(), call.argument.clone());
+                    self.called.push((call.method.clone(), (twin, argument)));
+                }
+                Effect::Sample { .. } => {}
             }
         }
         self.journal.push(transition);

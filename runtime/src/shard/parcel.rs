@@ -1,0 +1,101 @@
+//! A parcel: an effect on its way from one shard to another, where it becomes an input.
+
+use twins::header::{Cause, Header, Principal, Trace};
+use twins::id::TwinId;
+use twins::input::{Input, Refused};
+use twins::json::Json;
+use twins::name::Name;
+use twins::rejection::Rejection;
+use twins::transition::Transition;
+
+/// What a parcel takes beside its content, in bytes, by estimate.
+const ENVELOPE_BYTES: usize = 256;
+
+/// An effect for a twin of another shard, or of the same.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Parcel {
+    /// For whom.
+    #[n(0)]
+    pub to: TwinId,
+    /// The effect's id. A refusal has that of the call.
+    #[n(1)]
+    pub cause: Cause,
+    /// The trace that it belongs to.
+    #[n(2)]
+    pub trace: Option<Trace>,
+    /// What it is.
+    #[n(3)]
+    pub content: Content,
+}
+
+/// What a parcel is.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub enum Content {
+    /// A call.
+    #[n(0)]
+    Call {
+        /// Of which method.
+        #[n(0)]
+        method: Name,
+        /// With what.
+        #[n(1)]
+        argument: Json,
+    },
+    /// The refusal of a call, on its way back.
+    #[n(1)]
+    Refused(#[n(0)] Refused),
+}
+
+impl Parcel {
+    /// The parcels that a transition of the twin `id` sends, in order.
+    pub(crate) fn of<'a>(id: &'a TwinId, transition: &'a Transition) -> impl Iterator<Item = Self> + 'a {
+        transition.calls(id).map(|(cause, call)| Self {
+            to: call.twin.clone(),
+            cause,
+            trace: transition.header.trace,
+            content: Content::Call { method: call.method.clone(), argument: call.argument.clone() },
+        })
+    }
+
+    /// The envelope of the input that it becomes.
+    pub(crate) fn header(&self) -> Header {
+        let principal = match self.content {
+            Content::Call { .. } => Principal::Twin(self.cause.twin.clone()),
+            Content::Refused(_) => Principal::System,
+        };
+        let cause = Some(Box::new(self.cause.clone()));
+        Header { principal, trace: self.trace, cause, ..Header::default() }
+    }
+
+    /// The input that it becomes.
+    pub(crate) fn input(&self) -> Input {
+        match &self.content {
+            Content::Call { method, argument } => {
+                Input::Call { name: method.clone(), argument: argument.clone() }
+            }
+            Content::Refused(refused) => Input::CallRefused(refused.clone()),
+        }
+    }
+
+    /// What goes back when it is refused: nothing for a refusal, or answers would be answered for ever.
+    pub(crate) fn refused(&self, refusal: &Rejection) -> Option<Self> {
+        let Content::Call { method, .. } = &self.content else { return None };
+        let refused = Refused::of(refusal, self.to.clone(), method.clone(), self.cause.generation);
+        let (to, cause) = (self.cause.twin.clone(), self.cause.clone());
+        Some(Self { to, cause, trace: self.trace, content: Content::Refused(refused) })
+    }
+
+    /// Whether it is a call.
+    pub(crate) fn is_call(&self) -> bool {
+        matches!(self.content, Content::Call { .. })
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let content = match &self.content {
+            Content::Call { argument, .. } => argument.len(),
+            Content::Refused(refused) => refused.message.len(),
+        };
+        ENVELOPE_BYTES + content
+    }
+}
