@@ -165,7 +165,8 @@ pub fn records<'a>(
     });
     let facts = changes.map(|fact| (fact, None)).chain(effects);
     facts.zip(0..).map(move |((fact, time), ordinal)| {
-        let mut header = transition.header.clone();
+        // What tells a repeat from the first is the twin's, not history's.
+        let mut header = Header { mid: None, idempotency: None, ..transition.header.clone() };
         header.time = time.or(header.time);
         Record {
             twin: id.clone(),
@@ -223,6 +224,9 @@ fn of_change(change: &Change, after: &Twin) -> Option<Fact> {
         | Change::WillTimed { .. }
         | Change::WillEnded { .. }
         | Change::ExpiryChanged { .. }
-        | Change::SessionEnded { .. } => None,
+        | Change::SessionEnded { .. }
+        | Change::Redriven { .. }
+        | Change::Seen { .. }
+        | Change::Answered { .. } => None,
     }
 }

@@ -1,4 +1,4 @@
-//! `twinfold command`: what became of the commands to a device.
+//! `twinfold command`: what became of the commands to a device, and what becomes of them yet.
 
 use std::fmt;
 use std::io::Write;
@@ -7,27 +7,29 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use twins::json::Json;
 
-use super::Error;
 use super::client::{Answer, Call};
 use super::list::{self, After, Limit, Row};
 use super::remote::Remote;
+use super::send::Taken;
 use super::table::Table;
+use super::{Error, note};
 
 /// How long to wait before looking again whether a command has ended, at first and at most.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// See what became of commands.
+/// See what became of commands, cancel them, and send dead ones anew.
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List the commands of a device: those that are open, and the last ones that ended
+    /// List the commands of a device: those that are open, the last ones that ended, and the dead ones
     #[command(after_help = "Example:\n  twinfold command list boiler-7 --state queued")]
     List {
         /// The device
         id: String,
-        /// Only those in this state: queued, sent, delivered, done, rejected, expired, superseded
+        /// Only those in this state: queued, sent, delivered, done, rejected, expired, cancelled,
+        /// superseded, dead
         #[arg(long, value_name = "STATE")]
         state: Option<String>,
         #[command(flatten)]
@@ -47,6 +49,52 @@ pub(super) enum Command {
         #[command(flatten)]
         at: Remote,
     },
+    /// Cancel a command: it is not sent any more
+    #[command(
+        after_help = "Example:\n  twinfold command cancel boiler-7 0197f3a2-7c1e-7d6b-9b1a-3f2f6f0c5a11"
+    )]
+    Cancel {
+        /// The device
+        id: String,
+        /// The command, as `twin send` and `command list` print it
+        command: String,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Send dead commands anew: those that the device never acknowledged, however often they were sent
+    #[command(
+        after_help = "Examples:\n  twinfold command redrive boiler-7 0197f3a2-7c1e-7d6b-9b1a-3f2f6f0c5a11\n  \
+                            twinfold command redrive boiler-7 --all --ttl 3600"
+    )]
+    Redrive {
+        /// The device
+        id: String,
+        /// The command, as `command list --state dead` prints it
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        command: Option<String>,
+        /// All that are dead, oldest first
+        #[arg(long)]
+        all: bool,
+        /// They expire after so many seconds, at most 30 days; else after as many as they had at first
+        #[arg(long, value_name = "S")]
+        ttl: Option<f64>,
+        #[command(flatten)]
+        at: Remote,
+    },
+}
+
+/// The body of a redrive.
+#[derive(Serialize)]
+struct Again {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_s: Option<f64>,
+}
+
+/// Some commands, and where the list goes on.
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Shown>,
+    next: Option<String>,
 }
 
 /// A command as the API shows it.
@@ -75,9 +123,45 @@ impl Command {
             Self::Show { id, command, at } => {
                 at.show::<Shown>(&at.call(Call::get(&["twins", &id, "commands", &command]))?, out)?;
             }
+            Self::Cancel { id, command, at } => {
+                at.show::<Taken>(&at.call(Call::delete(&["twins", &id, "commands", &command]))?, out)?;
+            }
+            Self::Redrive { id, command: Some(command), ttl, at, .. } => {
+                redrive(&at, &id, &command, ttl, out)?;
+            }
+            Self::Redrive { id, command: None, ttl, at, .. } => redrive_all(&at, &id, ttl, out)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn redrive(
+    at: &Remote,
+    twin: &str,
+    command: &str,
+    ttl_s: Option<f64>,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let call = Call::post(&["twins", twin, "commands", command, "redrive"], &Again { ttl_s });
+    at.show::<Taken>(&at.call(call)?, out)
+}
+
+/// Redrives what is dead now. Each leaves the dead ones by it; those that die again meanwhile are left alone.
+fn redrive_all(at: &Remote, twin: &str, ttl_s: Option<f64>, out: &mut dyn Write) -> Result<(), Error> {
+    let (mut dead, mut after) = (Vec::new(), None);
+    loop {
+        let call = Call::get(&["twins", twin, "commands"]).query("state", Some("dead")).query("after", after);
+        let page: Page = at.call(call)?.read()?;
+        dead.extend(page.items.into_iter().map(|command| command.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if dead.is_empty() {
+        note("no command is dead");
+    }
+    dead.iter().try_for_each(|command| redrive(at, twin, command, ttl_s, out))
 }
 
 /// Waits until a command has ended, and returns it. Its deadline bounds this: the node lets it expire.

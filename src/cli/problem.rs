@@ -39,6 +39,8 @@ impl fmt::Display for Problem {
                 f.write_str("see the devices, or add it: twinfold device list; twinfold device add ID")
             }
             "unknown-command" => f.write_str("see the commands: twinfold command list ID"),
+            "command-ended" => f.write_str("see how it ended: twinfold command show ID COMMAND"),
+            "not-dead" => f.write_str("see what can be redriven: twinfold command list ID --state dead"),
             "version-mismatch" => f.write_str("read the twin again, and use its ETag: twinfold twin get ID"),
             "not-connected" | "timeout" => {
                 f.write_str("send a command, which waits for the device: twinfold twin send ID NAME")

@@ -69,7 +69,7 @@ struct Order<'a> {
 
 /// A command that was taken.
 #[derive(Deserialize)]
-struct Taken {
+pub(super) struct Taken {
     id: String,
     state: String,
 }

@@ -53,6 +53,21 @@ impl Api {
         answer(self.agent.patch(format!("{}{path}", self.base)).send_json(body))
     }
 
+    pub fn delete(&self, path: &str) -> Option<(u16, Value)> {
+        answer(self.agent.delete(format!("{}{path}", self.base)).call())
+    }
+
+    /// The same with an `Idempotency-Key`; a body that is null is none.
+    pub fn keyed(&self, method: &str, path: &str, key: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let request = request.header("Idempotency-Key", key);
+        if body.is_null() {
+            return answer(self.agent.run(request.body(()).expect("a sound request")));
+        }
+        let request = request.header("Content-Type", "application/json").body(body.to_string());
+        answer(self.agent.run(request.expect("a sound request")))
+    }
+
     /// All items of a listing, page by page.
     ///
     /// # Panics

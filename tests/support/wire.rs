@@ -120,6 +120,18 @@ impl Packet {
         self.body.get(at).copied().unwrap_or(0)
     }
 
+    /// The packet id of a PUBLISH with QoS 1.
+    pub fn message_id(&self) -> u16 {
+        let at = 2 + usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));
+        u16::from_be_bytes([self.body[at], self.body[at + 1]])
+    }
+
+    /// The payload of a PUBLISH with QoS 1, in 3.1.1.
+    pub fn message(&self) -> serde_json::Value {
+        let at = 4 + usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));
+        serde_json::from_slice(&self.body[at..]).unwrap_or_default()
+    }
+
     /// The reason codes of a SUBACK.
     pub fn reasons(&self, v5: bool) -> &[u8] {
         let properties = if v5 { 1 + usize::from(self.body[2]) } else { 0 };
@@ -158,6 +170,12 @@ impl Wire {
         wire
     }
 
+    /// A second handle on the same connection, to write while the first one reads.
+    pub fn second(&self) -> Self {
+        let stream = self.stream.try_clone().expect("a descriptor is free");
+        Self { stream, v5: self.v5, read: Vec::new(), resumed: self.resumed }
+    }
+
     /// Sends, as far as the node takes it: it may have closed the connection already.
     pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
         drop(self.stream.write_all(bytes));
@@ -166,6 +184,12 @@ impl Wire {
 
     pub fn publish(&mut self, topic: &str, payload: &[u8], id: Option<u16>) -> &mut Self {
         self.send(&publish(self.v5, topic, payload, id))
+    }
+
+    /// Acknowledges a message.
+    pub fn acknowledge(&mut self, message: &Packet) -> &mut Self {
+        let id = message.message_id().to_be_bytes();
+        self.send(&packet(0x40, &id))
     }
 
     pub fn subscribe(&mut self, filters: &[(&str, u8)]) -> Packet {

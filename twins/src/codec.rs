@@ -47,6 +47,36 @@ pub(crate) mod shared {
     }
 }
 
+/// `Option<Arc<T>>` as `T`, or null: what mostly is not there owns nothing.
+pub(crate) mod sparse {
+    use minicbor::data::Type;
+    use minicbor::decode::Error as DecodeError;
+    use minicbor::encode::{Error as EncodeError, Write};
+    use minicbor::{Decode, Decoder, Encode, Encoder};
+    use std::sync::Arc;
+
+    pub(crate) fn encode<C, T: Encode<C>, W: Write>(
+        value: &Option<Arc<T>>,
+        e: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match value {
+            Some(value) => value.as_ref().encode(e, context),
+            None => e.null()?.ok(),
+        }
+    }
+
+    pub(crate) fn decode<'b, C, T: Decode<'b, C>>(
+        d: &mut Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Option<Arc<T>>, DecodeError> {
+        match d.datatype()? {
+            Type::Null => d.null().map(|()| None),
+            _ => T::decode(d, context).map(|value| Some(Arc::new(value))),
+        }
+    }
+}
+
 /// [`bytes::Bytes`] as a byte string.
 pub(crate) mod octets {
     use bytes::Bytes;

@@ -147,6 +147,12 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 9] = {
+        use State::*;
+        [Queued, Sent, Delivered, Done, Rejected, Expired, Cancelled, Superseded, Dead]
+    };
+
     /// Its name in documents.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -164,10 +170,7 @@ impl State {
 
     /// Reads a name.
     pub fn parse(name: &str) -> Option<Self> {
-        use State::*;
-        [Queued, Sent, Delivered, Done, Rejected, Expired, Cancelled, Superseded, Dead]
-            .into_iter()
-            .find(|state| state.as_str() == name)
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 }
 

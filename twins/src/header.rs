@@ -1,5 +1,6 @@
 //! What every input and every record carries beside its content: who, when, by which way.
 
+use crate::digest::Digest;
 use crate::id::TwinId;
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -34,6 +35,12 @@ pub struct Header {
     /// The packet id that it came under with QoS 2: while the session holds that, the input is a repetition.
     #[n(8)]
     pub packet: Option<u16>,
+    /// The id that the device gave to the message: it has its effect once (see [`mids`](crate::mids)).
+    #[n(9)]
+    pub mid: Option<Digest>,
+    /// The key that an application gave to the request: it has its effect once (see [`keys`](crate::keys)).
+    #[n(10)]
+    pub idempotency: Option<Idempotency>,
     /// The effect of another twin that it is, or that it answers.
     #[n(11)]
     pub cause: Option<Box<Cause>>,
@@ -44,6 +51,17 @@ impl Header {
     pub fn event_time(&self) -> Timestamp {
         self.time.unwrap_or(self.received)
     }
+}
+
+/// A request that an application may send again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Idempotency {
+    /// Which request: of who asked, of what was asked of whom, and of the key.
+    #[n(0)]
+    pub key: Digest,
+    /// What it said: under the same key it has to say the same.
+    #[n(1)]
+    pub body: Digest,
 }
 
 /// A trace id, as W3C trace context has it.

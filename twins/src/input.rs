@@ -1,5 +1,7 @@
 //! What can be said to a twin, by whichever protocol it came.
 
+use std::time::Duration;
+
 use crate::body::Body;
 use crate::command::{Answer, CommandId, Mode};
 use crate::id::TwinId;
@@ -90,6 +92,17 @@ pub enum Input {
     },
     /// Queues a command.
     Command(Send),
+    /// Withdraws a command.
+    Cancel(CommandId),
+    /// Sends a dead command anew.
+    Redrive {
+        /// Which one.
+        dead: CommandId,
+        /// The id of the command that takes its place.
+        id: CommandId,
+        /// How long that one lives; else as long as the dead one was to.
+        ttl: Option<Duration>,
+    },
     /// Calls a method or a query of the behaviour.
     Call {
         /// Its name.
@@ -135,6 +148,8 @@ pub enum Input {
             | Self::Poll
             | Self::Release(_)
             | Self::Complete(_)
+            | Self::Cancel(_)
+            | Self::Redrive { .. }
             | Self::Read
             | Self::Due => 0,
         }

@@ -1,4 +1,5 @@
-//! The commands of a twin: those that are open, in the order they were queued, and the last ones that ended.
+//! The commands of a twin: those that are open, in the order they were queued, the last ones that ended, and apart from
+//! these the dead ones.
 //!
 //! The queue only takes steps; which step to take when is decided in `decide`.
 
@@ -6,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::command::{Command, CommandId, Mode, State};
+use crate::dead::Dead;
 use crate::json::Json;
 use crate::time::Timestamp;
 
@@ -31,15 +33,17 @@ pub struct Queue {
     #[n(1)]
     #[cbor(with = "crate::codec::shared")]
     ended: Arc<VecDeque<Shared>>,
+    #[n(2)]
+    dead: Dead,
 }
 
 /// A command that several states of the queue have in common.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(transparent)]
-struct Shared(
+pub(crate) struct Shared(
     #[n(0)]
     #[cbor(with = "crate::codec::shared")]
-    Arc<Command>,
+    pub(crate) Arc<Command>,
 );
 
 /// One step of a command.
@@ -77,9 +81,19 @@ impl Queue {
         self.open.iter().map(|Shared(command)| &**command)
     }
 
-    /// The last ones that ended, oldest first.
+    /// The last ones that ended, but for the dead ones, oldest first.
     pub fn ended(&self) -> impl DoubleEndedIterator<Item = &Command> {
         self.ended.iter().map(|Shared(command)| &**command)
+    }
+
+    /// Those that are dead, oldest first.
+    pub fn dead(&self) -> impl DoubleEndedIterator<Item = &Command> {
+        self.dead.iter()
+    }
+
+    /// All that are remembered.
+    pub fn all(&self) -> impl Iterator<Item = &Command> {
+        self.open().chain(self.ended()).chain(self.dead())
     }
 
     /// How many are open.
@@ -92,9 +106,21 @@ impl Queue {
         self.open.is_empty()
     }
 
-    /// A command by its id, open or ended.
+    /// A command by its id.
     pub fn get(&self, id: CommandId) -> Option<&Command> {
-        self.open().chain(self.ended()).find(|command| command.id == id)
+        self.all().find(|command| command.id == id)
+    }
+
+    /// The one that ended last, if it is this one.
+    pub(crate) fn just_ended(&self, id: CommandId) -> Option<&Command> {
+        let newest = [self.ended().next_back(), self.dead().next_back()];
+        newest.into_iter().flatten().find(|command| command.id == id)
+    }
+
+    /// The oldest dead ones, which have to go where this one dies.
+    pub(crate) fn displaced_by(&self, id: CommandId) -> impl Iterator<Item = &Command> {
+        let dying = self.open().find(|command| command.id == id);
+        dying.into_iter().flat_map(|dying| self.dead.displaced_by(dying))
     }
 
     /// The bytes of the payloads of those that are open.
@@ -126,7 +152,7 @@ impl Queue {
         Arc::make_mut(&mut self.open).push_back(Shared(Arc::new(command.clone())));
     }
 
-    /// Takes a step; a command that ends by it moves to the ended ones. A step of a command that is not open is none.
+    /// Takes a step; a command that ends by it moves to the ended ones, or to the dead ones. A step of a command that is not open is none.
     pub(crate) fn step(&mut self, id: CommandId, step: &Step, at: Timestamp) {
         let Some(index) = self.open().position(|command| command.id == id) else { return };
         let open = Arc::make_mut(&mut self.open);
@@ -156,8 +182,16 @@ impl Queue {
             return;
         }
         let Some(command) = open.remove(index) else { return };
+        if *step == Step::Dead {
+            return self.dead.push(command);
+        }
         Arc::make_mut(&mut self.ended).push_back(command);
         self.forget();
+    }
+
+    /// A dead one leaves: another takes its place.
+    pub(crate) fn redriven(&mut self, id: CommandId) {
+        self.dead.remove(id);
     }
 
     /// Forgets the oldest of those that ended, past what is remembered.
@@ -174,8 +208,8 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::command::Answer;
+    use crate::dead::{DEAD_BYTES_MAX, DEAD_MAX};
     use crate::header::Principal;
-    use crate::json::Limits;
     use crate::name::Name;
 
     fn queue(commands: u128, payload: usize) -> Queue {
@@ -201,7 +235,7 @@ mod tests {
     }
 
     fn json(bytes: usize) -> Json {
-        Json::parse(format!("\"{}\"", "x".repeat(bytes - 2)).as_bytes(), &Limits::default()).unwrap()
+        Json::of(&"x".repeat(bytes - 2)).unwrap()
     }
 
     fn id(n: u128) -> CommandId {
@@ -220,10 +254,29 @@ mod tests {
 
         let before = queue.get(id(39)).unwrap().clone();
         queue.push(&Command { id: id(40), payload: json(200_000).into(), ..before });
-        queue.step(id(40), &Step::Dead, Timestamp::ZERO);
+        queue.step(id(40), &Step::Expired, Timestamp::ZERO);
 
         let ids: Vec<_> = queue.ended().map(|command| command.id.0.as_u128()).collect();
         assert_eq!(ids, (32..41).collect::<Vec<_>>(), "the newest, whatever it has");
+    }
+
+    #[test]
+    fn the_oldest_dead_letters_go_past_a_number_and_past_their_bytes() {
+        let count = DEAD_MAX as u128 + 2;
+        let mut queue = queue(count, 10);
+        for n in 0..count {
+            let displaced: Vec<_> = queue.displaced_by(id(n)).map(|command| command.id.0.as_u128()).collect();
+            assert_eq!(displaced, if n < 1_000 { vec![] } else { vec![n - 1_000] });
+            queue.step(id(n), &Step::Dead, Timestamp::ZERO);
+        }
+        assert_eq!((queue.dead().count(), queue.ended().count()), (DEAD_MAX, 0));
+
+        let before = queue.dead().next().unwrap().clone();
+        queue.push(&Command { id: id(count), payload: json(DEAD_BYTES_MAX - 25).into(), ..before });
+        queue.step(id(count), &Step::Dead, Timestamp::ZERO);
+
+        let left: Vec<_> = queue.dead().map(|command| command.id.0.as_u128()).collect();
+        assert_eq!(left, [count - 2, count - 1, count]);
     }
 
     #[test]

@@ -18,6 +18,16 @@ pub enum Code {
     UnknownMethod,
     /// The twin has no such command, or no longer remembers it.
     UnknownCommand,
+    /// The command has ended otherwise.
+    CommandEnded,
+    /// Only what is dead can be sent anew.
+    NotDead,
+    /// A newer one has taken its place.
+    Superseded,
+    /// The request came before under the same idempotency key, and said something else.
+    IdempotencyMismatch,
+    /// As many idempotency keys are kept as may be.
+    IdempotencyFull,
     /// This binary has no such kind.
     UnknownKind,
     /// The twin's state was written by a newer version of its kind.
@@ -52,6 +62,11 @@ impl Code {
             Self::UnknownTwin => "unknown-twin",
             Self::UnknownMethod => "unknown-method",
             Self::UnknownCommand => "unknown-command",
+            Self::CommandEnded => "command-ended",
+            Self::NotDead => "not-dead",
+            Self::Superseded => "superseded",
+            Self::IdempotencyMismatch => "idempotency-mismatch",
+            Self::IdempotencyFull => "idempotency-full",
             Self::UnknownKind => "unknown-kind",
             Self::NewerState => "newer-state",
             Self::VersionMismatch => "version-mismatch",
@@ -75,6 +90,11 @@ impl Code {
             Self::UnknownTwin => "register the device first: PUT /v1/devices/{id}",
             Self::UnknownMethod => "see `twinfold twin contract KIND` for the methods of a kind",
             Self::UnknownCommand => "list the commands: GET /v1/twins/{id}/commands",
+            Self::CommandEnded => "read the command to see how it ended",
+            Self::NotDead => "list what can be redriven: GET /v1/twins/{id}/commands?state=dead",
+            Self::Superseded => "cancel the newer one first, or leave it at that",
+            Self::IdempotencyMismatch => "use a new key for what is a new request",
+            Self::IdempotencyFull => "send it without a key, or once the older keys have passed their 24 hours",
             Self::UnknownKind => "start a binary that has this kind",
             Self::NewerState => "start a binary with the newer version of this kind",
             Self::VersionMismatch => "read the twin again and use its ETag",

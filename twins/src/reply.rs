@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::body::Body;
-use crate::command::{Command, CommandId};
+use crate::command::{Command, CommandId, State};
 use crate::handshake::{Handshakes, Packet};
 use crate::json::Json;
 use crate::name::Name;
@@ -36,8 +36,15 @@ pub enum Reply {
     },
     /// The twin as the input left it.
     Twin(Arc<Twin>),
-    /// The command as it is now.
-    Command(Command),
+    /// The command.
+    Command {
+        /// Its id.
+        id: CommandId,
+        /// How far it was when the input was taken.
+        state: State,
+    },
+    /// The command that a device without a connection was handed.
+    Polled(Command),
     /// What the behaviour answered.
     Returned(Json),
 }

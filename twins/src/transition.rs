@@ -6,6 +6,7 @@ use crate::header::{Cause, Header};
 use crate::id::TwinId;
 use crate::input::Message;
 use crate::json::{Json, Patch};
+use crate::keys::Answer;
 use crate::name::Name;
 use crate::queue::Step;
 use crate::section::Which;
@@ -252,6 +253,30 @@ pub enum Change {
         /// The epoch of its last connection.
         #[n(0)]
         epoch: u64,
+    },
+    /// A dead command leaves the dead letters: another takes its place.
+    #[n(25)]
+    Redriven {
+        /// Which one.
+        #[n(0)]
+        id: CommandId,
+    },
+    /// The message of the header's `mid` had its effect.
+    #[n(26)]
+    Seen {
+        /// What the method that it called returned.
+        #[n(0)]
+        returned: Option<Json>,
+    },
+    /// The request of the header's idempotency key was taken.
+    #[n(27)]
+    Answered {
+        /// What it was answered.
+        #[n(0)]
+        answer: Answer,
+        /// What the method that it called returned.
+        #[n(1)]
+        returned: Option<Json>,
     },
 }
 

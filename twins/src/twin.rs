@@ -6,6 +6,8 @@
 use crate::handshake::Handshakes;
 use crate::header::{Header, Principal};
 use crate::json::Document;
+use crate::keys::{Kept, Keys};
+use crate::mids::Mids;
 use crate::name::Name;
 use crate::queue::Queue;
 use crate::section::{Section, Which};
@@ -44,6 +46,10 @@ pub struct Twin {
     timers: Timers,
     #[n(10)]
     sessions: Sessions,
+    #[n(11)]
+    mids: Mids,
+    #[n(12)]
+    keys: Keys,
 }
 
 /// The behaviour's own state, as a document of one version of its kind. Version 0 is none yet.
@@ -127,6 +133,16 @@ impl Twin {
         &self.sessions
     }
 
+    /// The message ids that its device used.
+    pub fn mids(&self) -> &Mids {
+        &self.mids
+    }
+
+    /// The idempotency keys that applications used.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// The version of what applications write, tags and desired, so that a chatty device does not break `If-Match`.
     pub fn etag(&self) -> String {
         format!("\"{}-{}-{}\"", self.generation, self.tags.version(), self.desired.version())
@@ -147,13 +163,15 @@ impl Twin {
     pub fn bytes(&self) -> usize {
         let sections = [&self.tags, &self.desired, &self.reported].map(Section::bytes);
         let sessions = self.sessions.iter().map(Session::bytes).sum::<usize>();
-        let commands = self.commands.open().chain(self.commands.ended()).map(|command| 200 + command.bytes());
+        let commands = self.commands.all().map(|command| 200 + command.bytes());
         size_of::<Self>()
             + sections.iter().sum::<usize>()
             + self.state.document.len()
             + commands.sum::<usize>()
             + sessions
             + 48 * self.timers.len()
+            + self.mids.bytes()
+            + self.keys.bytes()
     }
 
     /// Makes of the twin what was decided. A transition that does not follow the twin's current one is none, and
@@ -185,10 +203,11 @@ impl Twin {
         }
     }
 
-    /// What of a twin outlives it: its generation, and the numbers that must never come again.
+    /// What of a twin outlives it: its generation, the numbers that must never come again, and the requests that may.
     fn bare(&self) -> Self {
         let sessions = self.sessions.ended();
-        Self { generation: self.generation, sequence: self.sequence, sessions, ..Self::default() }
+        let keys = self.keys.clone();
+        Self { generation: self.generation, sequence: self.sequence, sessions, keys, ..Self::default() }
     }
 
     /// One change. Total: what does not fit changes nothing.
@@ -261,6 +280,17 @@ impl Twin {
                 }
             }
             Change::SessionEnded { epoch } => self.sessions.end(*epoch),
+            Change::Redriven { id } => self.commands.redriven(*id),
+            Change::Seen { returned } => {
+                if let Some(mid) = header.mid {
+                    self.mids.remember(mid, at, returned.as_ref());
+                }
+            }
+            Change::Answered { answer, returned } => {
+                if let Some(request) = header.idempotency {
+                    self.keys.remember(Kept { request, at, answer: *answer }, returned.as_ref());
+                }
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ impl Device {
         let deadline = self.now + Duration::from_secs(60);
         let (name, payload) = (Name::fixed("turn"), Body::from(json(payload)));
         match self.system(Input::Command(Send { id, name, payload, deadline, mode, answer })).unwrap() {
-            Reply::Command(command) => command.id,
+            Reply::Command { id, .. } => id,
             other => panic!("{other:?}"),
         }
     }

@@ -71,7 +71,7 @@ impl Hosted {
         let deadline = self.now + Duration::from_secs(60);
         let send = Send { id, name, payload, deadline, mode, answer: Answer::None };
         self.say(Input::Command(send)).map(|reply| match reply {
-            Reply::Command(command) => command,
+            Reply::Command { id, .. } => self.live.twin().commands().get(id).unwrap().clone(),
             other => panic!("{other:?}"),
         })
     }

@@ -11,9 +11,10 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 use twins::body::is_json;
-use twins::json::{Json, Limits};
+use twins::json::{self, Json, Limits};
 use twins::rejection::{Code, Rejection};
 
+use super::once;
 use super::problem::Problem;
 
 /// What a body may cost.
@@ -33,9 +34,12 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let bytes = bytes(request, payload);
+        let head = request.clone();
         Box::pin(async move {
             let (bytes, bytes_max) = bytes.await?;
-            read(&bytes, bytes_max).map(Self)
+            let json = parse(&bytes, bytes_max)?;
+            once::note_body(&head, &json);
+            Ok(Self(json.decode()?))
         })
     }
 }
@@ -115,12 +119,11 @@ fn named<T: DeserializeOwned>(json: &Json) -> Result<T, Problem> {
     Ok(json.decode()?)
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Problem> {
-    let json = match bytes {
-        [] => Json::null(),
-        text => Json::parse(text, &Limits { bytes: bytes_max, ..Limits::default() })?,
-    };
-    Ok(json.decode()?)
+fn parse(bytes: &[u8], bytes_max: usize) -> Result<Json, json::Error> {
+    match bytes {
+        [] => Ok(Json::null()),
+        text => Json::parse(text, &Limits { bytes: bytes_max, ..Limits::default() }),
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +137,10 @@ mod tests {
     #[expect(dead_code, reason = "only refusals are looked at")]
     struct Shape {
         kind: Option<String>,
+    }
+
+    fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Problem> {
+        Ok(parse(bytes, bytes_max)?.decode()?)
     }
 
     #[track_caller]

@@ -27,6 +27,7 @@ use twins::reply::Reply;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use super::once::{self, Repeatable};
 use super::problem::Problem;
 use super::trace;
 
@@ -35,6 +36,7 @@ pub(super) struct Caller {
     router: Router,
     identity: Identity,
     trace: Option<Trace>,
+    repeatable: Option<Repeatable>,
 }
 
 impl FromRequest for Caller {
@@ -54,7 +56,8 @@ impl Caller {
         let token = header(AUTHORIZATION.as_str()).and_then(bearer);
         let identity = router.access().authenticate(Credentials::Bearer { token })?;
         let trace = header("traceparent").and_then(trace::parse);
-        Ok(Self { router: router.clone(), identity, trace })
+        let repeatable = Repeatable::of(request)?;
+        Ok(Self { router: router.clone(), identity, trace, repeatable })
     }
 
     /// The twin `id` of the caller's tenant, if the caller may do this to it. Whether it exists is not asked.
@@ -124,12 +127,10 @@ impl Caller {
     }
 
     fn header(&self) -> Header {
-        Header {
-            principal: self.identity.principal(),
-            transport: Transport::Http,
-            trace: self.trace,
-            ..Header::default()
-        }
+        let principal = self.identity.principal();
+        let idempotency = self.repeatable.as_ref().map(|repeatable| repeatable.by(&principal));
+        let (transport, trace) = (Transport::Http, self.trace);
+        Header { principal, transport, trace, idempotency, ..Header::default() }
     }
 }
 
@@ -144,7 +145,8 @@ impl Allowed<'_> {
         &self.id
     }
 
-    /// Says something to the twin, and waits until the answer is durable.
+    /// Says something to the twin, and waits until the answer is durable. What came before under the same
+    /// `Idempotency-Key` is answered as it was.
     pub(super) async fn ask(&self, input: Input) -> Result<Reply, Problem> {
         Ok(self.caller.router.ask(self.id.clone(), self.caller.header(), input).await?)
     }
@@ -157,7 +159,7 @@ impl Allowed<'_> {
         }
     }
 
-    /// Asks the device.
+    /// Asks the device. Nothing of it is kept, so a request that comes again cannot be told from a new one.
     pub(super) async fn request(
         &self,
         name: Name,
@@ -165,6 +167,9 @@ impl Allowed<'_> {
         timeout: Duration,
     ) -> Result<Response, Problem> {
         let Self { caller, id } = self;
+        if caller.repeatable.is_some() {
+            return Err(once::unsupported());
+        }
         Ok(caller.router.request(id.clone(), name, payload, timeout).await?)
     }
 }

@@ -16,8 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::envelope::Content;
 
 use super::body::Object;
-use super::caller::{Caller, unexpected};
-use super::order::{Expectation, Line, Order};
+use super::caller::{Allowed, Caller, unexpected};
+use super::order::{Expectation, Line, Order, new_id, ttl};
 use super::page::{Limit, Page};
 use super::problem::Problem;
 use super::query::Query;
@@ -29,6 +29,14 @@ pub(super) struct Taken {
     id: String,
     /// How far it got.
     state: &'static str,
+}
+
+/// How a dead command is sent anew.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields, expecting = "an object with `ttl_s`")]
+pub(super) struct Redrive {
+    /// After so many seconds it expires: more than 0, at most 30 days; else after as many as the dead one had.
+    ttl_s: Option<f64>,
 }
 
 /// A command as it is.
@@ -65,7 +73,8 @@ pub(super) struct Shown<'a> {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
-    /// Only those in this state.
+    /// Only those in this state: `queued`, `sent`, `delivered`, `done`, `rejected`, `expired`, `cancelled`,
+    /// `superseded` or `dead`.
     state: Option<String>,
     /// At most so many.
     #[param(value_type = usize, default = 100, minimum = 1, maximum = 1000)]
@@ -115,13 +124,80 @@ pub(super) async fn send(
     Object(order): Object<Order>,
 ) -> Result<HttpResponse, Problem> {
     let twin = caller.may(Verb::Control, &id)?;
-    let command = match twin.ask(Input::Command(order.send(caller.now())?)).await? {
-        Reply::Command(command) => command,
-        other => return Err(unexpected(&other)),
-    };
-    let taken = Taken { id: command.id.to_string(), state: command.state.as_str() };
+    queue(&twin, Input::Command(order.send(caller.now())?)).await
+}
+
+/// Withdraws a command.
+///
+/// It is not sent any more; what the device says of it from now on is an event.
+#[utoipa::path(
+    delete,
+    path = "/v1/twins/{id}/commands/{command}",
+    tag = "commands",
+    params(
+        ("id" = String, Path, description = "The device's id."),
+        ("command" = String, Path, description = "The command's id."),
+    ),
+    responses(
+        (status = 200, description = "It is cancelled, by this call or an earlier one.", body = Taken),
+        (status = 404, description = "`unknown-twin` or `unknown-command`"),
+        (status = 409, description = "`command-ended`: it has ended otherwise"),
+    )
+)]
+pub(super) async fn cancel(caller: Caller, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let (id, command) = path.into_inner();
+    let twin = caller.may(Verb::Control, &id)?;
+    let taken = take(&twin, Input::Cancel(command_id(&command)?)).await?;
+    Ok(HttpResponse::Ok().json(taken))
+}
+
+/// Sends a dead command anew.
+///
+/// A new command with the same name and payload and fresh attempts takes its place; the dead one is no longer listed.
+#[utoipa::path(
+    post,
+    path = "/v1/twins/{id}/commands/{command}/redrive",
+    tag = "commands",
+    params(
+        ("id" = String, Path, description = "The device's id."),
+        ("command" = String, Path, description = "The dead command's id."),
+    ),
+    request_body = Option<Redrive>,
+    responses(
+        (status = 202, description = "A new one is queued; `Location` leads to it.", body = Taken),
+        (status = 404, description = "`unknown-twin` or `unknown-command`"),
+        (status = 409, description = "`not-dead`; `superseded`: a newer one of its name is open, and only the latest counts"),
+        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 429, description = "`queue-full`: as many commands are open as may"),
+    )
+)]
+pub(super) async fn redrive(
+    caller: Caller,
+    path: Path<(String, String)>,
+    Object(redrive): Object<Option<Redrive>>,
+) -> Result<HttpResponse, Problem> {
+    let (id, command) = path.into_inner();
+    let twin = caller.may(Verb::Control, &id)?;
+    let ttl = redrive.and_then(|redrive| redrive.ttl_s).map(ttl).transpose()?;
+    queue(&twin, Input::Redrive { dead: command_id(&command)?, id: new_id(caller.now()), ttl }).await
+}
+
+async fn queue(twin: &Allowed<'_>, input: Input) -> Result<HttpResponse, Problem> {
+    let taken = take(twin, input).await?;
     let location = format!("/v1/twins/{}/commands/{}", twin.id().id(), taken.id);
     Ok(HttpResponse::Accepted().insert_header((LOCATION, location)).json(taken))
+}
+
+async fn take(twin: &Allowed<'_>, input: Input) -> Result<Taken, Problem> {
+    match twin.ask(input).await? {
+        Reply::Command { id, state } => Ok(Taken { id: id.to_string(), state: state.as_str() }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn command_id(text: &str) -> Result<CommandId, Rejection> {
+    let unknown = |_| Rejection::new(Code::UnknownCommand, format!("no command `{}`", text.escape_debug()));
+    text.parse().map_err(unknown)
 }
 
 /// Reads a command.
@@ -135,18 +211,18 @@ pub(super) async fn send(
     ),
     responses(
         (status = 200, description = "The command.", body = Shown),
-        (status = 404, description = "`unknown-twin` or `unknown-command`: the last 32 that ended are remembered"),
+        (status = 404, description = "`unknown-twin` or `unknown-command`: the last 32 that ended are remembered, and 1,000 dead ones"),
     )
 )]
 pub(super) async fn get(caller: Caller, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let (id, command) = path.into_inner();
     let twin = caller.may(Verb::Read, &id)?.read().await?;
-    let found = command.parse().ok().and_then(|id| twin.commands().get(id));
-    let unknown = || Rejection::new(Code::UnknownCommand, format!("no command `{}`", command.escape_debug()));
-    Ok(HttpResponse::Ok().json(Shown::from(found.ok_or_else(unknown)?)))
+    let command = command_id(&command)?;
+    let unknown = || Rejection::new(Code::UnknownCommand, format!("no command `{command}`"));
+    Ok(HttpResponse::Ok().json(Shown::from(twin.commands().get(command).ok_or_else(unknown)?)))
 }
 
-/// Lists the commands that are open, and the last ones that ended, in the order of their ids.
+/// Lists the commands that are open, the last ones that ended and the dead ones, in the order of their ids.
 #[utoipa::path(
     get,
     path = "/v1/twins/{id}/commands",
@@ -154,6 +230,7 @@ pub(super) async fn get(caller: Caller, path: Path<(String, String)>) -> Result<
     params(("id" = String, Path, description = "The device's id."), Listing),
     responses(
         (status = 200, description = "Some commands, and where the list goes on.", body = Page<Shown>),
+        (status = 400, description = "`bad-parameter`: there is no such state"),
         (status = 404, description = "`unknown-twin`"),
     )
 )]
@@ -170,8 +247,7 @@ pub(super) async fn list(
     let twin = caller.may(Verb::Read, &id)?.read().await?;
     let queue = twin.commands();
     let mut selected: Vec<_> = queue
-        .ended()
-        .chain(queue.open())
+        .all()
         .filter(|command| state.is_none_or(|state| command.state == state))
         .filter(|command| after.is_none_or(|after| command.id > after))
         .collect();
@@ -182,7 +258,9 @@ pub(super) async fn list(
 }
 
 fn state(name: &str) -> Result<State, Problem> {
-    let unknown =
-        || Problem::parameter(format!("parameter `state`: no command is `{}`", name.escape_debug()));
+    let unknown = || {
+        let names = State::ALL.map(State::as_str).join(", ");
+        Problem::parameter(format!("parameter `state`: `{}` is none of {names}", name.escape_debug()))
+    };
     State::parse(name).ok_or_else(unknown)
 }

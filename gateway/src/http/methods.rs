@@ -1,6 +1,7 @@
 //! Methods: calls of a twin's behaviour, which answers from the twin and may change it.
 
-use actix_web::web::{self, Path};
+use actix_web::HttpResponse;
+use actix_web::web::Path;
 use runtime::access::Verb;
 use twins::input::Input;
 use twins::json::Json;
@@ -22,6 +23,7 @@ use super::problem::Problem;
     request_body = Option<Object>,
     responses(
         (status = 200, description = "What the behaviour answered.", body = Object),
+        (status = 208, description = "It was called before under this `Idempotency-Key`, and what it returned is not kept any more: null.", body = Object),
         (status = 404, description = "`unknown-twin` or `unknown-method`"),
         (status = 422, description = "`rejected`: the behaviour refused; `malformed`: the argument does not fit"),
     )
@@ -30,12 +32,13 @@ pub(super) async fn call(
     caller: Caller,
     path: Path<(String, String)>,
     Body(argument): Body<Json>,
-) -> Result<web::Json<Json>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let (id, name) = path.into_inner();
     let twin = caller.may(Verb::Control, &id)?;
     let name = Name::new("the method's name", &name)?;
     match twin.ask(Input::Call { name, argument }).await? {
-        Reply::Returned(answer) => Ok(web::Json(answer)),
+        Reply::Returned(answer) => Ok(HttpResponse::Ok().json(answer)),
+        Reply::Done => Ok(HttpResponse::AlreadyReported().json(Json::null())),
         other => Err(unexpected(&other)),
     }
 }

@@ -19,6 +19,7 @@ mod history;
 mod kinds;
 mod me;
 mod methods;
+mod once;
 mod openapi;
 mod options;
 mod order;

@@ -8,6 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
+use super::once;
 use super::problem::Details;
 use super::{backup, commands, devices, following, health, history, kinds, me, methods, requests, twins};
 
@@ -29,6 +30,8 @@ use super::{backup, commands, devices, following, health, history, kinds, me, me
         commands::send,
         commands::list,
         commands::get,
+        commands::cancel,
+        commands::redrive,
         requests::ask,
         methods::call,
         history::telemetry,
@@ -71,6 +74,16 @@ impl Modify for Common {
             .build();
         components.add_security_scheme("device", SecurityScheme::Http(device));
         for item in api.paths.paths.values_mut() {
+            let changes = [&mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+            // Twins keep what applications change of them; a request to a device is not kept.
+            let is_kept = |operation: &&mut openapi::path::Operation| {
+                let tag = operation.tags.iter().flatten().next().map_or("", String::as_str);
+                matches!(tag, "devices" | "twins" | "commands")
+                    && operation.operation_id.as_deref() != Some("ask")
+            };
+            for operation in changes.into_iter().flatten().filter(is_kept) {
+                operation.parameters.get_or_insert_default().push(once::parameter());
+            }
             let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
             for operation in methods.into_iter().flatten() {
                 // Handlers are named within their modules, operations within the whole document.

@@ -60,15 +60,12 @@ impl Order {
     /// The command, with a new id.
     pub(super) fn send(self, now: Timestamp) -> Result<Send, Rejection> {
         let Self { name, payload, ttl_s, mode, answer } = self;
-        if !(ttl_s > 0.0 && ttl_s <= ttl_s_max()) {
-            let why = format!("`ttl_s` is {ttl_s}; it must be more than 0 and at most {}", ttl_s_max());
-            return Err(Rejection::new(Code::Malformed, why));
-        }
+        let ttl = ttl(ttl_s)?;
         Ok(Send {
             id: new_id(now),
             name: Name::new("`name`", &name)?,
             payload: payload.into(),
-            deadline: now + Duration::from_secs_f64(ttl_s),
+            deadline: now + ttl,
             mode: mode.into(),
             answer: answer.into(),
         })
@@ -111,8 +108,17 @@ impl From<Answer> for Expectation {
     }
 }
 
+/// How long a command is to live.
+pub(super) fn ttl(ttl_s: f64) -> Result<Duration, Rejection> {
+    if !(ttl_s > 0.0 && ttl_s <= ttl_s_max()) {
+        let why = format!("`ttl_s` is {ttl_s}; it must be more than 0 and at most {}", ttl_s_max());
+        return Err(Rejection::new(Code::Malformed, why));
+    }
+    Ok(Duration::from_secs_f64(ttl_s))
+}
+
 /// A UUIDv7 with randomness of the edge: past it, nothing draws lots.
-fn new_id(now: Timestamp) -> CommandId {
+pub(super) fn new_id(now: Timestamp) -> CommandId {
     let (seconds, millis) = (now.as_millis() / 1_000, now.as_millis() % 1_000);
     CommandId(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, millis as u32 * 1_000_000)))
 }

@@ -147,14 +147,22 @@ impl Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let status = match rejection.code() {
-            Code::Rejected | Code::Malformed | Code::UnknownKind => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::Rejected | Code::Malformed | Code::UnknownKind | Code::IdempotencyMismatch => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::UnknownTwin | Code::UnknownMethod | Code::UnknownCommand | Code::NotConnected => {
                 StatusCode::NOT_FOUND
             }
-            Code::NewerState | Code::Conflict | Code::SessionEnded | Code::OutOfOrder => StatusCode::CONFLICT,
+            Code::NewerState
+            | Code::Conflict
+            | Code::SessionEnded
+            | Code::OutOfOrder
+            | Code::CommandEnded
+            | Code::NotDead
+            | Code::Superseded => StatusCode::CONFLICT,
             Code::VersionMismatch => StatusCode::PRECONDITION_FAILED,
-            Code::QueueFull | Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Code::QueueFull | Code::TooMany | Code::IdempotencyFull => StatusCode::TOO_MANY_REQUESTS,
             Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Code::BehaviorFailed => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -281,6 +289,9 @@ mod tests {
         check(refused(Code::NotConnected), 404, "not-connected");
         check(refused(Code::VersionMismatch), 412, "version-mismatch");
         check(refused(Code::Timeout), 504, "timeout");
+        check(refused(Code::IdempotencyMismatch), 422, "idempotency-mismatch");
+        check(refused(Code::IdempotencyFull), 429, "idempotency-full");
+        check(refused(Code::NotDead), 409, "not-dead");
         check(Error::from(refused(Code::QueueFull)), 429, "queue-full");
     }
 

@@ -51,7 +51,7 @@ impl Shard {
             }
             for waiting in waiting {
                 match waiting {
-                    Waiting::Work(work) => self.one(work),
+                    Waiting::Work(work) => self.one(*work),
                     Waiting::Asked(asked) => self.ask(asked),
                 }
             }
@@ -101,7 +101,7 @@ impl Shard {
     pub(super) fn one(&mut self, work: Work) {
         match self.twins.get_mut(&work.twin) {
             Some(Slot::Resident(_)) => self.decide(work),
-            _ => self.load(&work.twin.clone(), Some(Waiting::Work(work))),
+            _ => self.load(&work.twin.clone(), Some(Waiting::Work(Box::new(work)))),
         }
     }
 
@@ -190,6 +190,7 @@ pub(super) fn unrecorded(transition: &Transition) -> usize {
     let bytes = transition.changes.iter().map(|change| match change {
         Change::State { patch, .. } => patch.growth(),
         Change::Queued(command) => command.bytes(),
+        Change::Seen { returned: Some(json) } | Change::Answered { returned: Some(json), .. } => json.len(),
         _ => 0,
     });
     bytes.sum()

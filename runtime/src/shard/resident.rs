@@ -21,7 +21,7 @@ pub(super) enum Slot {
 
 /// Something that waits for a twin to be read.
 pub(super) enum Waiting {
-    Work(Work),
+    Work(Box<Work>),
     Asked(Asked),
 }
 

@@ -51,7 +51,7 @@ impl<'a> Draft<'a> {
             return Some(Err(Rejection::new(Code::SessionEnded, "the session has ended")));
         };
         if mark.n <= session.n {
-            return Some(Ok(Reply::Done));
+            return Some(self.repeated().unwrap_or(Ok(Reply::Done)));
         }
         if mark.n > session.n + 1 {
             let why = format!("input {} came after {}: those between are missing", mark.n, session.n);
@@ -79,9 +79,15 @@ impl<'a> Draft<'a> {
 
     /// Takes a command's step; one that ends the command is heard of when the decision settles.
     pub(super) fn step(&mut self, id: CommandId, step: Step) {
+        if step == Step::Dead {
+            let displaced = self.twin().commands().displaced_by(id).map(about_dropped);
+            for data in displaced.collect::<Vec<_>>() {
+                self.announce("command-dropped", data);
+            }
+        }
         self.change(Change::Stepped { id, step });
-        let ended = self.twin().commands().ended().next_back().filter(|command| command.id == id);
-        self.ended.extend(ended.cloned());
+        let ended = self.twin().commands().just_ended(id).cloned();
+        self.ended.extend(ended);
     }
 
     /// A number for something that this decision makes: the same on every replay of it.
@@ -109,4 +115,15 @@ impl<'a> Draft<'a> {
         });
         Decision { transition: Some(transition), reply, outputs }
     }
+}
+
+/// A dead letter that is no longer kept.
+fn about_dropped(command: &Command) -> Json {
+    #[derive(serde::Serialize)]
+    struct About<'a> {
+        command: String,
+        name: &'a str,
+    }
+    let about = About { command: command.id.to_string(), name: &command.name };
+    Json::of(&about).unwrap_or_else(|_| Json::null())
 }

@@ -13,17 +13,17 @@ impl Draft<'_> {
     /// Takes an input, unless it came under a packet id that the session holds: then it was taken before. One that is
     /// refused is not held, since it has no effect that could come twice.
     pub(super) fn take_once(&mut self, input: &Input) -> Result<Reply, Rejection> {
-        let (Some(packet), Some(mark)) = (self.header.packet, self.header.mark) else { return self.take(input) };
+        let (Some(packet), Some(mark)) = (self.header.packet, self.header.mark) else { return self.once(input) };
         let epoch = mark.epoch;
         let held = self.twin().sessions().at(epoch).map_or(&[][..], Session::held);
         if held.contains(&packet) {
-            return Ok(Reply::Done);
+            return self.repeated().unwrap_or(Ok(Reply::Done));
         }
         if held.len() >= HELD_MAX {
             let why = format!("{HELD_MAX} packet ids of QoS 2 are held; release them with PUBREL");
             return Err(Rejection::new(Code::TooMany, why));
         }
-        let reply = self.take(input)?;
+        let reply = self.once(input)?;
         self.change(Change::Held { epoch, packet });
         Ok(reply)
     }

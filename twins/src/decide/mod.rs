@@ -14,6 +14,7 @@ mod draft;
 mod due;
 mod handshakes;
 mod life;
+mod once;
 mod poll;
 mod react;
 mod sessions;
@@ -82,6 +83,8 @@ impl Kinds {
         let refused = |rejection| Decision { transition: None, reply: Err(rejection), outputs: Vec::new() };
         let name = match input {
             _ if live.twin.exists() => live.twin.kind(),
+            // A request that came again is answered, also the one that removed the twin.
+            _ if live.twin.keys().get_of(&header).is_some() => return MISSING.decide(id, live, input, header),
             Input::Register { kind, .. }
             | Input::Appear { kind }
             | Input::Connect { register: Some(kind), .. } => kind.as_str(),
@@ -137,6 +140,8 @@ impl Draft<'_> {
                 self.update(tags.as_ref(), desired.as_ref(), if_match.as_deref())
             }
             Input::Command(send) => self.command(send),
+            Input::Cancel(id) => self.cancel(*id),
+            Input::Redrive { dead, id, ttl } => self.redrive(*dead, *id, *ttl),
             Input::Call { name, argument } => self.call(name, argument),
             Input::CallRefused(refused) => self.call_refused(refused),
             Input::Read => Ok(Reply::Twin(self.twin_shared())),

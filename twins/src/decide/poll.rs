@@ -36,7 +36,7 @@ impl Draft<'_> {
             }
             self.step(id, Step::Sent(POLLED));
             let sent = self.twin().commands().get(id).cloned();
-            return Ok(sent.map_or(Reply::Done, Reply::Command));
+            return Ok(sent.map_or(Reply::Done, Reply::Polled));
         }
         Ok(Reply::Done)
     }

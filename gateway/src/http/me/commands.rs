@@ -76,7 +76,7 @@ pub(in super::super) async fn poll(
     let mut watch = if wait_s > 0.0 { Some(device.watch(Whom::Newest)?) } else { None };
     loop {
         match device.say(Verb::Speak, Input::Poll, None).await? {
-            Reply::Command(command) => {
+            Reply::Polled(command) => {
                 let place = String::new();
                 return Ok(HttpResponse::Ok().json(Page::of([(Handed::from(&command), place)], 1)?));
             }

@@ -202,7 +202,7 @@ fn returned(outcome: Result<Reply, Rejection>) -> Json {
 
     let written = match outcome {
         Ok(Reply::Returned(json)) => Json::of(&Returned { status: 200, payload: &json }),
-        // A call that was made before the connection to the shard was lost: it was done, what it returned is gone.
+        // A call that was made before and came again: it was done; what it returned is not kept, or not any more.
         Ok(_) => Json::of(&Returned { status: 208, payload: &Json::null() }),
         Err(rejection) => {
             let code = rejection.code();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use runtime::router::Response;
 use serde::Deserialize;
 use twins::body::{Body, is_json};
+use twins::digest::Digest;
 use twins::handshake::HELD_MAX;
 use twins::header::Header;
 use twins::id::TwinId;
@@ -43,6 +44,7 @@ impl Session {
         let meaning = understand(&publish, &device.twin, device.rights, &self.options);
         let meaning = meaning.and_then(|meaning| Ok((meaning, event_time(publish.time.as_deref())?)));
         let mid = publish.mid.or_else(|| topic::split_mid(&publish.topic).1.map(str::to_owned));
+        let meaning = meaning.and_then(|meaning| Ok((meaning, digest(mid.as_deref())?)));
         let (id, qos) = (publish.id, publish.qos);
         let packet = id.filter(|_| qos == 2);
         let is_repeated = packet.is_some_and(|id| self.unreleased.insert(id, true) == Some(true));
@@ -55,16 +57,16 @@ impl Session {
         };
         match meaning {
             // What is not for the twin to remember is remembered while the connection lasts.
-            Ok((Meaning::Input(Input::Read, _) | Meaning::Response(..), _)) if is_repeated => {
+            Ok(((Meaning::Input(Input::Read, _) | Meaning::Response(..), _), _)) if is_repeated => {
                 self.queue.push_answered(now, published(None), Own::Done);
             }
-            Ok((Meaning::Input(Input::Read, asked), _)) => {
+            Ok(((Meaning::Input(Input::Read, asked), _), _)) => {
                 self.submit(now, Input::Read, Header::default(), published(asked));
             }
-            Ok((Meaning::Input(input, asked), time)) => {
-                self.tell_at(now, input, Header { time, packet, ..Header::default() }, published(asked));
+            Ok(((Meaning::Input(input, asked), time), mid)) => {
+                self.tell_at(now, input, Header { time, packet, mid, ..Header::default() }, published(asked));
             }
-            Ok((Meaning::Response(id, response), _)) => {
+            Ok(((Meaning::Response(id, response), _), _)) => {
                 let twin = device.twin.clone();
                 let token = self.queue.push_own(now, published(None), response.payload.len());
                 self.actions.responses.push(Respond { token, twin, id, response });
@@ -125,6 +127,14 @@ pub(super) fn understand(
 fn event_time(time: Option<&str>) -> Result<Option<Timestamp>, Rejection> {
     let time = time.map(str::parse).transpose();
     time.map_err(|bad: NotATime| Rejection::new(Code::Malformed, format!("time: {bad}")))
+}
+
+/// What stands for a message id. An empty one is refused: all messages that have it would be one.
+fn digest(mid: Option<&str>) -> Result<Option<Digest>, Rejection> {
+    match mid {
+        Some("") => Err(Rejection::new(Code::Malformed, "the `mid` is empty")),
+        mid => Ok(mid.map(Digest::of_mid)),
+    }
 }
 
 /// The payload where it has to be JSON.

@@ -238,7 +238,7 @@ impl Run {
                 let (twin, _) = connecting.expect("only a connect is answered so").clone();
                 self.connected.insert(twin, (*epoch, 0));
             }
-            Reply::Twin(_) | Reply::Command(_) => return,
+            Reply::Twin(_) | Reply::Command { .. } => return,
             _ => {}
         }
         if matches!(reply, Reply::Done | Reply::Connected { .. }) {
