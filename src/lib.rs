@@ -37,6 +37,7 @@ pub use twins::{prelude, testing};
 mod bench;
 mod cli;
 mod dev;
+mod metrics;
 mod node;
 mod restore;
 mod server;

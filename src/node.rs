@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::meta::{Command, Meta, NodeState, Refusal};
 use cluster::{SHARDS, Storage};
+use gateway::metrics::Metrics;
 use gateway::{http, mqtt};
 use runtime::access::Access;
 use runtime::clock::SystemClock;
 use runtime::files::disk::Disk;
 use runtime::node::{Node, Parts};
-#[cfg(target_os = "linux")]
 use runtime::router::Router;
 use runtime::store::fjall::Fjall;
+use runtime::unready::Unready;
 use twins::header::{Header, Principal};
 use twins::id::TwinId;
 use twins::input::Input;
@@ -99,15 +101,35 @@ impl Running {
             clock: Arc::new(SystemClock),
             access,
         };
-        let node = Node::start(parts, twins).await?;
+        let (node, starting) = Node::begin(parts, twins).await?;
         node.router().back_up_with(storage.definitions());
-        let (address, flag) = (mqtt.address, "--mqtt");
-        let listening = mqtt::Listener::start(mqtt, node.router().clone()).await;
-        let mqtt = listening.map_err(|why| Error::Listen { what: "MQTT", address, why, flag })?;
+        let (router, metrics, listens) =
+            (node.router().clone(), Metrics::default(), Arc::new(AtomicBool::new(false)));
+        let watch = http::Watch {
+            metrics: metrics.clone(),
+            registry: Arc::new(crate::metrics::registry(&router, &storage, &metrics)),
+            unready: unready(router.clone(), storage.watch(), listens.clone()),
+        };
+        // It comes first, so that whoever watches the node sees what it waits for.
         let (address, flag) = (http.address, "--http");
-        let listening = http::Server::start(http, node.router().clone());
+        let listening = http::Server::start(http, router.clone(), watch);
         let http = listening.map_err(|why| Error::Listen { what: "HTTP", address, why, flag })?;
-        Ok(Self { storage, node, mqtt, http })
+        let (address, flag) = (mqtt.address, "--mqtt");
+        let listening = async {
+            starting.finish().await?;
+            let listening = mqtt::Listener::start(mqtt, router, metrics).await;
+            listening.map_err(|why| Error::Listen { what: "MQTT", address, why, flag })
+        };
+        match listening.await {
+            Ok(mqtt) => {
+                listens.store(true, Ordering::Relaxed);
+                Ok(Self { storage, node, mqtt, http })
+            }
+            Err(error) => {
+                drop(http.stop().await);
+                Err(error)
+            }
+        }
     }
 
     /// The handle on its twins.
@@ -146,6 +168,22 @@ impl Running {
         // Its threads are joined, which blocks.
         drop(tokio::task::spawn_blocking(move || drop(storage)).await);
     }
+}
+
+/// What `/readyz` asks.
+fn unready(
+    router: Router,
+    storage: cluster::Watch,
+    listens: Arc<AtomicBool>,
+) -> Arc<dyn Fn() -> Vec<Unready> + Send + Sync> {
+    Arc::new(move || {
+        let mut all = router.unready();
+        all.extend(storage.unready());
+        if !listens.load(Ordering::Relaxed) {
+            all.push(Unready::new("listener mqtt", "it is not bound yet: it waits for the shards"));
+        }
+        all
+    })
 }
 
 /// Makes this node known and active, and the domain of its shards; returns the shard of each slot.

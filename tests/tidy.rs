@@ -36,7 +36,10 @@ const ENGINES: [(&str, &[&str]); 9] = [
     ("openraft", &["cluster/tests"]),
     ("quinn", &[]),
     ("rumqttc", &["src/simulate.rs", "tests"]),
-    ("rustix", &["gateway/src/descriptors.rs", "runtime/src/files/disk.rs", "src/bench", "tests"]),
+    (
+        "rustix",
+        &["gateway/src/descriptors.rs", "runtime/src/files/disk.rs", "src/bench", "src/metrics.rs", "tests"],
+    ),
     ("ureq", &["src/cli/client.rs", "tests"]),
     ("utoipa", &["gateway/src/http"]),
 ];

@@ -56,12 +56,15 @@ pub mod inspect;
 mod local;
 pub mod membership;
 pub mod meta;
+pub mod metrics;
 mod options;
 mod storage;
 pub mod wal;
+mod watch;
 
 pub use backup::restore;
 pub use error::Error;
 pub use local::LocalLog;
 pub use options::Options;
 pub use storage::{META_GROUP, SHARDS, Storage};
+pub use watch::Watch;

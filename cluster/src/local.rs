@@ -135,6 +135,10 @@ impl ShardLog for LocalLog {
         }
     }
 
+    fn last(&self) -> Option<u64> {
+        self.wal.next(self.group).checked_sub(1)
+    }
+
     /// # Panics
     /// When the proposal before has not been answered: a group has one in flight.
     fn propose(&self, term: u64, payload: Bytes, done: Done) {

@@ -4,7 +4,7 @@ use crate::backup::Saver;
 use crate::local::{self, LocalLog};
 use crate::meta::Meta;
 use crate::wal::{Syncs, Wal};
-use crate::{Error, Options};
+use crate::{Error, Options, Watch};
 use runtime::backup::Definitions;
 use runtime::files::{Files, Lock};
 use runtime::log::ShardLog;
@@ -24,6 +24,7 @@ pub struct Storage {
     meta: Arc<Meta>,
     shards: Vec<Arc<LocalLog>>,
     generation: u64,
+    watch: Watch,
     _lock: Box<dyn Lock>,
 }
 
@@ -35,14 +36,15 @@ impl Storage {
     /// [`Error::InUse`] when another process has the folder; else those of recovery. Each says what to do.
     pub fn open(files: Arc<dyn Files>, folder: &Path, options: Options) -> Result<Self, Error> {
         let lock = lock(&*files, folder)?;
-        let node = options.node;
-        let wal = Arc::new(Wal::open(files, folder, options)?);
+        let (node, reserve_bytes) = (options.node, options.reserve_bytes);
+        let wal = Arc::new(Wal::open(files.clone(), folder, options)?);
+        let watch = Watch { wal: wal.clone(), files, folder: folder.to_owned(), reserve_bytes };
         let groups: Vec<u32> = (META_GROUP..=SHARDS).collect();
         let mut logs = local::lead(&wal, node, &groups)?.into_iter().map(Arc::new);
         let meta = Meta::open(logs.next().expect("the meta group is the first"))?;
         let generation = wal.generation();
         tracing::info!(node, generation, folder = %folder.display(), "the storage is open");
-        Ok(Self { wal, meta: Arc::new(meta), shards: logs.collect(), generation, _lock: lock })
+        Ok(Self { wal, meta: Arc::new(meta), shards: logs.collect(), generation, watch, _lock: lock })
     }
 
     /// How often the node was started on this folder, this time included: 1 is the first.
@@ -71,6 +73,12 @@ impl Storage {
     #[must_use]
     pub fn definitions(&self) -> Arc<dyn Definitions> {
         Arc::new(Saver { wal: self.wal.clone() })
+    }
+
+    /// How it is, for whoever watches.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// How long the log's batches took to become durable.

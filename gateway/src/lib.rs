@@ -8,5 +8,7 @@ mod descriptors;
 pub mod document;
 pub mod envelope;
 pub mod http;
+pub mod metrics;
 pub mod mqtt;
 mod peer;
+mod trace;

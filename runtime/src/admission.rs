@@ -4,7 +4,8 @@
 //! its uncommitted decisions and their answers are bounded together. What the shard says to itself needs none.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// The limit that is reached while the channels to other shards are full.
 pub(crate) const CHANNELS_FULL: &str = "too many effects wait until other shards have taken them";
@@ -32,13 +33,26 @@ pub(crate) struct Admission {
     bytes: AtomicUsize,
     is_behind: AtomicBool,
     is_full: AtomicBool,
+    refusals: [AtomicU64; REASONS.len()],
 }
+
+/// Why something is not admitted, as metrics name it.
+pub(crate) const REASONS: [&str; 4] = ["behind", "inputs", "bytes", "channels"];
+
+/// The same in words, for whoever is refused.
+const WORDS: [&str; 4] = [
+    "the state store is behind with writing what was taken in",
+    "too many inputs are not answered yet",
+    "the inputs that are not answered yet have too many bytes",
+    CHANNELS_FULL,
+];
 
 /// The room of one input; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     bytes: usize,
+    since: Instant,
 }
 
 impl Admission {
@@ -50,6 +64,7 @@ impl Admission {
             bytes,
             is_behind: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
+            refusals: Default::default(),
         })
     }
 
@@ -64,21 +79,43 @@ impl Admission {
     }
 
     /// Room for an input with this payload, or the limit that leaves none.
-    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, &'static str> {
+    pub(crate) fn admit(self: &Arc<Self>, bytes: usize, now: Instant) -> Result<Permit, &'static str> {
         if self.is_behind.load(Ordering::Relaxed) {
-            return Err("the state store is behind with writing what was taken in");
+            return Err(self.refuse(0));
         }
         if self.is_full.load(Ordering::Relaxed) {
-            return Err(CHANNELS_FULL);
+            return Err(self.refuse(3));
         }
         if !add(&self.inputs, 1, self.limits.inputs) {
-            return Err("too many inputs are not answered yet");
+            return Err(self.refuse(1));
         }
         if !add(&self.bytes, bytes, self.limits.bytes) {
             self.inputs.fetch_sub(1, Ordering::Relaxed);
-            return Err("the inputs that are not answered yet have too many bytes");
+            return Err(self.refuse(2));
         }
-        Ok(Permit { admission: self.clone(), bytes })
+        Ok(Permit { admission: self.clone(), bytes, since: now })
+    }
+
+    /// How many inputs are admitted and not answered, and their bytes.
+    pub(crate) fn used(&self) -> (usize, usize) {
+        (self.inputs.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// How many were refused for one of the [`REASONS`].
+    pub(crate) fn refusals(&self, reason: usize) -> u64 {
+        self.refusals[reason].load(Ordering::Relaxed)
+    }
+
+    fn refuse(&self, reason: usize) -> &'static str {
+        self.refusals[reason].fetch_add(1, Ordering::Relaxed);
+        WORDS[reason]
+    }
+}
+
+impl Permit {
+    /// When it was given.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 }
 
@@ -103,13 +140,13 @@ mod tests {
     fn what_is_full_refuses_until_a_permit_is_given_back() {
         let admission = Admission::new(Limits { inputs: 2, bytes: 100 });
 
-        let first = admission.admit(60).unwrap();
-        assert!(admission.admit(60).is_err());
-        let second = admission.admit(40).unwrap();
-        assert!(admission.admit(0).is_err());
+        let first = admission.admit(60, Instant::now()).unwrap();
+        assert!(admission.admit(60, Instant::now()).is_err());
+        let second = admission.admit(40, Instant::now()).unwrap();
+        assert!(admission.admit(0, Instant::now()).is_err());
         drop(first);
         drop(second);
 
-        assert!(admission.admit(1_000).is_ok(), "an empty shard takes any one input");
+        assert!(admission.admit(1_000, Instant::now()).is_ok(), "an empty shard takes any one input");
     }
 }

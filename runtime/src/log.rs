@@ -63,6 +63,11 @@ pub trait ShardLog: Send + Sync + 'static {
     /// [`Error::Unreadable`], also when entries after `after` were already purged: the state that asks is too old.
     fn replay(&self, after: u64, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error>;
 
+    /// The index of the last entry, where it is known: how far [`ShardLog::replay`] will go, for whoever waits.
+    fn last(&self) -> Option<u64> {
+        None
+    }
+
     /// Proposes an entry decided under `term`. Does not block and does not fail: its fate arrives by `done`.
     fn propose(&self, term: u64, payload: Bytes, done: Done);
 

@@ -23,6 +23,7 @@ use crate::admission::{self, Admission};
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::log::ShardLog;
+use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
 use crate::router::{Backups, Inner, READS_MAX, Router};
 use crate::shard::actor::{Host, Message};
@@ -79,6 +80,7 @@ pub struct NotStarted(String);
 /// The way to a shard, open while its actor serves.
 pub(crate) struct Door {
     pub(crate) admission: Arc<Admission>,
+    pub(crate) meter: Arc<ShardMeter>,
     way: RwLock<Way>,
 }
 
@@ -116,17 +118,53 @@ impl Door {
     }
 }
 
+/// Shards that recover.
+#[must_use]
+pub struct Starting {
+    starts: Vec<tokio::task::JoinHandle<Result<(), String>>>,
+    keeper: ActorRef<()>,
+}
+
+impl Starting {
+    /// Waits until all serve.
+    ///
+    /// # Errors
+    /// When one cannot be recovered. Nothing runs then.
+    pub async fn finish(self) -> Result<(), NotStarted> {
+        for started in self.starts {
+            let started = started.await.map_err(|error| error.to_string()).and_then(|started| started);
+            if let Err(why) = started {
+                self.keeper.stop(None);
+                return Err(NotStarted(why));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Node {
     /// Starts all shards; each recovers from its checkpoint and its log.
     ///
     /// # Errors
     /// When a shard cannot be recovered. Nothing runs then.
     pub async fn start(parts: Parts, options: Options) -> Result<Self, NotStarted> {
+        let (node, starting) = Self::begin(parts, options).await?;
+        starting.finish().await?;
+        Ok(node)
+    }
+
+    /// Begins to start all shards, and does not wait for them: meanwhile the router refuses what is for a shard that
+    /// recovers, and says how far each is.
+    ///
+    /// # Errors
+    /// When the supervisor of the shards does not start.
+    pub async fn begin(parts: Parts, options: Options) -> Result<(Self, Starting), NotStarted> {
         let shards = u32::try_from(parts.logs.len()).unwrap_or(u32::MAX);
         let registered: Arc<[AtomicU64]> = (0..shards).map(|_| AtomicU64::new(0)).collect();
         let (kinds, shard_options) = (Arc::new(parts.kinds), Arc::new(options.shard));
         let closed = || Door {
             admission: Admission::new(options.admission),
+            meter: Arc::default(),
             way: RwLock::new(Way::Closed("it starts".into())),
         };
         let backups = Backups {
@@ -139,6 +177,7 @@ impl Node {
         let doors: Arc<[Arc<Door>]> = (0..shards).map(|_| Arc::new(closed())).collect();
         let (overruns, growth) = (Arc::new(Overruns::default()), Arc::new(Growth::new(shards)));
         let watches = Arc::new(Watches::new(shards));
+        let refusals = Arc::new(Refusals::default());
         let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
             setting: Setting {
                 number,
@@ -148,6 +187,8 @@ impl Node {
                 options: shard_options.clone(),
                 registered: registered.clone(),
                 overruns: overruns.clone(),
+                refusals: refusals.clone(),
+                meter: doors[number as usize].meter.clone(),
                 admission: doors[number as usize].admission.clone(),
                 growth: growth.clone(),
                 watches: watches.clone(),
@@ -175,6 +216,8 @@ impl Node {
             node: parts.node,
             stopping,
             overruns,
+            refusals,
+            registered,
             reads: Arc::new(Semaphore::new(READS_MAX)),
             growth,
             backups,
@@ -183,14 +226,8 @@ impl Node {
         let node = Self { router, keeper };
         let starts: Vec<_> =
             hosts.iter().map(|host| tokio::spawn(start(host.clone(), node.keeper.clone()))).collect();
-        for started in starts {
-            let started = started.await.map_err(|error| error.to_string()).and_then(|started| started);
-            if let Err(why) = started {
-                node.keeper.stop(None);
-                return Err(NotStarted(why));
-            }
-        }
-        Ok(node)
+        let starting = Starting { starts, keeper: node.keeper.clone() };
+        Ok((node, starting))
     }
 
     /// The handle through which everybody speaks to the twins.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ractor::ActorRef;
@@ -21,12 +21,14 @@ use twins::reply::Reply;
 use twins::time::Timestamp;
 
 use crate::access::Access;
+use crate::admission::Admission;
 use crate::backup::{self, Definitions};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::files::Files;
 use crate::follower::Follower;
 use crate::mailbox::Mailbox;
+use crate::meter::{Refusals, ShardMeter, What};
 use crate::node::{Door, shard_of};
 use crate::overruns::Overruns;
 use crate::shard::actor::Message;
@@ -35,6 +37,7 @@ use crate::shard::work::{Answer, Asker, Work};
 use crate::store::StateStore;
 use crate::stream::growth::Growth;
 use crate::stream::{self, Page, Selection, Unread};
+use crate::unready::Unready;
 use crate::watch::{Watch, Watches, Whom};
 
 /// How many requests may wait for one device's answers.
@@ -60,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) node: (u64, u64),
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) overruns: Arc<Overruns>,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) registered: Arc<[AtomicU64]>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) growth: Arc<Growth>,
     pub(crate) backups: Backups,
@@ -108,6 +113,7 @@ impl Router {
     ///
     /// After a [`Reply::Connected`] the mailbox gets what is meant for that connection.
     pub fn submit(&self, mailbox: &Arc<Mailbox>, inputs: Vec<Submission>) {
+        let now = Instant::now();
         let mut batches: Vec<Batch> = Vec::new();
         for Submission { token, twin, header, input } in inputs {
             let shard = shard_of(&self.0.slots, &twin);
@@ -119,8 +125,11 @@ impl Router {
             let batch = &mut batches[index];
             let answer = Answer::new(shard, Asker::Mailbox { mailbox: mailbox.clone(), token });
             let admitted = match &batch.refused {
-                Some(error) => Err(error.clone()),
-                None => self.work(shard, twin, header, input),
+                Some(error) => {
+                    self.0.doors[shard as usize].meter.turned_away(What::of(&input), error);
+                    Err(error.clone())
+                }
+                None => self.work(now, shard, twin, header, input),
             };
             match admitted {
                 Ok(work) => batch.inputs.push(Work { answer, ..work }),
@@ -142,7 +151,7 @@ impl Router {
     pub async fn ask(&self, twin: TwinId, header: Header, input: Input) -> Result<Reply, Error> {
         let shard = shard_of(&self.0.slots, &twin);
         let (answer, wait) = oneshot::channel();
-        let work = self.work(shard, twin, header, input)?;
+        let work = self.work(Instant::now(), shard, twin, header, input)?;
         self.hand_over(shard, vec![Work { answer: Answer::new(shard, Asker::Once(answer)), ..work }]);
         let gone = || Error::Unknown { shard, why: "the shard stopped before it answered".into() };
         wait.await.map_err(|_| gone())?
@@ -337,17 +346,38 @@ impl Router {
         u32::try_from(self.0.doors.len()).unwrap_or(u32::MAX)
     }
 
-    /// Whether every shard serves.
-    ///
-    /// # Errors
-    /// Which one does not, and why.
-    pub fn ready(&self) -> Result<(), String> {
+    /// What does not serve, and why; nothing if all shards do.
+    pub fn unready(&self) -> Vec<Unready> {
         if self.0.stopping.load(Ordering::Relaxed) {
-            return Err("the node stops".into());
+            return vec![Unready::new("node", "it stops")];
         }
-        (0..self.shards()).try_for_each(|shard| {
-            self.0.doors[shard as usize].actor().map(drop).map_err(|why| format!("shard {shard}: {why}"))
-        })
+        let shards = (0..).zip(self.0.doors.iter()).filter_map(|(shard, door): (u32, _)| {
+            let why = door.actor().err()?;
+            Some(Unready::new(format!("shard {shard}"), door.meter.progress().unwrap_or(why)))
+        });
+        shards.collect()
+    }
+
+    /// What each shard counts.
+    pub(crate) fn meters(&self) -> impl Iterator<Item = (u32, &ShardMeter)> {
+        (0..).zip(self.0.doors.iter()).map(|(shard, door)| (shard, &*door.meter))
+    }
+
+    pub(crate) fn admissions(&self) -> impl Iterator<Item = (u32, &Admission)> {
+        (0..).zip(self.0.doors.iter()).map(|(shard, door)| (shard, &*door.admission))
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    pub(crate) fn shards_serving(&self) -> u32 {
+        self.0.doors.iter().filter(|door| door.actor().is_ok()).count() as u32
+    }
+
+    /// How many twins are registered.
+    pub(crate) fn registered(&self) -> u64 {
+        self.0.registered.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     /// Takes nothing more in; the actors that still serve.
@@ -357,16 +387,28 @@ impl Router {
     }
 
     /// Admits an input (step 5).
-    fn work(&self, shard: u32, twin: TwinId, header: Header, input: Input) -> Result<Work, Error> {
+    fn work(
+        &self,
+        now: Instant,
+        shard: u32,
+        twin: TwinId,
+        header: Header,
+        input: Input,
+    ) -> Result<Work, Error> {
+        let door = &self.0.doors[shard as usize];
+        let turned_away = |error| {
+            door.meter.turned_away(What::of(&input), &error);
+            error
+        };
         if self.0.stopping.load(Ordering::Relaxed) && !matches!(input, Input::Disconnect { .. }) {
-            return Err(Error::Stopping);
+            return Err(turned_away(Error::Stopping));
         }
         // The end of a connection is a fact, not a wish: it is never refused.
         let permit = match input {
             Input::Disconnect { .. } => None,
             _ => {
-                let admission = &self.0.doors[shard as usize].admission;
-                Some(admission.admit(input.bytes()).map_err(|limit| Error::Overloaded { shard, limit })?)
+                let admitted = door.admission.admit(input.bytes(), now);
+                Some(admitted.map_err(|limit| turned_away(Error::Overloaded { shard, limit }))?)
             }
         };
         Ok(Work { twin, header, input, answer: Answer::new(shard, Asker::Nobody), permit })
@@ -379,7 +421,10 @@ impl Router {
         match self.actor(shard) {
             // An actor that stops before it gets to the message drops it; the answers in it say so.
             Ok(actor) => drop(actor.cast(Message::Take(inputs))),
-            Err(error) => inputs.into_iter().for_each(|work| work.answer.give(Err(error.clone()))),
+            Err(error) => inputs.into_iter().for_each(|work| {
+                self.0.doors[shard as usize].meter.turned_away(What::of(&work.input), &error);
+                work.answer.give(Err(error.clone()));
+            }),
         }
     }
 

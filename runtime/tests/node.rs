@@ -299,7 +299,7 @@ async fn a_shard_that_lost_its_log_starts_again_from_what_is_committed() {
     assert!(matches!(world.register("b").await, Err(Error::Unknown { .. })));
 
     *world.log.fate.lock().unwrap() = None;
-    until("the shard serves again", || world.router().ready().is_ok()).await;
+    until("the shard serves again", || world.router().unready().is_empty()).await;
 
     let read = |id| world.router().ask(twin(id), Header::default(), Input::Read);
     assert!(read("a").await.is_ok());

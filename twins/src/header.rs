@@ -69,6 +69,13 @@ pub struct Idempotency {
 #[cbor(transparent)]
 pub struct Trace(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
 
+/// Thirty-two hexadecimal digits.
+impl std::fmt::Display for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// The place of an input in its session: inputs are numbered from 1, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub struct Mark {

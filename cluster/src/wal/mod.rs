@@ -11,6 +11,7 @@
 mod batch;
 mod chore;
 pub(crate) mod group;
+mod health;
 pub(crate) mod index;
 mod job;
 mod meter;
@@ -29,6 +30,7 @@ mod tidy;
 mod writer;
 
 pub use group::State;
+pub use health::{Health, SEGMENT_STATES};
 pub use job::Done;
 pub use meter::{BUCKETS, Syncs};
 pub use read::Entry;
@@ -121,6 +123,12 @@ impl Wal {
     #[must_use]
     pub fn syncs(&self) -> Syncs {
         self.shared.meter.read()
+    }
+
+    /// How the log is: what it holds, and what is in its way.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health.clone()
     }
 
     /// Takes no more records, waits for those that were appended, and ends the threads.

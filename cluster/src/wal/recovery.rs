@@ -60,7 +60,11 @@ impl Writer {
             files,
             folder: folder.to_owned(),
             options,
-            shared: Arc::new(Shared { index: Mutex::new(index), meter: Meter::default() }),
+            shared: Arc::new(Shared {
+                index: Mutex::new(index),
+                meter: Meter::default(),
+                health: super::health::Health::default(),
+            }),
             entropy,
             used: VecDeque::new(),
             spares: VecDeque::new(),

@@ -100,6 +100,7 @@ impl Writer {
                 self.cramped = false;
                 super::lock(&self.shared.index).add_file(segment.number, segment.file.clone());
                 self.spares.push_back(segment);
+                self.show();
             }
             Finished::Made(Err(error)) | Finished::Removed(Err(error)) if is_full(&error) => self.cramp(),
             // Segments go oldest first, so this one waits at its place.

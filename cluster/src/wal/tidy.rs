@@ -57,6 +57,7 @@ impl Writer {
         let oldest = self.used.pop_front().expect("there are two or more");
         super::lock(&self.shared.index).remove_file(oldest.number);
         self.retired.push_back(oldest.number);
+        self.show();
     }
 }
 

@@ -9,6 +9,7 @@
 
 use super::batch;
 use super::group::Place;
+use super::health::Health;
 use super::index::Index;
 use super::job::Job;
 use super::meter::Meter;
@@ -18,6 +19,7 @@ use super::segment::{HEADER, Segment};
 use crate::Options;
 use runtime::files::Files;
 use runtime::log::Error;
+use runtime::path::PATH;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ use std::time::Instant;
 pub(crate) struct Shared {
     pub(crate) index: Mutex<Index>,
     pub(crate) meter: Meter,
+    pub(crate) health: Health,
 }
 
 /// The writer's state.
@@ -103,6 +106,7 @@ impl Writer {
     /// Refuses the jobs that a full disk concerns; the others still have their reserve and are kept for the next turn.
     fn refuse(&mut self, jobs: &mut VecDeque<Job>, proposes: bool, reason: &str) {
         self.cramped = false;
+        self.shared.health.refused(reason);
         let (refused, kept): (Vec<Job>, Vec<Job>) =
             jobs.drain(..).partition(|job| !proposes || job.proposes());
         *jobs = kept.into();
@@ -139,6 +143,10 @@ impl Writer {
             placed.push((record, place));
         });
         debug_assert_eq!(self.buffer.len() as u64, bytes);
+        let (number, segment_number) = (self.number, segment.number);
+        let span =
+            tracing::debug_span!(target: PATH, "7.sync", batch = number, segment = segment_number, bytes);
+        let span = span.entered();
         let started = Instant::now();
         let written = match segment.file.write_at(&self.buffer, self.offset) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(self.take_back(&error)),
@@ -148,6 +156,7 @@ impl Writer {
             return Err(self.stop(&format!("writing segment {} failed: {error}", segment.number)));
         }
         self.shared.meter.record(started.elapsed(), bytes);
+        drop(span);
         self.offset += bytes;
         self.number += 1;
         let mut index = super::lock(&self.shared.index);
@@ -159,6 +168,7 @@ impl Writer {
         // A single large entry shall not keep its memory for ever.
         self.buffer.clear();
         self.buffer.shrink_to(self.options.batch_bytes);
+        self.show();
         Ok(())
     }
 
@@ -182,7 +192,17 @@ impl Writer {
         matches!(self.room(bytes, false), Room::Ready) && self.append(records.iter(), bytes).is_ok()
     }
 
+    /// Shows which segments there are to whoever reads metrics.
+    pub(super) fn show(&self) {
+        let all = self.used.iter().chain(&self.spares);
+        let bytes = all.map(|segment| segment.capacity).sum::<u64>();
+        let kept = self.retired.len() as u64;
+        let counts = [self.used.len() as u64, self.spares.len() as u64, kept];
+        self.shared.health.holds(counts, bytes + kept * self.options.segment_bytes);
+    }
+
     pub(super) fn stop(&mut self, reason: &str) -> Error {
+        self.shared.health.stopped(reason);
         tracing::error!(reason, "the log stops until the node is restarted");
         self.stopped = Some(reason.to_owned());
         Error::Unknown(reason.to_owned())

@@ -11,7 +11,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use bytes::Bytes;
 use futures_util::future::{Ready, ready};
-use runtime::access::{Credentials, Identity, Verb};
+use runtime::access::{Credentials, Denied, Identity, Verb};
 use runtime::follower::Follower;
 use runtime::router::{Response, Router};
 use runtime::stream::{self, Selection};
@@ -27,9 +27,11 @@ use twins::reply::Reply;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::metrics::{Metrics, Protocol};
+use crate::trace;
+
 use super::once::{self, Repeatable};
 use super::problem::Problem;
-use super::trace;
 
 /// An authenticated caller.
 pub(super) struct Caller {
@@ -37,6 +39,7 @@ pub(super) struct Caller {
     identity: Identity,
     trace: Option<Trace>,
     repeatable: Option<Repeatable>,
+    metrics: Option<Metrics>,
 }
 
 impl FromRequest for Caller {
@@ -54,10 +57,12 @@ impl Caller {
         let router =
             request.app_data::<Router>().ok_or_else(|| Problem::internal("the API has no router"))?;
         let token = header(AUTHORIZATION.as_str()).and_then(bearer);
-        let identity = router.access().authenticate(Credentials::Bearer { token })?;
+        let identity = router.access().authenticate(Credentials::Bearer { token });
+        let metrics = request.app_data::<Metrics>().cloned();
+        let identity = identity.map_err(|denied| count(metrics.as_ref(), denied))?;
         let trace = header("traceparent").and_then(trace::parse);
         let repeatable = Repeatable::of(request)?;
-        Ok(Self { router: router.clone(), identity, trace, repeatable })
+        Ok(Self { router: router.clone(), identity, trace, repeatable, metrics })
     }
 
     /// The twin `id` of the caller's tenant, if the caller may do this to it. Whether it exists is not asked.
@@ -69,7 +74,8 @@ impl Caller {
             // To a device, all others are as if they were not.
             return Err(Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id())).into());
         }
-        self.router.access().authorize(&self.identity, verb, &id)?;
+        let allowed = self.router.access().authorize(&self.identity, verb, &id);
+        allowed.map_err(|denied| count(self.metrics.as_ref(), denied))?;
         Ok(Allowed { caller: self, id })
     }
 
@@ -172,6 +178,14 @@ impl Allowed<'_> {
         }
         Ok(caller.router.request(id.clone(), name, payload, timeout).await?)
     }
+}
+
+/// Counts who was denied something.
+fn count(metrics: Option<&Metrics>, denied: Denied) -> Denied {
+    if let Some(metrics) = metrics {
+        metrics.denied(Protocol::Http, &denied);
+    }
+    denied
 }
 
 /// The token of `Bearer TOKEN`; the scheme is spelled in any case.

@@ -19,6 +19,7 @@ mod history;
 mod kinds;
 mod me;
 mod methods;
+mod metrics;
 mod once;
 mod openapi;
 mod options;
@@ -29,8 +30,13 @@ mod query;
 mod requests;
 mod routes;
 mod server;
-mod trace;
 mod twins;
 
+pub use health::Watch;
 pub use options::Options;
 pub use server::Server;
+
+/// The paths of all routes, as metrics name them.
+pub(crate) fn paths() -> Vec<&'static str> {
+    routes::table().into_iter().map(|(path, _)| path).collect()
+}

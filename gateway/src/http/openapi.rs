@@ -10,7 +10,9 @@ use utoipa::{Modify, OpenApi};
 
 use super::once;
 use super::problem::Details;
-use super::{backup, commands, devices, following, health, history, kinds, me, methods, requests, twins};
+use super::{
+    backup, commands, devices, following, health, history, kinds, me, methods, metrics, requests, twins,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -49,6 +51,7 @@ use super::{backup, commands, devices, following, health, history, kinds, me, me
         backup::take,
         health::alive,
         health::ready,
+        metrics::metrics,
         document,
     ),
     components(schemas(Details)),

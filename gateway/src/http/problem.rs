@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use runtime::access::Denied;
 use runtime::error::Error;
 use runtime::stream::Unread;
+use runtime::unready::Unready;
 use serde::Serialize;
 use twins::json;
 use twins::rejection::{Code, Rejection};
@@ -25,6 +26,7 @@ pub(super) struct Problem {
     next: &'static str,
     hint: Hint,
     earliest: Option<String>,
+    reasons: Vec<Unready>,
 }
 
 /// What a header says beside.
@@ -58,6 +60,18 @@ pub(super) struct Details<'a> {
     /// Of `trimmed`: the cursor that reads on with the first records that are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     earliest: Option<&'a str>,
+    /// Of `not-ready`: the parts that do not serve.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<Reason<'a>>,
+}
+
+/// A part that does not serve.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Reason<'a> {
+    /// Which: `shard 12`, `log`, `disk`, `listener mqtt`.
+    part: &'a str,
+    /// What is in its way, in words.
+    why: &'a str,
 }
 
 impl Problem {
@@ -67,7 +81,21 @@ impl Problem {
         detail: impl Into<String>,
         next: &'static str,
     ) -> Self {
-        Self { status, code, detail: detail.into(), next, hint: Hint::None, earliest: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            next,
+            hint: Hint::None,
+            earliest: None,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// With the parts that are the reason.
+    pub(super) fn because(mut self, reasons: Vec<Unready>) -> Self {
+        self.reasons = reasons;
+        self
     }
 
     /// The stable text.
@@ -263,6 +291,7 @@ impl ResponseError for Problem {
             code: self.code,
             next: self.next,
             earliest: self.earliest.as_deref(),
+            reasons: self.reasons.iter().map(|Unready { part, why }| Reason { part, why }).collect(),
         })
     }
 }

@@ -7,7 +7,8 @@ use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
 use super::{
-    backup, commands, devices, following, health, history, kinds, me, methods, openapi, requests, twins,
+    backup, commands, devices, following, health, history, kinds, me, methods, metrics, openapi, requests,
+    twins,
 };
 
 /// Each path, with what it answers to. Every handler but those of health and of the document begins with a
@@ -47,6 +48,7 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/kinds/{kind}", vec![(GET, to(kinds::get))]),
         ("/healthz", vec![(GET, to(health::alive))]),
         ("/readyz", vec![(GET, to(health::ready))]),
+        ("/metrics", vec![(GET, to(metrics::metrics))]),
         ("/openapi.json", vec![(GET, to(openapi::document))]),
     ]
 }

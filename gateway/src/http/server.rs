@@ -19,6 +19,8 @@ use crate::peer;
 use super::body::Allowance;
 use super::following::Followers;
 use super::guard::{self, LoopbackOnly};
+use super::health::{Asked, Watch};
+use super::metrics;
 use super::options::Options;
 use super::problem::Problem;
 use super::routes;
@@ -38,7 +40,7 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be listened on, or is not loopback though `loopback_only` is set.
-    pub fn start(options: Options, router: Router) -> io::Result<Self> {
+    pub fn start(options: Options, router: Router, watch: Watch) -> io::Result<Self> {
         let address = options.address;
         if options.loopback_only && !address.ip().is_loopback() {
             let why =
@@ -50,14 +52,21 @@ impl Server {
         let steps = options.clone();
         let followers = Followers::new(&options);
         let (seats, vanished) = (followers.clone(), options.stall_timeout * 2);
-        let server =
-            HttpServer::new(move || app(steps.clone()).app_data(router.clone()).app_data(seats.clone()))
-                .on_connect(move |connection, _| {
-                    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
-                    if let Err(error) = peer::look_after(stream, vanished) {
-                        tracing::debug!(%error, "the system does not look after a connection");
-                    }
-                });
+        let server = HttpServer::new(move || {
+            let watch = watch.clone();
+            app(steps.clone())
+                .app_data(router.clone())
+                .app_data(seats.clone())
+                .app_data(watch.metrics)
+                .app_data(watch.registry)
+                .app_data(Asked(watch.unready))
+        })
+        .on_connect(move |connection, _| {
+            let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+            if let Err(error) = peer::look_after(stream, vanished) {
+                tracing::debug!(%error, "the system does not look after a connection");
+            }
+        });
         let server = server
             .workers(workers)
             .max_connections(connections_max.div_ceil(workers))
@@ -105,6 +114,7 @@ fn app(
         )
         .configure(routes::configure)
         .wrap(from_fn(guard::pass))
+        .wrap(from_fn(metrics::measure))
         .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
 }
 

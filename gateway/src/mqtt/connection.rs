@@ -12,11 +12,15 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use runtime::mailbox::{Mail, Mailbox};
+use runtime::path::PATH;
 use runtime::router::Router;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
+use tracing::Instrument;
 use twins::reply::Reply;
+
+use crate::metrics::{Metrics, Protocol};
 
 use super::session::{Actions, Respond, Session};
 
@@ -38,6 +42,8 @@ pub(super) struct Connection<S> {
     pub(super) router: Router,
     /// How long one write may take.
     pub(super) write_timeout: Duration,
+    /// Where it counts.
+    pub(super) metrics: Metrics,
 }
 
 /// A connection that runs.
@@ -48,6 +54,9 @@ struct Driver<S> {
     router: Router,
     mailbox: Arc<Mailbox>,
     write_timeout: Duration,
+    metrics: Metrics,
+    /// Bytes since packets were last counted: in, out.
+    bytes: [u64; 2],
 }
 
 /// What happened.
@@ -63,10 +72,17 @@ enum Event {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs until the twin has heard of the connection's end. A change of `stopping` ends it.
     pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let Self { stream, session, router, write_timeout } = self;
+        let Self { stream, session, router, write_timeout, metrics } = self;
         let mailbox = Arc::new(Mailbox::default());
-        let mut driver =
-            Driver { stream: Some(stream), session, router, mailbox: mailbox.clone(), write_timeout };
+        let mut driver = Driver {
+            stream: Some(stream),
+            session,
+            router,
+            mailbox: mailbox.clone(),
+            write_timeout,
+            metrics,
+            bytes: [0; 2],
+        };
         let mut mail = Vec::new();
         let mut told_to_stop = false;
         // Reset only when it has to fire earlier, since it mostly moves on with each packet.
@@ -74,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut sleep = pin!(sleep_until(armed.into()));
         loop {
             driver.act().await;
+            driver.count();
             if driver.session.is_over() {
                 break;
             }
@@ -119,6 +136,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             if let Some(login) = login {
                 let admitted = login.present(self.router.access());
+                if let Err(denied) = &admitted {
+                    self.metrics.denied(Protocol::Mqtt, denied);
+                }
                 self.session.admitted(Instant::now(), admitted);
             }
             if !submissions.is_empty() {
@@ -139,7 +159,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     async fn write(&mut self, bytes: &[u8]) {
         let Some(stream) = &mut self.stream else { return };
-        let written = match timeout(self.write_timeout, stream.write_all(bytes)).await {
+        self.bytes[1] += bytes.len() as u64;
+        let span = tracing::debug_span!(target: PATH, "12.write", bytes = bytes.len());
+        let writing = timeout(self.write_timeout, stream.write_all(bytes)).instrument(span);
+        let written = match writing.await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => Err("the client does not read".to_owned()),
         };
@@ -170,14 +193,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| read(stream, session, scratch, context)));
         match read.await {
             Ok(0) => Event::Lost("closed by the client without DISCONNECT".into()),
-            Ok(_) => Event::Read,
+            Ok(bytes) => {
+                self.bytes[0] += bytes as u64;
+                Event::Read
+            }
             Err(error) => Event::Lost(error.to_string()),
+        }
+    }
+
+    /// Adds what came and went to the metrics of the node.
+    fn count(&mut self) {
+        let ([received, sent], [bytes_in, bytes_out]) =
+            (self.session.packets(), std::mem::take(&mut self.bytes));
+        if received + bytes_in > 0 {
+            self.metrics.received(received, bytes_in);
+        }
+        if sent + bytes_out > 0 {
+            self.metrics.sent(sent, bytes_out);
         }
     }
 
     /// Says how it ended. Whole fleets come and go, so that it is no news but to who looks for it.
     fn report(&self) {
         let Some(end) = self.session.end() else { return };
+        self.metrics.closed(end.words);
         match self.session.who() {
             Some((twin, client, epoch)) => {
                 tracing::debug!(%twin, %client, epoch, reason = end.words, why = end.why, "a device disconnected");
@@ -223,6 +262,7 @@ fn read<S: AsyncRead + Unpin>(
     ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
     let bytes = buffer.filled();
     if !bytes.is_empty() {
+        let _span = tracing::debug_span!(target: PATH, "1.read", bytes = bytes.len()).entered();
         session.received(Instant::now(), bytes);
     }
     Poll::Ready(Ok(bytes.len()))

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::session::{Origin, Session};
 use crate::descriptors::Shares;
+use crate::metrics::Metrics;
 use crate::peer;
 
 use super::Options;
@@ -29,9 +30,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// ```no_run
 /// # async fn example(router: runtime::router::Router) -> std::io::Result<()> {
+/// use gateway::metrics::Metrics;
 /// use gateway::mqtt::{Listener, Options};
 ///
-/// let listener = Listener::start(Options::default(), router).await?;
+/// let listener = Listener::start(Options::default(), router, Metrics::default()).await?;
 /// println!("MQTT on {}", listener.local_addr());
 /// listener.stop().await;
 /// # Ok(())
@@ -45,14 +47,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens, and serves until it is stopped.
+    /// Listens, and serves until it is stopped; what it does is counted in `metrics`.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn start(options: Options, router: Router) -> io::Result<Self> {
+    pub async fn start(options: Options, router: Router, metrics: Metrics) -> io::Result<Self> {
         let listener = TcpListener::bind(options.address).await?;
         let local_addr = listener.local_addr()?;
-        let spawned = Actor::spawn(None, Host { options: Arc::new(options), router }, listener).await;
+        let spawned =
+            Actor::spawn(None, Host { options: Arc::new(options), router, metrics }, listener).await;
         let (actor, running) = spawned.map_err(io::Error::other)?;
         Ok(Self { local_addr, actor, running })
     }
@@ -81,6 +84,7 @@ struct Accepted {
 struct Host {
     options: Arc<Options>,
     router: Router,
+    metrics: Metrics,
 }
 
 struct State {
@@ -99,7 +103,7 @@ impl Actor for Host {
         myself: ActorRef<Accepted>,
         listener: TcpListener,
     ) -> Result<State, ActorProcessingErr> {
-        let accepting = tokio::spawn(accept(listener, myself, self.options.clone()));
+        let accepting = tokio::spawn(accept(listener, myself, self.options.clone(), self.metrics.clone()));
         Ok(State { accepting, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
     }
 
@@ -119,10 +123,13 @@ impl Actor for Host {
             session: Session::new(self.options.clone(), self.origin(address)?, Instant::now()),
             router: self.router.clone(),
             write_timeout: self.options.answer_timeout,
+            metrics: self.metrics.clone(),
         };
         let stopping = state.stopping.subscribe();
+        let open = self.metrics.opened(Transport::Mqtt);
         state.connections.spawn(async move {
             connection.run(stopping).await;
+            drop(open);
             drop(permit);
         });
         Ok(())
@@ -156,7 +163,7 @@ impl Host {
 }
 
 /// Accepts connections until it is aborted.
-async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Options>) {
+async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Options>, metrics: Metrics) {
     let connections_max = options.connections_max.get().min(Shares::claim().mqtt);
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
@@ -170,6 +177,7 @@ async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Op
             }
         };
         let Ok(permit) = permits.clone().try_acquire_owned() else {
+            metrics.closed("too many connections");
             if !std::mem::replace(&mut full, true) {
                 tracing::warn!(
                     connections_max,

@@ -7,11 +7,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use twins::id::TwinId;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::meter::{self, ShardMeter};
+use crate::path::PATH;
 use crate::store::{self, Space, StateStore, Timer};
 use crate::stream;
 
@@ -32,6 +35,7 @@ pub(crate) struct Cut {
     /// What the channels to other shards hold, and how far they and those from others have come.
     outbox: Rows,
     heads: Option<Vec<u8>>,
+    meter: Arc<ShardMeter>,
 }
 
 /// Where a shard stood at its last checkpoint.
@@ -94,13 +98,18 @@ pub(crate) struct Written {
 impl Cut {
     /// Writes it. Blocks; durable when it returns.
     pub(crate) fn write(self, store: &dyn StateStore) -> Result<Written, String> {
-        let Self { shard, marks, images, stream, outbox, heads } = self;
+        let Self { shard, marks, images, stream, outbox, heads, meter } = self;
+        let _span =
+            tracing::debug_span!(target: PATH, "8.checkpoint", shard, images = images.len()).entered();
+        let (started, mut bytes) = (Instant::now(), 0);
         stream.sync().map_err(|error| format!("the stream could not be synced: {error}"))?;
         let mut batch = store::Batch::default();
         let images = images.into_iter().map(|(id, twin, before)| {
             let after = Stored::of(&twin);
             let key = id.as_str().as_bytes();
-            batch.put(Space::Image, key, minicbor::to_vec(&*twin).expect("writing to memory does not fail"));
+            let image = minicbor::to_vec(&*twin).expect("writing to memory does not fail");
+            bytes += image.len() as u64;
+            batch.put(Space::Image, key, image);
             row(&mut batch, Space::Registered, key, before.registered, after.registered);
             row(&mut batch, Space::Connected, key, before.connected, after.connected);
             if let Some(due) = before.due.filter(|due| Some(*due) != after.due) {
@@ -111,13 +120,16 @@ impl Cut {
             }
             (id, after)
         });
-        let images = images.collect();
+        let images: Vec<_> = images.collect();
         outbox.write(&mut batch);
         heads.into_iter().for_each(|heads| put_heads(&mut batch, heads));
         batch.put(Space::Mark, MARKS, minicbor::to_vec(marks).expect("writing to memory does not fail"));
         store
             .write(shard, batch)
             .map_err(|error| format!("the state store could not be written: {error}"))?;
+        meter.checkpoints.record(started.elapsed());
+        meter::add(&meter.checkpoint_bytes, bytes);
+        meter::add(&meter.checkpoint_images, images.len() as u64);
         Ok(Written { applied: marks.applied, tail: marks.tail, images })
     }
 }
@@ -168,16 +180,11 @@ impl Shard {
             tail,
             earliest,
         };
+        let meter = self.setting.meter.clone();
         (self.checkpointing, self.logged, self.dirty_since) = (true, 0, None);
         let (outbox, heads) = (self.outbox.cut(), self.heads());
-        self.actions.push_back(Action::Checkpoint(Cut {
-            shard: number,
-            marks,
-            images,
-            stream,
-            outbox,
-            heads,
-        }));
+        let cut = Cut { shard: number, marks, images, stream, outbox, heads, meter };
+        self.actions.push_back(Action::Checkpoint(cut));
         Ok(())
     }
 

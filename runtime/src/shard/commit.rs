@@ -1,6 +1,7 @@
 //! Batches: what is decided forms one while another is in flight; what rests on a batch leaves when it is committed.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use twins::id::TwinId;
@@ -14,6 +15,8 @@ use crate::admission::Permit;
 use crate::error::{Error, Outcome};
 use crate::log::{self, LogId};
 use crate::mailbox::Mail;
+use crate::meter::{self, Distribution, Tally};
+use crate::path::PATH;
 use crate::stream;
 use crate::stream::retention::Upkeep;
 
@@ -21,7 +24,7 @@ use super::entry::{Batch, Decided};
 use super::exchange::Exchange;
 use super::post::Post;
 use super::work::{Answer, Work};
-use super::{Action, Failed, Shard};
+use super::{Action, Failed, Setting, Shard};
 
 /// After the log or the stream was full, how long what is due waits before it is tried again.
 const DUE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -40,12 +43,21 @@ pub(super) struct Forming {
     pub(super) releases: Vec<Release>,
     /// What it does to the channels.
     pub(super) exchange: Exchange,
+    /// What to count once it is committed.
+    pub(super) tally: Tally,
 }
 
 impl Forming {
     pub(super) fn new(number: u64) -> Self {
-        let (decisions, records, releases) = (Vec::new(), Vec::new(), Vec::new());
-        Self { number, decisions, records, bytes: 0, releases, exchange: Exchange::default() }
+        Self {
+            number,
+            decisions: Vec::new(),
+            records: Vec::new(),
+            bytes: 0,
+            releases: Vec::new(),
+            exchange: Exchange::default(),
+            tally: Tally::default(),
+        }
     }
 
     /// Whether nothing in it needs the log.
@@ -65,13 +77,17 @@ pub(super) struct Flying {
     bytes: u64,
     /// What it does to the stream.
     upkeep: Upkeep,
+    tally: Tally,
+    /// From the proposal to the commit.
+    span: tracing::Span,
 }
 
 impl Flying {
     /// A batch without decisions.
     pub(super) fn upkeep(upkeep: Upkeep, bytes: u64) -> Self {
         let (twins, records, releases) = (Vec::new(), Vec::new(), Vec::new());
-        Self { number: UPKEEP, twins, records, releases, exchange: Exchange::default(), bytes, upkeep }
+        let (exchange, tally, span) = (Exchange::default(), Tally::default(), tracing::Span::none());
+        Self { number: UPKEEP, twins, records, releases, exchange, bytes, upkeep, tally, span }
     }
 }
 
@@ -82,7 +98,6 @@ pub(super) struct Release {
     pub(super) answer: Answer,
     pub(super) outputs: Vec<Output>,
     /// Given back when this is dropped.
-    #[allow(dead_code, reason = "held, not read")]
     pub(super) permit: Option<Permit>,
 }
 
@@ -117,7 +132,7 @@ impl Shard {
         }
         let next = Forming::new(self.forming.number + 1);
         let forming = std::mem::replace(&mut self.forming, next);
-        let Forming { number, decisions, records, releases, exchange, .. } = forming;
+        let Forming { number, decisions, records, releases, exchange, tally, .. } = forming;
         let mut ids: Vec<_> = decisions.iter().map(|decided| decided.twin.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -131,7 +146,10 @@ impl Shard {
         let batch = Batch { term, stamp, decisions, taken, acknowledged, refusals, ..Batch::default() };
         let payload = Bytes::from(batch.encode());
         let (bytes, upkeep) = (payload.len() as u64, Upkeep::default());
-        self.flying = Some(Flying { number, twins, records, releases, exchange, bytes, upkeep });
+        let (shard, entries) = (self.setting.number, records.len());
+        let span =
+            tracing::debug_span!(target: PATH, "7.commit", shard, batch = number, records = entries, bytes);
+        self.flying = Some(Flying { number, twins, records, releases, exchange, bytes, upkeep, tally, span });
         self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: false });
         Ok(())
     }
@@ -139,7 +157,11 @@ impl Shard {
     /// The batch in flight is committed.
     pub(crate) fn committed(&mut self, now: Timestamp, id: LogId) -> Result<(), Failed> {
         self.pass(now);
-        let Some(flying) = self.flying.take() else { return Ok(()) };
+        let Some(mut flying) = self.flying.take() else { return Ok(()) };
+        // It ends here: the batch is durable.
+        flying.span = tracing::Span::none();
+        let (shard, batch, index) = (self.setting.number, flying.number, id.index);
+        let _span = tracing::debug_span!(target: PATH, "8.apply", shard, batch, index).entered();
         self.applied = id.index;
         self.logged += flying.bytes;
         self.dirty_since.get_or_insert(self.now);
@@ -147,6 +169,7 @@ impl Shard {
             self.stream.append(*received, record).map_err(|error| self.failed(error))?;
         }
         self.keep_up(flying.upkeep);
+        self.setting.meter.committed(flying.bytes, &flying.tally);
         self.flush_stream()?;
         for (twin, committed) in &flying.twins {
             self.commit(twin, committed);
@@ -213,7 +236,9 @@ impl Shard {
         self.outbox.fall_back(self.now);
         let mut post = Post::default();
         for release in releases {
-            post.answer(release.answer, Err(answer.clone()));
+            let (Setting { meter, refusals, .. }, outcome) = (&self.setting, Err(answer.clone()));
+            meter.answered(refusals, release.answer.what, &outcome);
+            post.answer(release.answer, outcome);
         }
         for id in ids {
             let Some(resident) = self.resident(&id) else { continue };
@@ -238,13 +263,23 @@ impl Shard {
 
     /// Hands out what rests on nothing uncommitted.
     pub(super) fn hand_out(&mut self) {
+        if self.ready.is_empty() {
+            return;
+        }
         let mut post = Post::default();
         let mut begun = Vec::new();
+        let (Setting { meter, refusals, .. }, now) = (&self.setting, Instant::now());
+        let mut latency = Distribution::default();
         for release in self.ready.drain(..) {
-            let Release { twin, outcome, answer, outputs, permit: _ } = release;
+            let Release { twin, outcome, answer, outputs, permit } = release;
+            meter.answered(refusals, answer.what, &outcome);
+            if let Some(permit) = permit {
+                latency.record(now.saturating_duration_since(permit.since()));
+            }
             if let (Ok(Reply::Connected { epoch, .. }), Some(mailbox)) = (&outcome, answer.mailbox()) {
                 self.mailboxes.entry(twin.clone()).or_default().push((*epoch, mailbox.clone()));
                 begun.push((twin.clone(), *epoch, mailbox.clone()));
+                meter::add(&meter.connections, 1);
             }
             post.answer(answer, outcome);
             let mailboxes = self.mailboxes.get(&twin);
@@ -255,6 +290,7 @@ impl Shard {
                 }
             }
         }
+        meter.took(&latency);
         drop(post);
         // A connection that went before this tells nobody of its end: it did not know its epoch. One that goes later
         // finds that in its mailbox.
@@ -270,7 +306,10 @@ impl Shard {
     /// Forgets the mailboxes of connections that are no more, and fails what was asked over them.
     fn drop_ended(&mut self, id: &TwinId, twin: &Twin) {
         if let Some(mailboxes) = self.mailboxes.get_mut(id) {
+            let before = mailboxes.len();
             mailboxes.retain(|(epoch, _)| twin.sessions().at(*epoch).is_some());
+            let gone = (before - mailboxes.len()) as u64;
+            meter::add(&self.setting.meter.connections, gone.wrapping_neg());
             if mailboxes.is_empty() {
                 self.mailboxes.remove(id);
             }

@@ -15,13 +15,15 @@ use twins::twin::Twin;
 
 use crate::admission::CHANNELS_FULL;
 use crate::error::Error;
+use crate::meter::{self, What};
+use crate::path::PATH;
 use crate::record;
 
 use super::commit::Release;
 use super::entry::Decided;
 use super::resident::{Resident, Slot, Stored, Waiting};
-use super::work::Work;
-use super::{Failed, Image, Shard};
+use super::work::{Answer, Work};
+use super::{Failed, Image, Setting, Shard};
 
 /// When the forming batch has so many bytes, nothing more from outside is decided before the log has taken it: small
 /// inputs may make many records.
@@ -45,7 +47,11 @@ impl Shard {
                 Ok(resident) => self.settle_in(id, resident),
                 Err(error) => {
                     self.inbox.refuse(&id, &Rejection::new(Code::BehaviorFailed, error.to_string()));
-                    waiting.into_iter().for_each(|waiting| waiting.refuse(&error));
+                    let Setting { meter, refusals, .. } = &self.setting;
+                    for waiting in waiting {
+                        meter.answered(refusals, waiting.what(), &Err(error.clone()));
+                        waiting.refuse(&error);
+                    }
                     continue;
                 }
             }
@@ -83,6 +89,7 @@ impl Shard {
         self.bytes += resident.bytes;
         self.hand.push_back(id.clone());
         self.arrived += 1;
+        meter::add(&self.setting.meter.activations, 1);
         self.twins.insert(id, Slot::Resident(Box::new(resident)));
     }
 
@@ -106,12 +113,13 @@ impl Shard {
     }
 
     fn decide(&mut self, work: Work) {
-        let Work { twin: id, header, input, answer, permit } = work;
+        let Work { twin: id, header, input, mut answer, permit } = work;
+        answer.what = What::of(&input);
         if let Some(limit) = self.limit().filter(|_| permit.is_some()) {
-            return answer.give(Err(Error::Overloaded { shard: self.setting.number, limit }));
+            return self.refuse(answer, Error::Overloaded { shard: self.setting.number, limit });
         }
         if let Err(rejection) = self.room_for(&id, &input) {
-            return answer.give(Err(rejection.into()));
+            return self.refuse(answer, rejection.into());
         }
         let Some((reply, outputs)) = self.decide_on(&id, &input, header) else { return };
         let batch = self.resident(&id).map_or(0, |resident| resident.batch);
@@ -135,6 +143,8 @@ impl Shard {
         mut header: Header,
     ) -> Option<(Result<Reply, Rejection>, Vec<Output>)> {
         header.received = self.now;
+        let (shard, trace) = (self.setting.number, header.trace.map(tracing::field::display));
+        let _span = tracing::debug_span!(target: PATH, "6.decide", shard, twin = %id, trace).entered();
         let (kinds, options) = (self.setting.kinds.clone(), self.setting.options.clone());
         let number = self.forming.number;
         let resident = self.resident(id)?;
@@ -153,10 +163,12 @@ impl Shard {
             for record in record::records(id, kind, &after, &transition) {
                 let (received, record) = (record.header.received, encoded(&record));
                 bytes += record.len();
+                self.forming.tally.recorded(record.len());
                 self.forming.records.push((received, record));
             }
             bytes += self.forming.exchange.send(&self.setting.slots, id, &transition);
             self.forming.bytes += bytes;
+            self.forming.tally.decided(What::of(input), &transition);
             self.forming.decisions.push(Decided { twin: id.clone(), transition });
         }
         if let Some(kind) = overran
@@ -166,6 +178,14 @@ impl Shard {
             tracing::warn!(twin = %id, kind, micros, count, "a decision took longer than its budget");
         }
         Some((reply, outputs))
+    }
+
+    /// Answers at once, apart from everything else.
+    fn refuse(&self, answer: Answer, error: Error) {
+        let Setting { meter, refusals, .. } = &self.setting;
+        let outcome = Err(error);
+        meter.answered(refusals, answer.what, &outcome);
+        answer.give(outcome);
     }
 
     /// Whether the node may register one more device by itself.

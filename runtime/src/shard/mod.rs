@@ -37,7 +37,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +47,7 @@ use twins::time::Timestamp;
 
 use crate::admission::Admission;
 use crate::mailbox::Mailbox;
+use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
 use crate::stream;
 use crate::stream::growth::Growth;
@@ -136,6 +137,9 @@ pub(crate) struct Setting {
     /// How many twins are registered, for each shard of the node.
     pub(crate) registered: Arc<[AtomicU64]>,
     pub(crate) overruns: Arc<Overruns>,
+    pub(crate) refusals: Arc<Refusals>,
+    /// What it counts.
+    pub(crate) meter: Arc<ShardMeter>,
     /// Its admission, which it closes while it is behind.
     pub(crate) admission: Arc<Admission>,
     /// Whoever follows the streams hears of its records.
@@ -243,7 +247,16 @@ impl Shard {
         self.sweep();
         self.setting.admission.set_behind(self.is_behind());
         self.setting.admission.set_full(self.is_full(1));
+        self.show();
         Ok(())
+    }
+
+    /// Shows what it holds to whoever reads metrics.
+    fn show(&self) {
+        let meter = &self.setting.meter;
+        meter.residents.store((self.twins.len() - self.loading) as u64, Ordering::Relaxed);
+        meter.resident_bytes.store(self.bytes as u64, Ordering::Relaxed);
+        meter.streamed(self.stream.earliest(), self.stream.end());
     }
 
     fn failed(&self, why: impl std::fmt::Display) -> Failed {

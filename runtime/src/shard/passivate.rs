@@ -3,6 +3,8 @@
 //! A clock over the residents: each that was used gets a second chance. Going is forgetting: the image is written, the
 //! connections' mailboxes are kept apart, and whatever arrives reads the image again.
 
+use crate::meter;
+
 use super::resident::Slot;
 use super::{Failed, Shard};
 
@@ -32,6 +34,7 @@ impl Shard {
             }
             self.bytes -= resident.bytes;
             self.twins.remove(&id);
+            meter::add(&self.setting.meter.passivations, 1);
         }
         if kept_dirty { self.checkpoint() } else { Ok(()) }
     }

@@ -12,6 +12,7 @@ use twins::twin::Twin;
 
 use crate::files::Files;
 use crate::log::{Entry, ShardLog};
+use crate::meter::{self, ShardMeter};
 use crate::record;
 use crate::store::{self, Space, StateStore};
 use crate::stream;
@@ -99,8 +100,12 @@ impl Shard {
             finishing: false,
             actions: VecDeque::new(),
         };
+        meter::add(&shard.setting.meter.restarts, 1);
+        shard.setting.meter.connections.store(0, Ordering::Relaxed);
         shard.read_due(store)?;
-        shard.replay(log, store)?;
+        let replayed = shard.replay(log, store);
+        shard.setting.meter.to_replay.store(0, Ordering::Relaxed);
+        replayed?;
         let ended = shard.ended_connections(store)?;
         Ok((shard, reader, ended))
     }
@@ -112,6 +117,9 @@ impl Shard {
     }
 
     fn replay(&mut self, log: &dyn ShardLog, store: &dyn StateStore) -> Result<(), Failed> {
+        let ShardMeter { to_replay, replayed, .. } = &*self.setting.meter;
+        to_replay.store(log.last().unwrap_or(0).saturating_sub(self.applied), Ordering::Relaxed);
+        replayed.store(0, Ordering::Relaxed);
         let mut outcome = Ok(());
         let replayed = log.replay(self.applied, &mut |entry| {
             outcome = self.redo(&entry, store);
@@ -131,6 +139,7 @@ impl Shard {
         if index.is_multiple_of(FLUSH_EVERY) {
             self.stream.flush().map_err(|error| self.failed(error))?;
         }
+        meter::add(&self.setting.meter.replayed, index.saturating_sub(self.applied));
         self.applied = index;
         self.logged += entry.payload.len() as u64;
         if batch.term != entry.id.term {

@@ -7,6 +7,7 @@ use twins::time::Timestamp;
 use twins::twin::Twin;
 
 use crate::error::Error;
+use crate::meter::What;
 
 use super::requests::Asked;
 use super::work::Work;
@@ -26,6 +27,14 @@ pub(super) enum Waiting {
 }
 
 impl Waiting {
+    /// What it asks for.
+    pub(super) fn what(&self) -> What {
+        match self {
+            Self::Work(work) => What::of(&work.input),
+            Self::Asked(_) => What::default(),
+        }
+    }
+
     /// The twin cannot be read.
     pub(super) fn refuse(self, error: &Error) {
         match self {

@@ -10,6 +10,7 @@ use twins::input::Input;
 use crate::admission::Permit;
 use crate::error::{Error, Outcome};
 use crate::mailbox::{Mail, Mailbox};
+use crate::meter::What;
 
 /// An input on its way through the shard.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ impl Work {
 pub(crate) struct Answer {
     shard: u32,
     asker: Asker,
+    /// To what it is the answer.
+    pub(super) what: What,
 }
 
 /// Who waits for an answer.
@@ -50,7 +53,7 @@ pub(crate) enum Asker {
 
 impl Answer {
     pub(crate) fn new(shard: u32, asker: Asker) -> Self {
-        Self { shard, asker }
+        Self { shard, asker, what: What::default() }
     }
 
     /// Answers at once, apart from everything else.

@@ -23,7 +23,7 @@ use twins::twin::Twin;
 
 use super::super::caller::unexpected;
 use super::super::problem::Problem;
-use super::super::trace;
+use crate::trace;
 
 /// A device that was let in.
 pub(in super::super) struct Device {

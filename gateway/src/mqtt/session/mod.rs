@@ -250,6 +250,11 @@ impl Session {
         std::mem::take(&mut self.actions)
     }
 
+    /// How many packets came and went since this was last asked.
+    pub(super) fn packets(&mut self) -> [u64; 2] {
+        std::mem::take(&mut self.codec.packets)
+    }
+
     /// Whether nothing is left to do.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)

@@ -1,6 +1,7 @@
 //! Packets without their version: what a session needs of them, in and out.
 
 use bytes::Bytes;
+use twins::header::Trace;
 
 use super::reason::Reason;
 
@@ -76,6 +77,8 @@ pub(super) struct Publish {
     pub(super) text: bool,
     /// The user property `time`.
     pub(super) time: Option<String>,
+    /// The trace that the user property `traceparent` names.
+    pub(super) trace: Option<Trace>,
     /// The user property `mid`.
     pub(super) mid: Option<String>,
 }

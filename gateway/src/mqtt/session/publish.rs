@@ -64,7 +64,8 @@ impl Session {
                 self.submit(now, Input::Read, Header::default(), published(asked));
             }
             Ok(((Meaning::Input(input, asked), time), mid)) => {
-                self.tell_at(now, input, Header { time, packet, mid, ..Header::default() }, published(asked));
+                let header = Header { time, packet, mid, trace: publish.trace, ..Header::default() };
+                self.tell_at(now, input, header, published(asked));
             }
             Ok(((Meaning::Response(id, response), _), _)) => {
                 let twin = device.twin.clone();

@@ -198,7 +198,7 @@ fn a_state_store_that_is_slower_than_the_log_stops_what_comes_from_outside_and_n
     let mut world = world(Options { memory_bytes: 300_000, checkpoint_bytes: 1, ..Options::default() });
     let report = Json::of(&std::collections::BTreeMap::from([("note", "x".repeat(60_000))])).unwrap();
     let mut twins = 0;
-    while world.admission.admit(0).is_ok() {
+    while world.admission.admit(0, std::time::Instant::now()).is_ok() {
         twins += 1;
         assert!(twins < 100, "it takes in without end");
         register(&mut world, &twin(twins));
@@ -214,7 +214,7 @@ fn a_state_store_that_is_slower_than_the_log_stops_what_comes_from_outside_and_n
     say(&mut world, &twin(1), Input::Due);
     world.settle().unwrap();
 
-    assert!(world.admission.admit(0).is_ok(), "what was taken in is written");
+    assert!(world.admission.admit(0, std::time::Instant::now()).is_ok(), "what was taken in is written");
     let bytes = world.shard.as_ref().unwrap().bytes;
     assert!(bytes <= 300_000, "{bytes} bytes are left");
 }
@@ -230,7 +230,7 @@ fn inputs_that_make_many_records_wait_before_a_batch_is_too_large() {
     for _ in 0..600 {
         let (answer, wait) = oneshot::channel();
         let answer = Answer::new(0, Asker::Once(answer));
-        let permit = Some(world.admission.admit(batch.len()).unwrap());
+        let permit = Some(world.admission.admit(batch.len(), std::time::Instant::now()).unwrap());
         let input = Input::Telemetry(batch.clone().into());
         inputs.push(Work { twin: twin(0), header: Header::default(), input, answer, permit });
         waits.push(wait);
@@ -242,7 +242,7 @@ fn inputs_that_make_many_records_wait_before_a_batch_is_too_large() {
     assert!(refused.iter().all(|answer| matches!(answer, Err(Error::Overloaded { .. }))), "surely not taken");
     assert!((100..500).contains(&refused.len()), "{} of 600 are refused", refused.len());
     world.settle().unwrap();
-    assert!(world.admission.admit(4 << 20).is_ok(), "all permits are given back");
+    assert!(world.admission.admit(4 << 20, std::time::Instant::now()).is_ok(), "all permits are given back");
 }
 
 #[test]

@@ -147,6 +147,8 @@ impl World {
             options: self.options.clone(),
             registered: (0..=self.number).map(|_| AtomicU64::new(0)).collect(),
             overruns: Arc::default(),
+            refusals: Arc::default(),
+            meter: Arc::default(),
             admission: self.admission.clone(),
             growth: Arc::new(stream::growth::Growth::new(1)),
             watches: Arc::new(crate::watch::Watches::new(self.number + 1)),

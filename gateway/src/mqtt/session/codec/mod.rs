@@ -29,6 +29,8 @@ pub(super) struct Codec {
     aliases: Vec<String>,
     /// How many of them the client takes.
     aliases_max: usize,
+    /// How many packets came and went since they were last counted.
+    pub(super) packets: [u64; 2],
 }
 
 /// A message is larger than the client takes.
@@ -42,7 +44,7 @@ impl Codec {
         let mut connection = Connection::with_options(Version::Undetermined, options);
         connection.set_auto_ping_response(true);
         let (last, aliases, aliases_max) = (u16::MAX, Vec::new(), 0);
-        Self { connection, inside: false, explains: true, last, aliases, aliases_max }
+        Self { connection, inside: false, explains: true, last, aliases, aliases_max, packets: [0; 2] }
     }
 
     /// Whether the client speaks MQTT 5.
@@ -67,6 +69,7 @@ impl Codec {
         for event in events {
             match event {
                 Event::NotifyPacketReceived(packet) => {
+                    self.packets[0] += 1;
                     // It would answer a repetition by itself, before the twin has committed the message.
                     self.connection.restore_qos2_publish_handled(HashSet::default());
                     let understood = self.understand(&packet);
@@ -75,7 +78,10 @@ impl Codec {
                     }
                     read = Some(understood);
                 }
-                Event::RequestSendPacket { packet, .. } => append(&packet, out),
+                Event::RequestSendPacket { packet, .. } => {
+                    self.packets[1] += 1;
+                    append(&packet, out);
+                }
                 Event::NotifyError(error) => {
                     if error == MqttError::UnsupportedProtocolVersion && !self.is_v5() {
                         out.extend_from_slice(&REFUSED_VERSION);

@@ -7,6 +7,8 @@ use mqtt_protocol_core::mqtt::packet::{
 };
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubrecReasonCode};
 
+use crate::trace;
+
 use super::super::packet::{Connect, Packet, Publish, Subscribe, Will};
 use super::super::reason::Reason;
 use super::Codec;
@@ -210,6 +212,9 @@ fn described(properties: &[Property]) -> Publish {
             }
             Property::UserProperty(user) if user.key() == "time" => {
                 publish.time = Some(user.val().to_owned())
+            }
+            Property::UserProperty(user) if user.key() == "traceparent" => {
+                publish.trace = trace::parse(user.val());
             }
             Property::UserProperty(user) if user.key() == "mid" => publish.mid = Some(user.val().to_owned()),
             _ => {}

@@ -157,6 +157,7 @@ impl Codec {
         for event in self.connection.send(packet) {
             if let Event::RequestSendPacket { packet, .. } = event {
                 append(&packet, out);
+                self.packets[1] += 1;
                 sent = true;
             }
         }

@@ -1,9 +1,9 @@
-//! The trace that a request belongs to, by its `traceparent` (W3C trace context, section 3.2).
+//! The trace that a request or a publish belongs to, by its `traceparent` (W3C trace context, section 3.2).
 
 use twins::header::Trace;
 
 /// The trace id of `00-{trace id}-{parent id}-{flags}`. What does not read as one is no trace, as the standard wants.
-pub(super) fn parse(traceparent: &str) -> Option<Trace> {
+pub(crate) fn parse(traceparent: &str) -> Option<Trace> {
     let mut parts = traceparent.trim().split('-');
     let (version, id) = (hex(parts.next()?, 2)?, parts.next()?);
     hex(parts.next()?, 16)?;
