@@ -12,7 +12,6 @@ use twins::kind::Kinds;
 
 use crate::node::{self, Running};
 use crate::simulate::{self, Thermostats};
-use crate::telemetry;
 
 /// A segment of the log. A node that is tried out for a minute should not begin by writing much of zeros.
 const SEGMENT_BYTES: u64 = 16 << 20;
@@ -78,7 +77,6 @@ pub(crate) fn run(options: Options, kinds: Kinds) -> Result<(), Error> {
         ));
     }
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Threads)?;
-    telemetry::start();
     threads.block_on(async {
         let mut signals = [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok());
         let running = Running::start(&folder, node_options(&options, kinds)).await?;

@@ -47,6 +47,9 @@ pub struct Envelope<'a> {
     /// What caused it, as `twin/generation/sequence`: the transition that it is part of, or, where another twin's call
     /// led to that, the one that called.
     pub cause: String,
+    /// The trace that the input belongs to, 32 hexadecimal digits, where it came with a `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// The details.
     pub data: Data<'a>,
 }
@@ -150,6 +153,7 @@ impl<'a> From<&'a Placed> for Envelope<'a> {
             received: header.received,
             sequence: *sequence,
             cause,
+            trace: header.trace.map(|trace| trace.to_string()),
             data: data(fact, header),
         }
     }

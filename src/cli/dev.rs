@@ -12,11 +12,12 @@ use twins::kind::Kinds;
 use super::Error;
 use super::configuration::Configured;
 use crate::dev::{self, Options};
+use crate::telemetry::{self, Format};
 
 /// Run one node on loopback, without credentials.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  twinfold dev --devices 3 --data ./data\n\nIt logs warnings to stderr; TWINFOLD_LOG=info, or runtime=debug, shows more."
+    after_help = "Example:\n  twinfold dev --devices 3 --data ./data\n\nIt logs warnings to stderr; TWINFOLD_LOG=info, or runtime=debug, shows more, and path=debug each step of the path."
 )]
 pub(super) struct Dev {
     /// Where data is kept; else in a temporary folder, which is removed at the end
@@ -49,12 +50,16 @@ pub(super) struct Dev {
     /// Memory for the twins of each of the 64 shards, past which those not in use are passivated
     #[arg(long, env = "TWINFOLD_SHARD_MEMORY_BYTES", value_name = "BYTES", default_value_t = shard().memory_bytes)]
     shard_memory_bytes: usize,
+    /// How the lines of the log on stderr are written
+    #[arg(long, env = "TWINFOLD_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
+    log_format: Format,
     #[command(flatten)]
     _configured: Configured,
 }
 
 impl Dev {
     pub(super) fn run(self, kinds: Kinds) -> Result<ExitCode, Error> {
+        telemetry::start(self.log_format);
         let shard = runtime::shard::Options {
             checkpoint_every: Duration::from_millis(self.checkpoint_every_ms),
             checkpoint_bytes: self.checkpoint_bytes,

@@ -26,7 +26,6 @@ pub(super) struct Problem {
     next: &'static str,
     hint: Hint,
     earliest: Option<String>,
-    reasons: Vec<Unready>,
 }
 
 /// What a header says beside.
@@ -39,6 +38,8 @@ enum Hint {
     Authenticate(&'static str),
     /// It passes.
     RetryAfter,
+    /// These parts do not serve; the body says so.
+    Because(Vec<Unready>),
 }
 
 /// As it is written.
@@ -88,13 +89,12 @@ impl Problem {
             next,
             hint: Hint::None,
             earliest: None,
-            reasons: Vec::new(),
         }
     }
 
     /// With the parts that are the reason.
     pub(super) fn because(mut self, reasons: Vec<Unready>) -> Self {
-        self.reasons = reasons;
+        self.hint = Hint::Because(reasons);
         self
     }
 
@@ -278,10 +278,14 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
         match &self.hint {
-            Hint::None => &mut response,
+            Hint::None | Hint::Because(_) => &mut response,
             Hint::Allow(methods) => response.insert_header((ALLOW, methods.as_str())),
             Hint::Authenticate(scheme) => response.insert_header((WWW_AUTHENTICATE, *scheme)),
             Hint::RetryAfter => response.insert_header((RETRY_AFTER, RETRY_AFTER_S)),
+        };
+        let reasons = match &self.hint {
+            Hint::Because(reasons) => reasons.as_slice(),
+            _ => &[],
         };
         response.json(Details {
             r#type: "about:blank",
@@ -291,7 +295,7 @@ impl ResponseError for Problem {
             code: self.code,
             next: self.next,
             earliest: self.earliest.as_deref(),
-            reasons: self.reasons.iter().map(|Unready { part, why }| Reason { part, why }).collect(),
+            reasons: reasons.iter().map(|Unready { part, why }| Reason { part, why }).collect(),
         })
     }
 }
