@@ -32,7 +32,9 @@ fn a_log_that_takes_entries_is_ready_and_shows_its_segments() {
 
 #[test]
 fn a_disk_below_its_reserve_is_named_as_the_reason() {
-    let storage = open(u64::MAX / 4);
+    let files = Arc::new(Sim::new(1));
+    let storage = open_on(files.clone(), 1 << 30);
+    files.set_capacity(512 << 20);
     propose(&storage).expect_err("there is no room beyond the reserve");
 
     let unready = storage.watch().unready();

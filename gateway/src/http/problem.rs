@@ -82,14 +82,7 @@ impl Problem {
         detail: impl Into<String>,
         next: &'static str,
     ) -> Self {
-        Self {
-            status,
-            code,
-            detail: detail.into(),
-            next,
-            hint: Hint::None,
-            earliest: None,
-        }
+        Self { status, code, detail: detail.into(), next, hint: Hint::None, earliest: None }
     }
 
     /// With the parts that are the reason.
