@@ -1,6 +1,6 @@
 //! The limits of the channels between shards: what is full refuses what comes from outside, and loses nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use twins::header::Header;
@@ -72,7 +72,7 @@ fn a_full_outbox_refuses_what_comes_from_outside_until_the_other_shard_has_taken
     let ([mut here, there], [caller, callee]) = pair();
     let mut refused = None;
     for _ in 0..100 {
-        let Ok(permit) = here.admission.admit(100) else { break };
+        let Ok(permit) = here.admission.admit(100, Instant::now()) else { break };
         let (answer, mut wait) = oneshot::channel();
         let answer = Answer::new(0, Asker::Once(answer));
         let (input, header) = (call(&callee, 900), Header::default());
@@ -82,7 +82,7 @@ fn a_full_outbox_refuses_what_comes_from_outside_until_the_other_shard_has_taken
     }
 
     assert!(refused.is_none(), "the door is closed before anything has to be refused behind it: {refused:?}");
-    let limit = here.admission.admit(0).unwrap_err();
+    let limit = here.admission.admit(0, Instant::now()).unwrap_err();
     assert!(limit.contains("effects wait"), "{limit}");
     here.settle().unwrap();
     let (parcels, _) = sizes(&here);
@@ -94,7 +94,7 @@ fn a_full_outbox_refuses_what_comes_from_outside_until_the_other_shard_has_taken
         pass(&mut worlds, Duration::from_millis(100));
     }
     assert_eq!((sizes(&worlds[0]), sizes(&worlds[1])), ((0, 0), (0, 0)));
-    assert!(worlds[0].admission.admit(0).is_ok());
+    assert!(worlds[0].admission.admit(0, Instant::now()).is_ok());
     let noted = worlds[1].read(&callee).unwrap().unwrap().state().document.as_str().to_owned();
     let expected = (1..=parcels as u64).filter(|n| n % 5 != 0 && n % 7 != 0).count();
     assert!(noted.contains(&format!("\"noted\":{expected}")), "{noted}, and not {expected}");
@@ -107,7 +107,8 @@ fn an_input_that_was_admitted_before_the_channels_were_full_is_surely_not_taken(
     let mut work = Vec::new();
     for _ in 0..30 {
         let (answer, wait) = oneshot::channel();
-        let (answer, permit) = (Answer::new(0, Asker::Once(answer)), here.admission.admit(100).ok());
+        let (answer, permit) =
+            (Answer::new(0, Asker::Once(answer)), here.admission.admit(100, Instant::now()).ok());
         let (input, header) = (call(&callee, 900), Header::default());
         work.push(Work { twin: caller.clone(), header, input, answer, permit });
         waits.push(wait);
