@@ -1,9 +1,12 @@
-//! A kind whose timers can be counted: each one that is armed fires once, and says so.
+//! A kind whose timers and calls can be counted: each timer that is armed fires once, and says so, and the neighbour is
+//! told once of each.
 
 use twinfold::prelude::*;
 
 const ARM: Telemetry<u64> = Telemetry::named("arm");
 const FIRED: Event<u64> = Event::named("fired");
+const TALLY: Method<(String, u64), ()> = Method::named("tally");
+const TALLIED: Event<(String, u64)> = Event::named("tallied");
 const TIMER: Keyed<Timer> = Timer::named("timer").keyed();
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -15,13 +18,24 @@ impl Behavior for Alarm {
     const KIND: &'static str = "alarm";
 
     fn routes(on: &mut Routes<Self>) {
-        on.telemetry(&ARM, Self::arm).timer(TIMER, Self::fire).emits(&FIRED);
+        on.telemetry(&ARM, Self::arm)
+            .timer(TIMER, Self::fire)
+            .method(&TALLY, Self::tally)
+            .emits(&FIRED)
+            .emits(&TALLIED);
     }
 }
 
 impl Alarm {
     fn arm(&mut self, serial: u64, fx: &mut Effects) {
         fx.arm(TIMER.at(&serial.to_string()), Duration::from_millis(400));
+        let me = fx.twin().id().to_owned();
+        fx.call(&neighbour(&me), &TALLY, &(me, serial));
+    }
+
+    fn tally(&mut self, told: (String, u64), fx: &mut Effects) -> Result<(), Rejection> {
+        fx.emit(&TALLIED, &told);
+        Ok(())
     }
 
     fn fire(&mut self, serial: String, fx: &mut Effects) -> Result<(), Rejection> {
@@ -30,4 +44,10 @@ impl Alarm {
         fx.emit(&FIRED, &serial);
         Ok(())
     }
+}
+
+/// The twin that one calls: the next of eight.
+pub fn neighbour(id: &str) -> String {
+    let n: u32 = id.trim_start_matches("alarm-").parse().unwrap_or(0);
+    format!("alarm-{}", n % 8 + 1)
 }

@@ -70,6 +70,9 @@ fn fifty_kills() {
 
     let promises = promises.lock().expect("nobody panicked");
     assert!(promises.counts() > 1_000, "the load was too small to show anything: {}", promises.counts());
+    for device in load::DEVICES {
+        check_calls(&api, device, &promises);
+    }
     println!("{KILLS} kills, {} promises", promises.counts());
     for device in load::DEVICES {
         check(&api, device, &promises);
@@ -132,6 +135,30 @@ fn check(api: &Api, device: &str, promises: &Promises) {
 
     let (done, _) = ended(api, device, &Mutex::new(Promises::default()));
     assert!(!done.is_empty() && done.values().all(|times| *times == 1), "{device}: a command ended twice");
+}
+
+/// Each timer that a device armed was told to its neighbour once. What was under way when the power failed may still be.
+fn check_calls(api: &Api, device: &str, promises: &Promises) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut told = BTreeMap::<u64, u32>::new();
+        let callee = kind::neighbour(device);
+        for event in api.all(&format!("/twins/{callee}/events?type=event"), "from") {
+            let data = &event["data"]["data"];
+            if event["data"]["name"] == "tallied" && data[0] == device {
+                let cause = text(&event["cause"]);
+                assert!(cause.starts_with(&format!("{device}/")), "{cause} is no transition of {device}");
+                *told.entry(data[1].as_u64().expect("a serial")).or_default() += 1;
+            }
+        }
+        assert!(told.values().all(|times| *times == 1), "{device}: a call was executed twice");
+        let missing: Vec<_> = promises.armed(device).filter(|serial| !told.contains_key(serial)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "{device}: the calls of {missing:?} were committed and lost");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn text(value: &Value) -> String {

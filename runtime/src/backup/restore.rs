@@ -1,10 +1,11 @@
 //! Restoring: state and streams go to a new folder, and nothing of it counts before the manifest was compared.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
 use crate::files::Files;
-use crate::shard::applied;
+use crate::shard::{applied, reconcile};
 use crate::store::fjall::{Fjall, Options};
 use crate::store::{Batch, Space, StateStore};
 
@@ -102,6 +103,8 @@ pub fn restore(from: impl Read, files: &dyn Files, folder: &Path) -> Result<Rest
             _ => Err(damaged("a backup has no such file")),
         }
     })?;
+    let shards: BTreeSet<u32> = marks.iter().map(|(shard, _)| *shard).collect();
+    reconcile(&store, shards.into_iter()).map_err(|why| Error::damaged("state", &why))?;
     Ok(Restored { head: head.ok_or(Error::NotABackup)?, summary, definitions, applied: marks })
 }
 

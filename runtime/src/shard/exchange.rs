@@ -21,7 +21,7 @@ use super::commit::Release;
 use super::decide::FORMING_BYTES_MAX;
 use super::entry::{Batch, Reached, Refusal};
 use super::inbox::Inbox;
-use super::outbox::{BYTES_MAX, Outbox, PARCELS_MAX};
+use super::outbox::{self, BYTES_MAX, Outbox, PARCELS_MAX};
 use super::parcel::Parcel;
 use super::resident::Slot;
 use super::work::{Answer, Asker};
@@ -44,6 +44,18 @@ struct Heads {
     /// How far the channel from each shard is taken.
     #[n(1)]
     taken: BTreeMap<u32, u64>,
+}
+
+impl Heads {
+    fn read(store: &dyn StateStore, shard: u32) -> Result<Self, String> {
+        let row = store.get(shard, Space::Mark, HEADS).map_err(|error| error.to_string())?;
+        let heads = row.map(|row| minicbor::decode(&row).map_err(|error| format!("channels: {error}")));
+        heads.unwrap_or_else(|| Ok(Self::default()))
+    }
+
+    fn row(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("writing to memory does not fail")
+    }
 }
 
 /// What a batch does to the channels.
@@ -252,8 +264,7 @@ impl Shard {
     /// How far the channels have come, as a row of the checkpoint.
     pub(super) fn heads(&self) -> Option<Vec<u8>> {
         let heads = Heads { next: self.outbox.next(), taken: self.inbox.taken() };
-        let row = || minicbor::to_vec(&heads).expect("writing to memory does not fail");
-        (heads != Heads::default()).then(row)
+        (heads != Heads::default()).then(|| heads.row())
     }
 }
 
@@ -264,10 +275,101 @@ pub(super) fn put_heads(batch: &mut crate::store::Batch, heads: Vec<u8>) {
 
 /// The channels as the last checkpoint has them. Blocks.
 pub(super) fn read(store: &dyn StateStore, shard: u32) -> Result<(Outbox, Inbox), String> {
-    let row = store.get(shard, Space::Mark, HEADS).map_err(|error| error.to_string())?;
-    let heads: Heads = match row {
-        None => Heads::default(),
-        Some(row) => minicbor::decode(&row).map_err(|error| format!("channels: {error}"))?,
-    };
+    let heads = Heads::read(store, shard)?;
     Ok((Outbox::read(store, shard, &heads.next)?, Inbox::from(heads.taken)))
+}
+
+/// Makes both ends of every channel agree, in a store that was restored: each of its shards is as a checkpoint of its
+/// own left it. What the receiver has taken is not sent again; what the sender no longer has is not waited for. Blocks.
+pub(crate) fn reconcile(store: &dyn StateStore, shards: impl Iterator<Item = u32>) -> Result<(), String> {
+    let before: BTreeMap<u32, Heads> =
+        shards.map(|shard| Ok((shard, Heads::read(store, shard)?))).collect::<Result<_, String>>()?;
+    let mut after = before.clone();
+    for (from, heads) in &before {
+        let held = outbox::numbers(store, *from).map_err(|error| error.to_string())?;
+        let mut gone = crate::store::Batch::new();
+        for (to, next) in &heads.next {
+            let taken = before.get(to).and_then(|heads| heads.taken.get(from)).copied().unwrap_or(0);
+            let held = held.get(to).map_or(&[][..], Vec::as_slice);
+            held.iter()
+                .filter(|n| **n <= taken)
+                .for_each(|n| gone.delete(Space::Outbox, outbox::key(*to, *n)));
+            if taken >= *next {
+                after.entry(*from).or_default().next.insert(*to, taken + 1);
+            }
+            let first = held.first().copied().unwrap_or(*next);
+            if taken + 1 < first {
+                after.entry(*to).or_default().taken.insert(*from, first - 1);
+            }
+        }
+        store.write(*from, gone).map_err(|error| error.to_string())?;
+    }
+    for (to, heads) in &before {
+        // What was taken of a shard that remembers no channel begins there anew.
+        for (from, taken) in &heads.taken {
+            after.entry(*from).or_default().next.entry(*to).or_insert(taken + 1);
+        }
+    }
+    for (shard, heads) in after {
+        let mut batch = crate::store::Batch::new();
+        put_heads(&mut batch, heads.row());
+        store.write(shard, batch).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Batch;
+    use crate::store::memory::Memory;
+
+    use super::*;
+
+    /// Shard 0 has sent the parcels `held` of those before `next` to shard 1, which has taken so many. Restored, it
+    /// keeps this many, and the next that it sends is the one after what shard 1 has taken, with them.
+    #[track_caller]
+    fn check(held: std::ops::Range<u64>, taken: u64, kept: usize) {
+        let store = Memory::new();
+        let id = TwinId::in_default_tenant("a").unwrap();
+        let cause =
+            twins::header::Cause { twin: id.clone(), generation: 1, sequence: 1, ordinal: 0, hops: 1 };
+        let (method, argument) = (twins::name::Name::fixed("m"), twins::json::Json::null());
+        let content = super::super::parcel::Content::Call { method, argument };
+        let parcel = Parcel { to: id, cause, trace: None, content };
+        let mut sender = Batch::new();
+        for n in held.clone() {
+            sender.put(Space::Outbox, outbox::key(1, n), minicbor::to_vec(&parcel).unwrap());
+        }
+        if held.end > 1 {
+            let next = BTreeMap::from([(1, held.end)]);
+            put_heads(&mut sender, Heads { next, ..Heads::default() }.row());
+        }
+        store.write(0, sender).unwrap();
+        let mut receiver = Batch::new();
+        if taken > 0 {
+            let taken = BTreeMap::from([(0, taken)]);
+            put_heads(&mut receiver, Heads { taken, ..Heads::default() }.row());
+        }
+        store.write(1, receiver).unwrap();
+
+        reconcile(&store, 0..2).unwrap();
+
+        let (outbox, _) = read(&store, 0).unwrap();
+        let (_, inbox) = read(&store, 1).unwrap();
+        let next = outbox.next().get(&1).copied().unwrap_or(1);
+        let taken = inbox.taken().get(&0).copied().unwrap_or(0);
+        assert_eq!((outbox.size().0, next - 1 - kept as u64), (kept, taken));
+    }
+
+    #[test]
+    fn the_ends_of_a_restored_channel_agree() {
+        check(1..1, 0, 0);
+        check(3..6, 2, 3);
+        check(3..6, 4, 1);
+        check(3..6, 5, 0);
+        check(3..6, 9, 0);
+        check(6..6, 2, 0);
+        check(4..6, 1, 2);
+        check(1..1, 7, 0);
+    }
 }

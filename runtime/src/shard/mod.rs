@@ -57,6 +57,7 @@ use crate::watch::Watches;
 use checkpoint::Cut;
 pub(crate) use checkpoint::{applied, stream_end};
 use commit::{Flying, Forming, Release};
+pub(crate) use exchange::reconcile;
 use inbox::Inbox;
 use outbox::Outbox;
 use parcel::Parcel;

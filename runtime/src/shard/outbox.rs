@@ -15,6 +15,7 @@ use crate::store::{self, Space, StateStore};
 
 use super::entry::Reached;
 use super::parcel::Parcel;
+use super::recovery::all_keys;
 
 /// How many parcels of one channel are under way at once.
 pub(super) const WINDOW: u64 = 256;
@@ -245,6 +246,17 @@ impl Channel {
 }
 
 /// The key of a row: the receiver, 4 bytes big-endian, then the number, 8 bytes big-endian.
-fn key(to: u32, n: u64) -> Vec<u8> {
+pub(super) fn key(to: u32, n: u64) -> Vec<u8> {
     [to.to_be_bytes().as_slice(), &n.to_be_bytes()].concat()
+}
+
+/// The numbers of the parcels that the state store has of a shard, in order, for each shard that they are for. Blocks.
+pub(super) fn numbers(store: &dyn StateStore, shard: u32) -> Result<BTreeMap<u32, Vec<u64>>, store::Error> {
+    let mut numbers = BTreeMap::<u32, Vec<u64>>::new();
+    for row in all_keys(store, shard, Space::Outbox)? {
+        if let Some((to, n)) = row.split_first_chunk().and_then(|(to, n)| Some((to, n.first_chunk()?))) {
+            numbers.entry(u32::from_be_bytes(*to)).or_default().push(u64::from_be_bytes(*n));
+        }
+    }
+    Ok(numbers)
 }

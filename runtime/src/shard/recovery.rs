@@ -212,7 +212,11 @@ impl Shard {
 }
 
 /// All keys of a space, read in pieces.
-fn all_keys(store: &dyn StateStore, shard: u32, space: Space) -> Result<Vec<Vec<u8>>, store::Error> {
+pub(super) fn all_keys(
+    store: &dyn StateStore,
+    shard: u32,
+    space: Space,
+) -> Result<Vec<Vec<u8>>, store::Error> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     loop {
         let after = all.last().map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_slice()));
