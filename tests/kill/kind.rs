@@ -3,6 +3,8 @@
 
 use twinfold::prelude::*;
 
+use crate::load::DEVICES;
+
 const ARM: Telemetry<u64> = Telemetry::named("arm");
 const FIRED: Event<u64> = Event::named("fired");
 const TALLY: Method<(String, u64), ()> = Method::named("tally");
@@ -30,7 +32,7 @@ impl Alarm {
     fn arm(&mut self, serial: u64, fx: &mut Effects) {
         fx.arm(TIMER.at(&serial.to_string()), Duration::from_millis(400));
         let me = fx.twin().id().to_owned();
-        fx.call(&neighbour(&me), &TALLY, &(me, serial));
+        fx.call(neighbour(&me), &TALLY, &(me, serial));
     }
 
     fn tally(&mut self, told: (String, u64), fx: &mut Effects) -> Result<(), Rejection> {
@@ -46,8 +48,8 @@ impl Alarm {
     }
 }
 
-/// The twin that one calls: the next of eight.
-pub fn neighbour(id: &str) -> String {
-    let n: u32 = id.trim_start_matches("alarm-").parse().unwrap_or(0);
-    format!("alarm-{}", n % 8 + 1)
+/// The twin that one calls: the next of all.
+pub fn neighbour(id: &str) -> &'static str {
+    let place = DEVICES.iter().position(|device| *device == id).unwrap_or(0);
+    DEVICES[(place + 1) % DEVICES.len()]
 }

@@ -1,160 +1,181 @@
-//! Devices that speak all the time, an application that sends them commands, and what they were promised.
+//! Devices that speak all the time, an application that sends them commands, and one that reads: all of it is history.
+//!
+//! Half of the devices make a new client for each connection, which says nothing twice: plain QoS 1. The others keep
+//! their client, which says again what was not acknowledged: QoS 2, and QoS 1 with a `mid`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rumqttc::QoS;
-use serde_json::json;
+use rumqttc::{ConnectionError, QoS};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::support::device::{Device, Happened};
+use crate::support::history::{History, LATEST, What, command_name};
 use crate::support::http::Api;
 use crate::support::process::Addresses;
 
 pub const DEVICES: [&str; 8] =
-    ["alarm-1", "alarm-2", "alarm-3", "alarm-4", "alarm-5", "alarm-6", "alarm-7", "alarm-8"];
+    ["plain-1", "plain-2", "plain-3", "plain-4", "again-1", "again-2", "again-3", "again-4"];
 
-/// What was acknowledged.
-#[derive(Debug, Default)]
-pub struct Promises {
-    /// The last report of each device.
-    pub reported: BTreeMap<String, u64>,
-    said: Vec<(String, What, u64)>,
-    /// Commands that were taken, by device.
-    pub commands: Vec<(String, String)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Sample,
-    Report,
-    Arm,
-}
-
-/// What is said under a number.
-fn what(serial: u64) -> What {
-    match serial % 10 {
-        0 => What::Arm,
-        1..=3 => What::Report,
-        _ => What::Sample,
-    }
-}
-
-impl Promises {
-    pub fn counts(&self) -> usize {
-        self.said.len() + self.commands.len()
-    }
-
-    pub fn samples(&self, device: &str) -> impl Iterator<Item = u64> {
-        self.of(device, What::Sample)
-    }
-
-    pub fn armed(&self, device: &str) -> impl Iterator<Item = u64> {
-        self.of(device, What::Arm)
-    }
-
-    fn of(&self, device: &str, what: What) -> impl Iterator<Item = u64> {
-        self.said
-            .iter()
-            .filter(move |(of, said, _)| of == device && *said == what)
-            .map(|(_, _, serial)| *serial)
-    }
-}
+/// How long a command lives that is not meant to expire.
+const LONG: Duration = Duration::from_secs(3_600);
+/// How long one lives that is.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Registers the devices as the kind that counts.
-pub fn register(api: &Api) {
+pub fn register(api: &Api, history: &History) {
     for device in DEVICES {
         let (status, body) =
             api.put(&format!("/devices/{device}"), &json!({ "kind": "alarm" })).expect("it answers");
         assert_eq!(status, 201, "{body}");
+        if says_again(device) {
+            history.unordered(device);
+        }
     }
+}
+
+fn says_again(device: &str) -> bool {
+    device.starts_with("again")
+}
+
+/// What all who make the load share.
+#[derive(Clone)]
+struct Shared {
+    at: Addresses,
+    history: Arc<History>,
+    speaking: Arc<AtomicBool>,
+    /// A session that was to be kept was not there.
+    forgotten: Arc<AtomicBool>,
 }
 
 /// The load, until it is stopped.
 pub struct Load {
     runtime: Runtime,
-    speaking: Arc<AtomicBool>,
-    application: std::thread::JoinHandle<()>,
+    shared: Shared,
+    applications: [JoinHandle<()>; 2],
 }
 
 impl Load {
-    pub fn start(at: Addresses, promises: Arc<Mutex<Promises>>) -> Self {
+    pub fn start(at: Addresses, history: Arc<History>) -> Self {
         let runtime = Runtime::new().expect("threads can be started");
         let speaking = Arc::new(AtomicBool::new(true));
+        let shared = Shared { at, history, speaking, forgotten: Arc::default() };
         for device in DEVICES {
-            runtime.spawn(live(device, at, promises.clone(), speaking.clone()));
+            runtime.spawn(live(device, shared.clone()));
         }
-        let saying = speaking.clone();
-        let application = std::thread::spawn(move || command(&Api::of(at.http), &promises, &saying));
-        Self { runtime, speaking, application }
+        let (sends, reads) = (shared.clone(), shared.clone());
+        let applications =
+            [std::thread::spawn(move || command(&sends)), std::thread::spawn(move || read(&reads))];
+        Self { runtime, shared, applications }
     }
 
-    /// Nothing new is said; devices still answer.
+    /// Nothing new is said; devices still answer, and say again what was not acknowledged.
     pub fn stop_saying(&self) {
-        self.speaking.store(false, Ordering::Relaxed);
+        self.shared.speaking.store(false, Ordering::Relaxed);
     }
 
-    pub fn stop(self) {
-        self.application.join().expect("the application did not panic");
+    /// Ends it; whether every kept session was there when its device came back.
+    pub fn stop(self) -> bool {
+        for application in self.applications {
+            application.join().expect("the application did not panic");
+        }
         self.runtime.shutdown_background();
+        !self.shared.forgotten.load(Ordering::Relaxed)
     }
 }
 
-/// A device connects again and again; over each connection it goes on with new numbers.
-async fn live(id: &'static str, at: Addresses, promises: Arc<Mutex<Promises>>, speaking: Arc<AtomicBool>) {
-    let serial = AtomicU64::new(0);
-    let mut duties = Duties::default();
+/// What a device knows over all its connections.
+#[derive(Default)]
+struct Life {
+    said: u64,
+    subscribed: bool,
+    duties: Duties,
+}
+
+/// A device connects again and again.
+async fn live(id: &'static str, shared: Shared) {
+    let mut life = Life::default();
+    let mut device = Device::new(shared.at.mqtt, id, true);
     loop {
-        let mut device = Device::new(at.mqtt, id, true);
-        let _ended = connection(id, &mut device, &serial, &mut duties, &promises, &speaking).await;
+        let _ended = connection(id, &mut device, &mut life, &shared).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
+        if !says_again(id) {
+            device = Device::new(shared.at.mqtt, id, true);
+            // What this client has not said, the next one does.
+            life.duties.answer_all_again();
+        }
     }
 }
 
 async fn connection(
     id: &str,
     device: &mut Device,
-    serial: &AtomicU64,
-    duties: &mut Duties,
-    promises: &Mutex<Promises>,
-    speaking: &AtomicBool,
-) -> Result<(), rumqttc::ConnectionError> {
+    life: &mut Life,
+    shared: &Shared,
+) -> Result<(), ConnectionError> {
     let mut tick = tokio::time::interval(Duration::from_millis(4));
     let mut connected = false;
     loop {
         let happened = tokio::select! {
             happened = device.next() => happened?,
             _ = tick.tick() => {
-                if connected && speaking.load(Ordering::Relaxed) {
-                    speak(device, serial);
+                if connected {
+                    if shared.speaking.load(Ordering::Relaxed) {
+                        life.said += 1;
+                        speak(id, device, life.said, &shared.history);
+                    }
+                    life.duties.answer(device);
                 }
-                duties.answer(device);
                 continue;
             }
         };
         match happened {
-            Happened::Connected { .. } => {
+            Happened::Connected { session_present } => {
                 connected = true;
-                duties.answer_all_again();
-                drop(device.client.try_subscribe("twins/me/commands", QoS::AtLeastOnce));
-            }
-            Happened::Other => {}
-            Happened::Acknowledged(number) if number >= ANSWERS => duties.answered(number),
-            Happened::Acknowledged(serial) => {
-                let mut promises = promises.lock().expect("nobody panicked");
-                let what = what(serial);
-                if what == What::Report {
-                    promises.reported.insert(id.to_owned(), serial);
+                if life.subscribed && !session_present {
+                    shared.forgotten.store(true, Ordering::Relaxed);
                 }
-                promises.said.push((id.to_owned(), what, serial));
+                // A session that was told so once keeps its subscription.
+                if !life.subscribed {
+                    drop(device.client.try_subscribe("twins/me/commands", QoS::AtLeastOnce));
+                }
             }
+            Happened::Subscribed => life.subscribed = true,
+            Happened::Other => {}
+            Happened::Acknowledged(number) if number >= ANSWERS => life.duties.answered(number),
+            Happened::Acknowledged(serial) => shared.history.acknowledged(serial),
             Happened::Message { payload, .. } => {
-                duties.take(payload["id"].as_str().unwrap_or_default());
+                life.duties.take(payload["id"].as_str().unwrap_or_default());
             }
         }
     }
+}
+
+/// Says the `n`-th thing.
+fn speak(id: &str, device: &mut Device, n: u64, history: &History) {
+    let again = says_again(id);
+    let what = match n % 10 {
+        0 => What::Arm,
+        // A client that says things again may mix up their order.
+        1..=3 if !again => What::Report,
+        _ => What::Sample,
+    };
+    let serial = history.say(id, what);
+    let (topic, payload) = match what {
+        What::Report => ("twins/me/reported", json!({ "n": serial })),
+        What::Arm => ("twins/me/telemetry/arm", json!(serial)),
+        _ => ("twins/me/telemetry/serial", json!(serial)),
+    };
+    let (qos, topic) = match (again, n % 2) {
+        (false, _) => (QoS::AtLeastOnce, topic.to_owned()),
+        (true, 0) => (QoS::ExactlyOnce, topic.to_owned()),
+        (true, _) => (QoS::AtLeastOnce, format!("{topic}?mid={serial}")),
+    };
+    device.say_with(qos, serial, &topic, &payload);
 }
 
 /// Answers have numbers from here on; what is said by itself stays below.
@@ -177,7 +198,7 @@ impl Duties {
         }
     }
 
-    /// Says what was not said over this connection, as far as the client has room.
+    /// Says what was not said, as far as the client has room.
     fn answer(&mut self, device: &mut Device) {
         for (number, id) in self.open.range(self.said + 1..) {
             if !device.say(*number, &format!("twins/me/commands/{id}/done"), &json!({ "by": "the test" })) {
@@ -196,27 +217,65 @@ impl Duties {
     }
 }
 
-fn speak(device: &mut Device, serial: &AtomicU64) {
-    let next = serial.fetch_add(1, Ordering::Relaxed) + 1;
-    let (topic, payload) = match what(next) {
-        What::Sample => ("twins/me/telemetry/serial", json!(next)),
-        What::Report => ("twins/me/reported", json!({ "n": next })),
-        What::Arm => ("twins/me/telemetry/arm", json!(next)),
-    };
-    device.say(next, topic, &payload);
-}
-
-/// An application sends commands to one device after the other.
-fn command(api: &Api, promises: &Mutex<Promises>, speaking: &AtomicBool) {
-    for device in DEVICES.iter().cycle() {
+/// An application sends commands to one device after the other: plain ones, ones that live shortly, ones of which only
+/// the latest counts, and ones that it says again until they are answered.
+fn command(shared: &Shared) {
+    let Shared { at, history, speaking, .. } = shared;
+    let api = Api::of(at.http);
+    for (n, device) in (0..).zip(DEVICES.iter().cycle()) {
         if !speaking.load(Ordering::Relaxed) {
             return;
         }
-        let command = json!({ "name": "turn", "payload": 1, "answer": "expected" });
-        if let Some((202, body)) = api.post(&format!("/twins/{device}/commands"), &command) {
-            let id = body["id"].as_str().expect("a command has an id").to_owned();
-            promises.lock().expect("nobody panicked").commands.push(((*device).to_owned(), id));
+        // The count of devices is even, so that each gets each of these in turn.
+        let (what, ttl) = match (n / DEVICES.len()) % 4 {
+            0 => (What::Command { repeated: false, ttl: LONG }, LONG),
+            1 => (What::Command { repeated: false, ttl: SHORT }, SHORT),
+            2 => (What::Command { repeated: true, ttl: LONG }, LONG),
+            _ => (What::Latest, LONG),
+        };
+        let serial = history.say(device, what);
+        let (name, mode) = match what {
+            What::Latest => (LATEST.to_owned(), "latest"),
+            _ => (command_name(serial), "queue"),
+        };
+        let order = json!({
+            "name": name, "payload": serial, "answer": "expected", "mode": mode, "ttl_s": ttl.as_secs(),
+        });
+        let path = format!("/twins/{device}/commands");
+        let answer = match what {
+            What::Command { repeated: true, .. } => insist(&api, &path, &format!("key-{serial}"), &order),
+            _ => api.post(&path, &order),
+        };
+        if let Some((202, body)) = answer {
+            history.taken(serial, body["id"].as_str().expect("a command has an id"));
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Says it until it is answered for good, under one key.
+fn insist(api: &Api, path: &str, key: &str, order: &Value) -> Option<(u16, Value)> {
+    for _ in 0..500 {
+        match api.post_once(path, key, order) {
+            Some((status, body)) if status < 500 => return Some((status, body)),
+            _ => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+    None
+}
+
+/// An application reads what the plain devices report.
+fn read(shared: &Shared) {
+    let Shared { at, history, speaking, .. } = shared;
+    let api = Api::of(at.http);
+    for device in DEVICES.iter().filter(|device| !says_again(device)).cycle() {
+        if !speaking.load(Ordering::Relaxed) {
+            return;
+        }
+        history.read(device, || match api.get(&format!("/twins/{device}"))? {
+            (200, twin) => Some(twin["reported"]["n"].as_u64().unwrap_or(0)),
+            _ => None,
+        });
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, PubAck, PubRec, QoS};
 use serde_json::Value;
 
 /// A connection of a device, with the numbers of what it said.
@@ -25,6 +25,8 @@ pub enum Happened {
     Message { topic: String, payload: Value },
     /// The connection is there; the session was there before.
     Connected { session_present: bool },
+    /// What was subscribed to is.
+    Subscribed,
     /// Nothing that a test looks at.
     Other,
 }
@@ -41,24 +43,33 @@ impl Device {
 
     /// Publishes with QoS 1 under a number, if the client has room.
     pub fn say(&mut self, number: u64, topic: &str, payload: &Value) -> bool {
-        let said = self.client.try_publish(topic, QoS::AtLeastOnce, false, payload.to_string());
+        self.say_with(QoS::AtLeastOnce, number, topic, payload)
+    }
+
+    /// Publishes with QoS 1 or 2 under a number, if the client has room.
+    pub fn say_with(&mut self, qos: QoS, number: u64, topic: &str, payload: &Value) -> bool {
+        let said = self.client.try_publish(topic, qos, false, payload.to_string());
         if said.is_ok() {
             self.said.push_back(number);
         }
         said.is_ok()
     }
 
-    /// What happens next; an error when the connection is gone.
+    /// What happens next; an error when the connection is gone. A call after an error connects again, and says again what
+    /// was not acknowledged.
     pub async fn next(&mut self) -> Result<Happened, rumqttc::ConnectionError> {
         Ok(match self.events.poll().await? {
             Event::Outgoing(Outgoing::Publish(id)) if id != 0 => {
-                if let Some(number) = self.said.pop_front() {
+                // What is on the way already is said again.
+                if !self.on_the_way.contains_key(&id)
+                    && let Some(number) = self.said.pop_front()
+                {
                     self.on_the_way.insert(id, number);
                 }
                 Happened::Other
             }
-            Event::Incoming(Packet::PubAck(ack)) => {
-                self.on_the_way.remove(&ack.pkid).map_or(Happened::Other, Happened::Acknowledged)
+            Event::Incoming(Packet::PubAck(PubAck { pkid, .. }) | Packet::PubRec(PubRec { pkid, .. })) => {
+                self.on_the_way.remove(&pkid).map_or(Happened::Other, Happened::Acknowledged)
             }
             Event::Incoming(Packet::Publish(publish)) => Happened::Message {
                 payload: serde_json::from_slice(&publish.payload).unwrap_or(Value::Null),
@@ -67,6 +78,7 @@ impl Device {
             Event::Incoming(Packet::ConnAck(ack)) => {
                 Happened::Connected { session_present: ack.session_present }
             }
+            Event::Incoming(Packet::SubAck(_)) => Happened::Subscribed,
             _ => Happened::Other,
         })
     }

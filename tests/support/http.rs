@@ -45,6 +45,12 @@ impl Api {
         answer(self.agent.post(format!("{}{path}", self.base)).send_json(body))
     }
 
+    /// A POST that may be said again under its key.
+    pub fn post_once(&self, path: &str, key: &str, body: &Value) -> Option<(u16, Value)> {
+        let call = self.agent.post(format!("{}{path}", self.base)).header("Idempotency-Key", key);
+        answer(call.send_json(body))
+    }
+
     pub fn put(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         answer(self.agent.put(format!("{}{path}", self.base)).send_json(body))
     }
