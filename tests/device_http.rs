@@ -68,6 +68,23 @@ fn what_a_device_says_over_http_its_twin_has_when_it_is_answered() {
 }
 
 #[test]
+fn what_comes_again_under_its_own_id_has_no_second_effect() {
+    let node = Node::start();
+    let device = device(&node, "http-again");
+    answer(204, device.post("/telemetry/level?mid=a/1", &json!(1)));
+    answer(204, device.post("/telemetry/level?mid=a/1", &json!(1)));
+
+    let node = node.kill_and_restart();
+    answer(204, device.post("/telemetry/level?mid=a/1", &json!(1)));
+    answer(204, device.post("/telemetry/level?mid=a/2", &json!(2)));
+    answer(422, device.post("/telemetry/level?mid=", &json!(3)));
+
+    let samples = node.api().all("/twins/http-again/telemetry", "from");
+    let values: Vec<_> = samples.iter().map(|sample| &sample["data"]["value"]).collect();
+    assert_eq!(values, [&json!(1), &json!(2)]);
+}
+
+#[test]
 fn what_cannot_be_taken_is_refused_and_leaves_no_trace() {
     let node = Node::shared();
     answer(201, node.api().put("/devices/http-refused", &json!({"kind": "thermostat"})));

@@ -5,6 +5,8 @@
 
 use twox_hash::XxHash3_128;
 
+use crate::rejection::{Code, Rejection};
+
 /// A hash of 128 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
 #[cbor(transparent)]
@@ -22,8 +24,14 @@ impl Digest {
     }
 
     /// Of a device's message id.
-    pub fn of_mid(mid: &str) -> Self {
-        Self::of(&[mid.as_bytes()])
+    ///
+    /// # Errors
+    /// When it is empty: all messages that have it would be one.
+    pub fn of_mid(mid: &str) -> Result<Self, Rejection> {
+        match mid {
+            "" => Err(Rejection::new(Code::Malformed, "the `mid` is empty")),
+            mid => Ok(Self::of(&[mid.as_bytes()])),
+        }
     }
 
     /// Its bytes, as a part of another.

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn mid(n: usize) -> Digest {
-        Digest::of_mid(&n.to_string())
+        Digest::of(&[&n.to_string().into_bytes()])
     }
 
     #[test]

@@ -136,7 +136,10 @@ impl World {
     fn say(&mut self, epoch: u64, mid: Option<&str>, input: Input) -> Result<Reply, Rejection> {
         self.n += 1;
         let mark = Some(Mark { epoch, n: self.n });
-        self.decide(Header { mark, mid: mid.map(Digest::of_mid), ..Header::default() }, input)
+        self.decide(
+            Header { mark, mid: mid.map(|mid| Digest::of_mid(mid).unwrap()), ..Header::default() },
+            input,
+        )
     }
 
     fn send(&mut self, number: u128, mode: Mode) -> CommandId {
@@ -225,6 +228,6 @@ fn command(number: u128, mode: Mode, now: Timestamp) -> Input {
 }
 
 fn keyed(key: &str, body: &str) -> Header {
-    let (key, body) = (Digest::of_mid(key), Digest::of_mid(body));
+    let (key, body) = (Digest::of(&[key.as_bytes()]), Digest::of(&[body.as_bytes()]));
     Header { idempotency: Some(Idempotency { key, body }), ..Header::default() }
 }

@@ -40,7 +40,7 @@ fn a_repeated_call_returns_what_it_returned() {
 
     let same = Header {
         mark: Some(Mark { epoch, n: world.n }),
-        mid: Some(Digest::of_mid("call-1")),
+        mid: Some(Digest::of_mid("call-1").unwrap()),
         ..Header::default()
     };
     assert_eq!(world.decide(same, add("5")), returned, "under the same number");

@@ -7,6 +7,7 @@ use runtime::access::Verb;
 use runtime::watch::{Changed, Watch, Whom};
 use serde::{Deserialize, Serialize};
 use twins::command::Command;
+use twins::header::Header;
 use twins::input::{Input, Said};
 use twins::json::Json;
 use twins::rejection::{Code, Rejection};
@@ -75,7 +76,7 @@ pub(in super::super) async fn poll(
     }
     let mut watch = if wait_s > 0.0 { Some(device.watch(Whom::Newest)?) } else { None };
     loop {
-        match device.say(Verb::Speak, Input::Poll, None).await? {
+        match device.say(Verb::Speak, Input::Poll, Header::default()).await? {
             Reply::Polled(command) => {
                 let place = String::new();
                 return Ok(HttpResponse::Ok().json(Page::of([(Handed::from(&command), place)], 1)?));
@@ -141,7 +142,7 @@ pub(in super::super) async fn answer(
         Rejection::new(Code::UnknownCommand, format!("`{}` is no id of a command", command.escape_debug()))
     };
     let id = command.parse().map_err(unknown)?;
-    device.say(Verb::Speak, Input::Outcome { id, outcome, result }, None).await?;
+    device.say(Verb::Speak, Input::Outcome { id, outcome, result }, Header::default()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -18,7 +18,6 @@ use twins::input::Input;
 use twins::name::Name;
 use twins::rejection::Code;
 use twins::reply::Reply;
-use twins::time::Timestamp;
 use twins::twin::Twin;
 
 use super::super::caller::unexpected;
@@ -63,19 +62,14 @@ impl Device {
     }
 
     /// Says something to the own twin, and waits until the answer is durable. A device that is unknown is registered
-    /// first, where unknown devices are.
-    pub(super) async fn say(
-        &self,
-        verb: Verb,
-        input: Input,
-        time: Option<Timestamp>,
-    ) -> Result<Reply, Problem> {
+    /// first, where unknown devices are. `beside` is what its header has of the message itself.
+    pub(super) async fn say(&self, verb: Verb, input: Input, beside: Header) -> Result<Reply, Problem> {
         let access = self.router.access();
         access.authorize(&self.identity, verb, &self.twin).map_err(Problem::of_device)?;
-        match (self.ask(input.clone(), time).await, &self.register) {
+        match (self.ask(input.clone(), beside.clone()).await, &self.register) {
             (Err(Error::Rejected(refused)), Some(kind)) if refused.code() == Code::UnknownTwin => {
-                self.ask(Input::Appear { kind: kind.clone() }, None).await?;
-                Ok(self.ask(input, time).await?)
+                self.ask(Input::Appear { kind: kind.clone() }, Header::default()).await?;
+                Ok(self.ask(input, beside).await?)
             }
             (answered, _) => Ok(answered?),
         }
@@ -83,7 +77,7 @@ impl Device {
 
     /// The own twin as it is.
     pub(super) async fn read(&self) -> Result<Arc<Twin>, Problem> {
-        match self.say(Verb::Read, Input::Read, None).await? {
+        match self.say(Verb::Read, Input::Read, Header::default()).await? {
             Reply::Twin(twin) => Ok(twin),
             other => Err(unexpected(&other)),
         }
@@ -94,13 +88,12 @@ impl Device {
         Ok(self.router.watch(self.twin.clone(), whom)?)
     }
 
-    async fn ask(&self, input: Input, time: Option<Timestamp>) -> Result<Reply, Error> {
+    async fn ask(&self, input: Input, beside: Header) -> Result<Reply, Error> {
         let header = Header {
-            time,
             principal: self.identity.principal(),
             transport: Transport::Http,
             trace: self.trace,
-            ..Header::default()
+            ..beside
         };
         self.router.ask(self.twin.clone(), header, input).await
     }

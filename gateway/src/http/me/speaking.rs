@@ -4,9 +4,12 @@ use actix_web::HttpResponse;
 use actix_web::web::Path;
 use runtime::access::Verb;
 use serde::Deserialize;
+use twins::digest::Digest;
+use twins::header::Header;
 use twins::input::Input;
 use twins::json::Json;
 use twins::name::Name;
+use twins::rejection::Rejection;
 use twins::time::Timestamp;
 use utoipa::IntoParams;
 
@@ -23,6 +26,16 @@ pub(in super::super) struct Beside {
     /// When it happened (RFC 3339); else the member `$time` says so, else it is when it arrived.
     #[param(value_type = Option<String>, format = DateTime)]
     time: Option<Timestamp>,
+    /// The message's own id: what comes again under it within a day has no second effect. Of each device the last 1,000
+    /// are remembered.
+    mid: Option<String>,
+}
+
+impl Beside {
+    fn header(self) -> Result<Header, Rejection> {
+        let mid = self.mid.as_deref().map(Digest::of_mid).transpose()?;
+        Ok(Header { time: self.time, mid, ..Header::default() })
+    }
 }
 
 /// A device sends telemetry.
@@ -45,10 +58,10 @@ pub(in super::super) struct Beside {
 )]
 pub(in super::super) async fn telemetry(
     device: Device,
-    Query(Beside { time }): Query<Beside>,
+    Query(beside): Query<Beside>,
     Any(body): Any,
 ) -> Result<HttpResponse, Problem> {
-    device.say(Verb::Speak, Input::Telemetry(body), time).await?;
+    device.say(Verb::Speak, Input::Telemetry(body), beside.header()?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -70,14 +83,14 @@ pub(in super::super) async fn telemetry(
 pub(in super::super) async fn sample(
     device: Device,
     channel: Path<String>,
-    Query(Beside { time }): Query<Beside>,
+    Query(beside): Query<Beside>,
     Any(body): Any,
 ) -> Result<HttpResponse, Problem> {
     if channel.matches('/').count() > 1 {
         return Err(Problem::parameter("a channel is `name` or `name/key`"));
     }
     let channel = Name::new("the channel", &channel)?;
-    device.say(Verb::Speak, Input::Sample { channel, body }, time).await?;
+    device.say(Verb::Speak, Input::Sample { channel, body }, beside.header()?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -98,9 +111,9 @@ pub(in super::super) async fn sample(
 )]
 pub(in super::super) async fn report(
     device: Device,
-    Query(Beside { time }): Query<Beside>,
+    Query(beside): Query<Beside>,
     Body(patch): Body<Json>,
 ) -> Result<HttpResponse, Problem> {
-    device.say(Verb::Speak, Input::Report(patch), time).await?;
+    device.say(Verb::Speak, Input::Report(patch), beside.header()?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

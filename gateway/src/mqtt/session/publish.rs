@@ -44,7 +44,8 @@ impl Session {
         let meaning = understand(&publish, &device.twin, device.rights, &self.options);
         let meaning = meaning.and_then(|meaning| Ok((meaning, event_time(publish.time.as_deref())?)));
         let mid = publish.mid.or_else(|| topic::split_mid(&publish.topic).1.map(str::to_owned));
-        let meaning = meaning.and_then(|meaning| Ok((meaning, digest(mid.as_deref())?)));
+        let meaning =
+            meaning.and_then(|meaning| Ok((meaning, mid.as_deref().map(Digest::of_mid).transpose()?)));
         let (id, qos) = (publish.id, publish.qos);
         let packet = id.filter(|_| qos == 2);
         let is_repeated = packet.is_some_and(|id| self.unreleased.insert(id, true) == Some(true));
@@ -128,14 +129,6 @@ pub(super) fn understand(
 fn event_time(time: Option<&str>) -> Result<Option<Timestamp>, Rejection> {
     let time = time.map(str::parse).transpose();
     time.map_err(|bad: NotATime| Rejection::new(Code::Malformed, format!("time: {bad}")))
-}
-
-/// What stands for a message id. An empty one is refused: all messages that have it would be one.
-fn digest(mid: Option<&str>) -> Result<Option<Digest>, Rejection> {
-    match mid {
-        Some("") => Err(Rejection::new(Code::Malformed, "the `mid` is empty")),
-        mid => Ok(mid.map(Digest::of_mid)),
-    }
 }
 
 /// The payload where it has to be JSON.
