@@ -87,7 +87,7 @@ fn await_commands(api: &Api, history: &History) {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let open = |device: &&str| history.open_commands(device, &shown(api, device));
-        let open: usize = load::DEVICES.iter().map(|device| open(device)).sum();
+        let open: usize = load::DEVICES.iter().map(open).sum();
         if open == 0 {
             return;
         }
