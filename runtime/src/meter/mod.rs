@@ -1,6 +1,6 @@
 //! Counting what happens, cheaply: plain numbers that one writes and the page of metrics reads.
 //!
-//! Nothing here is looked up by a label and nothing is locked. What a shard counts lies in the [`ShardMeter`] of that
+//! Nothing here is looked up by a label and nothing is locked. What a shard counts lies in the `ShardMeter` of that
 //! shard, which only that shard writes, so that counting is an addition in its own cache; the page adds up the shards.
 
 mod exposition;

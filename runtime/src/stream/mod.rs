@@ -5,7 +5,7 @@
 //! [`open`] cuts it there, and the shard appends, seals and trims again as the log says. So before the recorded end
 //! everything is durable, and behind it nothing needs to be.
 //!
-//! Where a segment ends and which ones go is decided by [`retention`] and told by entries of the log. What is trimmed is
+//! Where a segment ends and which ones go is decided by `retention` and told by entries of the log. What is trimmed is
 //! gone for readers at once; its file goes once no recovery can ask for it ([`Sweep`]).
 //!
 //! A segment is cut into pages, which carry a time and an offset index in their headers: a file is its own index,
