@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "each test uses a part of what they share")]
 mod support;
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -82,6 +84,30 @@ fn what_comes_again_under_its_own_id_has_no_second_effect() {
     let samples = node.api().all("/twins/http-again/telemetry", "from");
     let values: Vec<_> = samples.iter().map(|sample| &sample["data"]["value"]).collect();
     assert_eq!(values, [&json!(1), &json!(2)]);
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_any_more_uses_no_attempt() {
+    let node = Node::shared();
+    let device = device(&node, "http-hasty");
+    answer(204, device.post("/telemetry/level", &json!(1)));
+    for _ in 0..8 {
+        let mut hasty = TcpStream::connect(node.at.http).expect("it listens");
+        let host = node.at.http;
+        let call = format!(
+            "GET /v1/twins/me/commands?wait_s=60 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic aHR0cC1oYXN0eTpr\r\n\r\n"
+        );
+        hasty.write_all(call.as_bytes()).expect("it is read");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // The ends of those connections are seen at once, but not before they are there.
+    std::thread::sleep(Duration::from_millis(500));
+
+    send(&node, "http-hasty", &json!({"name": "turn", "payload": 1}));
+    std::thread::sleep(Duration::from_millis(100));
+
+    let listed = answer(200, device.get("/commands"));
+    assert_eq!(listed["items"][0]["attempt"], 1, "{listed}");
 }
 
 #[test]

@@ -13,8 +13,9 @@ use twins::id::TwinId;
 use twins::rejection::{Code, Rejection};
 use twins::twin::Twin;
 
-/// How many watches there may be on a node. Each takes about 300 bytes, and holds one state of its twin.
-pub const WATCHES_MAX: usize = 10_000;
+/// How many watches there may be on a node: half of the connections that its API takes by default, so that calls which
+/// wait leave room for calls which do not. Each takes about 300 bytes, and holds one state of its twin.
+pub const WATCHES_MAX: usize = 512;
 /// How many of one twin.
 pub const WATCHES_OF_ONE_MAX: usize = 16;
 

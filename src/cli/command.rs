@@ -146,7 +146,8 @@ fn redrive(
     at.show::<Taken>(&at.call(call)?, out)
 }
 
-/// Redrives what is dead now. Each leaves the dead ones by it; those that die again meanwhile are left alone.
+/// Redrives what is dead now. Each leaves the dead ones by it; those that die again meanwhile are left alone, as are
+/// those of which a newer one counts.
 fn redrive_all(at: &Remote, twin: &str, ttl_s: Option<f64>, out: &mut dyn Write) -> Result<(), Error> {
     let (mut dead, mut after) = (Vec::new(), None);
     loop {
@@ -161,7 +162,13 @@ fn redrive_all(at: &Remote, twin: &str, ttl_s: Option<f64>, out: &mut dyn Write)
     if dead.is_empty() {
         note("no command is dead");
     }
-    dead.iter().try_for_each(|command| redrive(at, twin, command, ttl_s, out))
+    dead.iter().try_for_each(|command| match redrive(at, twin, command, ttl_s, out) {
+        Err(Error::Client(super::client::Error::Problem(problem))) if problem.code() == "superseded" => {
+            note(&format!("{command} is left: a newer one counts"));
+            Ok(())
+        }
+        redriven => redriven,
+    })
 }
 
 /// Waits until a command has ended, and returns it. Its deadline bounds this: the node lets it expire.

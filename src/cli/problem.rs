@@ -23,6 +23,11 @@ impl Problem {
         self.earliest.as_deref()
     }
 
+    /// What went wrong, for programs.
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// The same call may be made again later.
     pub(super) fn passes(&self) -> bool {
         matches!(self.status, 429 | 503)

@@ -38,6 +38,7 @@ fn a_web_page_of_elsewhere_is_refused() {
     all.check(("GET", "http://evil.example/v1/devices"), &[], b"", (421, "foreign-host"));
     all.check(get, &[("Origin", "http://evil.example")], b"", (403, "foreign-origin"));
     all.check(get, &[("Origin", "null")], b"", (403, "foreign-origin"));
+    all.check(get, &[("Sec-Fetch-Site", "cross-site")], b"", (403, "foreign-origin"));
     let put = ("PUT", "/v1/devices/h-page");
     let types = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"];
     for name in types {

@@ -328,6 +328,31 @@ fn a_session_ends_at_its_expiry_and_not_before() {
 }
 
 #[test]
+fn a_session_whose_time_is_over_is_not_resumed_and_its_will_is_said_though_nobody_was_told() {
+    let mut device = Device::new();
+    let (epoch, _) = device.connect("c", true, Some(60), will(30));
+    device.cut(epoch);
+    // As after a long stop, where the device is quicker than the node's own clock.
+    device.now = device.now + Duration::from_secs(3_600);
+
+    let (_, present) = device.connect("c", true, Some(60), None);
+
+    assert_eq!((present, device.reported()), (false, r#"{"on":false}"#));
+}
+
+#[test]
+fn a_command_on_its_way_is_not_sent_again_where_it_is_subscribed_to_again() {
+    let (mut device, epoch) = Device::listening();
+    device.send(1);
+    device.got.clear();
+    let filter = Name::fixed("twins/me/commands");
+    device.say(epoch, Input::Unsubscribe(vec![filter.clone()])).unwrap();
+    let listens = Subscription { filter, topic: Topic::Commands, qos: 2, identifier: None };
+    device.say(epoch, Input::Subscribe(vec![listens])).unwrap();
+    assert_eq!(device.got, []);
+}
+
+#[test]
 fn a_goodbye_changes_for_how_long_a_session_is_kept() {
     let mut device = Device::new();
     let (epoch, _) = device.connect("c", true, Some(60), None);

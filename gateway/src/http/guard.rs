@@ -35,6 +35,8 @@ pub(super) async fn pass(
     }
 }
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Refuses what names another host, or comes from a page of another one.
 fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let hosts = texts(headers, HOST).map(|host| host.unwrap_or("").parse::<Authority>().ok());
@@ -57,6 +59,13 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if !texts(headers, ORIGIN).all(|origin| origin.is_some_and(same)) {
         let detail = "a page of another origin asked for this, and this node answers none";
         let next = "ask from outside a web page, or from a page of this node";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail, next));
+    }
+    // A page that merely leads here has no origin; a browser says where it comes from all the same, nobody else does.
+    let from_elsewhere = |site: Option<&str>| !matches!(site, Some("same-origin" | "none"));
+    if texts(headers, SEC_FETCH_SITE).any(from_elsewhere) {
+        let detail = "a page of another site led here, and this node answers none";
+        let next = "type the address, or ask from outside a web page";
         return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail, next));
     }
     Ok(())

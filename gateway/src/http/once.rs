@@ -76,6 +76,16 @@ pub(super) fn unsupported() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "idempotency-unsupported", detail, next)
 }
 
+/// Refuses the header where a device speaks for itself: its messages have ids of their own.
+pub(super) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
+    if !request.headers().contains_key(NAME) {
+        return Ok(());
+    }
+    let detail = "a device's own calls take no `Idempotency-Key`";
+    let next = "give the message an id: the parameter `mid`";
+    Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency-unsupported", detail, next))
+}
+
 /// The header, as the API's description has it.
 pub(super) fn parameter() -> RefOr<Parameter> {
     let description = "The request's own key: when the request comes again under it within 24 hours, it is answered as it \

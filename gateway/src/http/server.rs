@@ -68,6 +68,8 @@ impl Server {
             }
         });
         let server = server
+            // Who has gone does not wait for an answer: what waits in its name ends with it.
+            .h1_allow_half_closed(false)
             .workers(workers)
             .max_connections(connections_max.div_ceil(workers))
             .client_request_timeout(options.request_timeout)

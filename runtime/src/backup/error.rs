@@ -39,6 +39,14 @@ pub enum Error {
         /// Its format.
         found: u32,
     },
+    /// Retention dropped what the backup was to have.
+    #[error(
+        "the stream of shard {shard} was trimmed past its end while it was copied; take the backup again, or keep more"
+    )]
+    Overtaken {
+        /// Whose.
+        shard: u32,
+    },
     /// The state store did not do its part.
     #[error(transparent)]
     Store(#[from] crate::store::Error),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use twins::time::Timestamp;
 
 use crate::files::{File, Files};
-use crate::shard::stream_end;
+use crate::shard::stream_place;
 use crate::store::{Snapshot, Space, StateStore};
 use crate::stream;
 
@@ -42,35 +42,48 @@ impl Source {
             packer.add("log", saved.len() as u64, saved.as_slice()).map_err(&failed)?;
         }
         for shard in 0..self.shards {
-            let end = add_rows(&mut packer, &*snapshot, shard)?;
-            self.add_stream(&mut packer, shard, end)?;
+            let place = add_rows(&mut packer, &*snapshot, shard)?;
+            self.add_stream(&mut packer, shard, place)?;
         }
         packer.finish().map_err(failed).map(drop)
     }
 
-    /// The segments of a shard's stream that begin at its end or before, newest first.
-    fn add_stream(&self, packer: &mut Packer<impl Write>, shard: u32, end: u64) -> Result<(), Error> {
+    /// The segments of a shard's stream up to the one that it wrote, newest first, so that what retention removes
+    /// meanwhile leaves no hole. That one must be there, or a node could not start on what is restored.
+    fn add_stream(
+        &self,
+        packer: &mut Packer<impl Write>,
+        shard: u32,
+        place: stream::Place,
+    ) -> Result<(), Error> {
         let folder = self.streams.join(shard.to_string());
-        let mut names = stream::files(&*self.files, &folder, end).map_err(Error::io("listing a stream"))?;
-        while let Some(name) = names.pop() {
+        let listed = stream::files(&*self.files, &folder, place.tail);
+        let mut names = listed.map_err(Error::io("listing a stream"))?;
+        let mut has_tail = place.end == 0;
+        while let Some((first, name)) = names.pop() {
             let opened = self.files.open(&folder.join(&name)).and_then(|file| Ok((file.len()?, file)));
             let (length, file) = match opened {
                 // Retention has removed it, and so those before it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 opened => opened.map_err(Error::io("reading a stream"))?,
             };
             let content = Content { file, at: 0, length };
             packer
                 .add(&format!("streams/{shard}/{name}"), length, content)
                 .map_err(Error::io("copying a stream"))?;
+            has_tail |= first == place.tail;
         }
-        Ok(())
+        if has_tail { Ok(()) } else { Err(Error::Overtaken { shard }) }
     }
 }
 
-/// Adds all rows of a shard; answers where its stream ends.
-fn add_rows(packer: &mut Packer<impl Write>, snapshot: &dyn Snapshot, shard: u32) -> Result<u64, Error> {
-    let mut end = 0;
+/// Adds all rows of a shard; answers where its stream stands.
+fn add_rows(
+    packer: &mut Packer<impl Write>,
+    snapshot: &dyn Snapshot,
+    shard: u32,
+) -> Result<stream::Place, Error> {
+    let mut place = stream::Place::default();
     for space in Space::EACH {
         let (mut bytes, mut number) = (Vec::new(), 0);
         let mut add = |bytes: &mut Vec<u8>| {
@@ -82,7 +95,7 @@ fn add_rows(packer: &mut Packer<impl Write>, snapshot: &dyn Snapshot, shard: u32
         };
         let mut outcome = Ok(());
         snapshot.each(shard, space, &mut |key, value| {
-            end = stream_end(space, key, value).unwrap_or(end);
+            place = stream_place(space, key, value).unwrap_or(place);
             rows::put(&mut bytes, key, value);
             if bytes.len() >= ROWS_BYTES {
                 outcome = add(&mut bytes);
@@ -94,7 +107,7 @@ fn add_rows(packer: &mut Packer<impl Write>, snapshot: &dyn Snapshot, shard: u32
             add(&mut bytes)?;
         }
     }
-    Ok(end)
+    Ok(place)
 }
 
 /// A file's content, as long as it was when it was opened.

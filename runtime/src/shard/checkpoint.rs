@@ -78,9 +78,9 @@ fn marks(space: Space, key: &[u8], value: &[u8]) -> Option<Marks> {
     if space == Space::Mark && key == MARKS { minicbor::decode(value).ok() } else { None }
 }
 
-/// Where the stream of a shard ends, where a row of its state says so.
-pub(crate) fn stream_end(space: Space, key: &[u8], value: &[u8]) -> Option<u64> {
-    marks(space, key, value).map(|marks| marks.end)
+/// Where the stream of a shard stood, where a row of its state says so.
+pub(crate) fn stream_place(space: Space, key: &[u8], value: &[u8]) -> Option<stream::Place> {
+    marks(space, key, value).map(|marks| marks.stream())
 }
 
 /// The last entry that the state of a shard contains, where a row of it says so.

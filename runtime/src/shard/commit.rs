@@ -5,8 +5,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use twins::id::TwinId;
-use twins::input::Input;
-use twins::name::Name;
 use twins::reply::{Delivery, Output, Reply};
 use twins::time::Timestamp;
 use twins::twin::Twin;
@@ -219,7 +217,7 @@ impl Shard {
             return Err(self.failed(error));
         }
         self.due_after = self.now + DUE_PAUSE;
-        Ok(())
+        self.turn()
     }
 
     /// Drops everything that is decided and not committed; whoever waits for it gets `answer`.
@@ -234,6 +232,7 @@ impl Shard {
         }
         self.inbox.fall_back();
         self.outbox.fall_back(self.now);
+        self.fell_back = true;
         let mut post = Post::default();
         for release in releases {
             let (Setting { meter, refusals, .. }, outcome) = (&self.setting, Err(answer.clone()));
@@ -295,11 +294,7 @@ impl Shard {
         // A connection that went before this tells nobody of its end: it did not know its epoch. One that goes later
         // finds that in its mailbox.
         for (twin, epoch, _) in begun.into_iter().filter(|(.., mailbox)| mailbox.is_closed()) {
-            let reason = Name::fixed("cut off");
-            self.one(Work::internal(
-                twin,
-                Input::Disconnect { epoch, reason, with_will: true, expiry_s: None },
-            ));
+            self.one(Work::cut_off(twin, epoch));
         }
     }
 

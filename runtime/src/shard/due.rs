@@ -27,6 +27,10 @@ impl Shard {
         if self.stream_full && self.now >= self.due_after {
             self.flush_stream()?;
         }
+        if self.fell_back && !self.stream_full && self.now >= self.due_after {
+            self.fell_back = false;
+            self.end_the_gone();
+        }
         for _ in 0..AT_ONCE {
             if self.next_due().is_none_or(|due| due > self.now) {
                 break;
@@ -35,6 +39,18 @@ impl Shard {
             self.one(Work::internal(id, Input::Due));
         }
         self.turn()
+    }
+
+    /// Ends the connections whose gateway has gone and could not have their end written, for want of room. That a client
+    /// took its leave is forgotten by then, so its will is said.
+    fn end_the_gone(&mut self) {
+        let gone = self.mailboxes.iter().flat_map(|(id, all)| {
+            let closed = all.iter().filter(|(_, mailbox)| mailbox.is_closed());
+            closed.map(|(epoch, _)| (id.clone(), *epoch))
+        });
+        for (twin, epoch) in gone.collect::<Vec<_>>() {
+            self.one(Work::cut_off(twin, epoch));
+        }
     }
 
     /// When the next twin is to hear that something is due; `None` also while enough have heard and are not

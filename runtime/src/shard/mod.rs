@@ -55,7 +55,7 @@ use crate::stream::retention::Retention;
 use crate::watch::Watches;
 
 use checkpoint::Cut;
-pub(crate) use checkpoint::{applied, stream_end};
+pub(crate) use checkpoint::{applied, stream_place};
 use commit::{Flying, Forming, Release};
 pub(crate) use exchange::reconcile;
 use inbox::Inbox;
@@ -168,6 +168,8 @@ pub(crate) struct Shard {
     due: window::Window,
     /// Nothing that is due fires before this: the log or the stream was full.
     due_after: Timestamp,
+    /// Decisions were dropped, ends of connections perhaps among them.
+    fell_back: bool,
     mailboxes: HashMap<TwinId, Vec<(u64, Arc<Mailbox>)>>,
     pending: HashMap<TwinId, Vec<Pending>>,
     forming: Forming,
@@ -215,7 +217,7 @@ impl Shard {
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
         let checkpoint = self.dirty_since.filter(|_| !self.checkpointing && !self.stream_full);
         let checkpoint = checkpoint.map(|since| since + self.setting.options.checkpoint_every);
-        let stream = self.stream_full.then_some(self.due_after);
+        let stream = (self.stream_full || self.fell_back).then_some(self.due_after);
         let own = [self.next_due(), checkpoint, stream, self.next_upkeep(), self.next_exchange()];
         own.into_iter().flatten().min()
     }

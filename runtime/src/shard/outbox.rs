@@ -239,7 +239,10 @@ impl Channel {
             return None;
         }
         let from = std::mem::replace(&mut self.handed, until) + 1;
-        self.again_at = now + AGAIN_AFTER;
+        // What was handed over before does not wait longer because more comes.
+        if from == self.acknowledged + 1 {
+            self.again_at = now + AGAIN_AFTER;
+        }
         let places = (from - self.first) as usize..=(until - self.first) as usize;
         Some((from, self.parcels.range(places).cloned().collect()))
     }

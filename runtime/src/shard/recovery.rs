@@ -77,6 +77,7 @@ impl Shard {
             arrived: 0,
             due: Window::default(),
             due_after: twins::time::Timestamp::ZERO,
+            fell_back: false,
             mailboxes: HashMap::new(),
             pending: HashMap::new(),
             forming: Forming::new(1),

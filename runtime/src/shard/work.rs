@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use twins::header::Header;
 use twins::id::TwinId;
 use twins::input::Input;
+use twins::name::Name;
 
 use crate::admission::Permit;
 use crate::error::{Error, Outcome};
@@ -28,6 +29,12 @@ impl Work {
     pub(crate) fn internal(twin: TwinId, input: Input) -> Self {
         let header = Header { principal: twins::header::Principal::System, ..Header::default() };
         Self { twin, header, input, answer: Answer::new(0, Asker::Nobody), permit: None }
+    }
+
+    /// That the gateway of a connection has gone without a word.
+    pub(crate) fn cut_off(twin: TwinId, epoch: u64) -> Self {
+        let reason = Name::fixed("cut off");
+        Self::internal(twin, Input::Disconnect { epoch, reason, with_will: true, expiry_s: None })
     }
 }
 

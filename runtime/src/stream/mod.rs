@@ -56,13 +56,15 @@ pub use sweep::Sweep;
 pub use unread::Unread;
 pub use writer::Writer;
 
-/// The files of the segments in a folder that begin at `end` or before, oldest first; none where there is no folder.
-pub(crate) fn files(files: &dyn Files, folder: &Path, end: Offset) -> io::Result<Vec<String>> {
+/// The files of the segments in a folder that begin at `tail` or before, each with where it begins, oldest first; none where
+/// there is no folder.
+pub(crate) fn files(files: &dyn Files, folder: &Path, tail: Offset) -> io::Result<Vec<(Offset, String)>> {
     let names = match files.list(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed?,
     };
-    Ok(names.into_iter().filter(|name| segment::first(name).is_some_and(|first| first <= end)).collect())
+    let firsts = names.into_iter().filter_map(|name| segment::first(&name).map(|first| (first, name)));
+    Ok(firsts.filter(|(first, _)| *first <= tail).collect())
 }
 
 /// Whether a file is a segment's.

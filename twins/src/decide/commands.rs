@@ -80,8 +80,13 @@ impl Draft<'_> {
             let why = format!("command `{dead}` is not dead: it is `{}`", before.state.as_str());
             return Err(Rejection::new(Code::NotDead, why));
         }
-        if before.mode == Mode::Latest && self.twin().commands().pending(&before.name).next().is_some() {
-            let why = format!("a newer `{}` is open, and only the latest counts", before.name);
+        let commands = self.twin().commands();
+        let is_newer = |other: &&Command| other.mode == Mode::Latest && other.name == before.name;
+        let newest_dead = commands.dead().filter(is_newer).map(|other| other.id).max();
+        if before.mode == Mode::Latest
+            && (commands.pending(&before.name).next().is_some() || newest_dead > Some(dead))
+        {
+            let why = format!("there is a newer `{}`, and only the latest counts", before.name);
             return Err(Rejection::new(Code::Superseded, why));
         }
         let now = self.header.received;

@@ -33,8 +33,12 @@ impl Draft<'_> {
             }
             let Some(session) = self.twin().sessions().newest(Topic::Commands) else { return };
             let epoch = session.epoch;
+            // It is on its way over this very connection, whatever was unsubscribed meanwhile.
+            if head.state == State::Sent && head.epoch == epoch {
+                return;
+            }
             let in_packet = qos(epoch) == Some(2);
-            if in_packet && self.is_shaking(epoch) {
+            if in_packet && self.is_shaking(epoch, Message::Command(id)) {
                 return;
             }
             if head.attempt >= ATTEMPTS_MAX {
@@ -67,7 +71,7 @@ impl Draft<'_> {
             return;
         }
         let epoch = session.epoch;
-        if self.qos(epoch, Topic::Desired) == Some(2) && self.is_shaking(epoch) {
+        if self.qos(epoch, Topic::Desired) == Some(2) && self.is_shaking(epoch, Message::Desired(version)) {
             return;
         }
         self.tell_desired(epoch, told);

@@ -57,11 +57,12 @@ impl Draft<'_> {
         Some(Packet { id, again: false })
     }
 
-    /// Whether the client has to complete handshakes before it is sent another message of QoS 2.
-    pub(super) fn is_shaking(&self, epoch: u64) -> bool {
+    /// Whether the client has to complete handshakes before it is sent this message under QoS 2. One that has a packet id
+    /// from an earlier connection waits for nothing.
+    pub(super) fn is_shaking(&self, epoch: u64, message: Message) -> bool {
         let session = self.twin().sessions().at(epoch);
         let handshakes = session.and_then(|session| session.handshakes.as_ref());
-        handshakes.is_some_and(|all| all.open().len() >= OPEN_MAX)
+        handshakes.is_some_and(|all| all.open().len() >= OPEN_MAX && all.about(message).is_none())
     }
 
     /// The client has a message: its packet id is to be released.

@@ -7,6 +7,7 @@ use crate::rejection::{Code, Rejection};
 use crate::reply::{Closed, Delivery, Reply};
 use crate::session::{CONNECTIONS_MAX, Connect, SUBSCRIPTIONS_MAX, Session, Subscription, Topic};
 use crate::transition::Change;
+use crate::will::Will;
 
 use super::draft::Draft;
 
@@ -21,9 +22,16 @@ impl Draft<'_> {
         if let (false, Some(kind)) = (self.twin().exists(), register) {
             self.change(Change::Created { kind: kind.clone() });
         }
-        let present = connect.resumes && before.as_ref().is_some_and(|session| session.kept);
+        // Whose time is over has ended, also where nothing has said so yet.
+        let now = self.header.received;
+        let is_over = |session: &&Session| session.connection.is_none() && session.ends.is_some_and(|ends| ends <= now);
+        let over = before.as_ref().filter(is_over).map(|session| session.epoch);
+        let present = connect.resumes && over.is_none() && before.as_ref().is_some_and(|session| session.kept);
         if let Some(before) = &before {
             self.give_way(before, present);
+        }
+        if let Some(epoch) = over {
+            self.change(Change::SessionEnded { epoch });
         }
         let epoch = self.twin().sessions().next_epoch();
         self.change(Change::Connected(connect.clone()));
@@ -42,7 +50,9 @@ impl Draft<'_> {
     fn give_way(&mut self, session: &Session, is_resumed: bool) {
         let epoch = session.epoch;
         let connected = session.connection.is_some();
-        let waits = session.will.as_ref().is_some_and(|will| will.due.is_some() || will.delay_s > 0);
+        let now = self.header.received;
+        let delayed = |will: &Will| will.due.map_or(will.delay_s > 0, |due| due > now);
+        let waits = session.will.as_deref().is_some_and(delayed);
         if !(is_resumed && waits) {
             self.say_will(epoch);
         }

@@ -97,7 +97,9 @@ fn a_dead_command_of_which_only_the_latest_counts_does_not_replace_a_newer_one()
     assert_eq!((world.state(dead), world.state(newer)), (Some(State::Dead), Some(State::Queued)));
 
     world.system(Input::Cancel(newer)).unwrap();
-    assert!(world.redrive(dead, 3, None).is_ok());
+    let newest = world.send_in_vain(4, Mode::Latest);
+    assert_eq!(world.redrive(dead, 3, None).unwrap_err().code(), Code::Superseded);
+    assert!(world.redrive(newest, 5, None).is_ok());
 }
 
 #[test]

@@ -21,6 +21,7 @@ use twins::reply::Reply;
 use twins::twin::Twin;
 
 use super::super::caller::unexpected;
+use super::super::once;
 use super::super::problem::Problem;
 use crate::trace;
 
@@ -57,6 +58,7 @@ impl Device {
         let Identity::Device { twin, register } = identity.clone() else {
             return Err(Problem::of_device(Denied::Forbidden("only devices speak for themselves".into())));
         };
+        once::refuse(request)?;
         let trace = header("traceparent").and_then(trace::parse);
         Ok(Self { router: router.clone(), identity, twin, register, trace })
     }

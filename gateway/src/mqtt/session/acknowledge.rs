@@ -41,7 +41,8 @@ impl Session {
         self.send(now);
     }
 
-    fn complete(&mut self, now: Instant, id: u16) {
+    /// What came under a packet id of the twin's is over.
+    pub(super) fn complete(&mut self, now: Instant, id: u16) {
         if id <= PACKET_MAX {
             self.tell(now, Input::Complete(id), Then::Nothing);
         }

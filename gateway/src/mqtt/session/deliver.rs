@@ -142,6 +142,10 @@ impl Session {
             let result = Json::of("the command is larger than the client takes").ok();
             self.tell(now, Input::Outcome { id, outcome: Said::Rejected, result }, Then::Nothing);
         }
+        // The client never had it, so there is nothing that it could complete.
+        if let Some(packet) = letter.message.packet {
+            self.complete(now, packet.id);
+        }
     }
 
     fn closed(&mut self, now: Instant, closed: Closed) {
