@@ -36,7 +36,9 @@ impl Device {
     pub fn new(address: SocketAddr, id: &str, keep: bool) -> Self {
         let mut options = MqttOptions::new(id, address.ip().to_string(), address.port());
         options.set_credentials(id, "").set_clean_session(!keep).set_keep_alive(Duration::from_secs(5));
-        options.set_max_packet_size(1 << 20, 1 << 20).set_inflight(32);
+        // The client takes a packet id again while the release of its last message is not complete, if it comes round to
+        // it, and after a reconnect says the new message first: to the node that is the old one. So it gets many ids.
+        options.set_max_packet_size(1 << 20, 1 << 20).set_inflight(20_000);
         let (client, events) = AsyncClient::new(options, 64);
         Self { client, events, said: VecDeque::new(), on_the_way: HashMap::new() }
     }
