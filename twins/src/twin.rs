@@ -211,7 +211,6 @@ impl Twin {
     }
 
     /// One change. Total: what does not fit changes nothing.
-    #[allow(clippy::too_many_lines, reason = "one arm for each change")]
     pub(crate) fn change(&mut self, change: &Change, header: &Header) {
         let at = header.received;
         match change {

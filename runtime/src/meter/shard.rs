@@ -18,7 +18,7 @@ pub(crate) struct What(u8);
 
 impl What {
     /// The names.
-    pub(crate) const NAMES: [&'static str; 17] = [
+    pub(crate) const NAMES: [&'static str; 24] = [
         "other",
         "register",
         "remove",
@@ -36,6 +36,13 @@ impl What {
         "call",
         "read",
         "due",
+        "release",
+        "complete",
+        "poll",
+        "appear",
+        "cancel",
+        "redrive",
+        "call-refused",
     ];
 
     pub(crate) fn of(input: &Input) -> Self {
@@ -56,8 +63,13 @@ impl What {
             Input::Call { .. } => 14,
             Input::Read => 15,
             Input::Due => 16,
-            #[allow(unreachable_patterns, reason = "what the model learns later is counted as other")]
-            _ => 0,
+            Input::Release(_) => 17,
+            Input::Complete(_) => 18,
+            Input::Poll => 19,
+            Input::Appear { .. } => 20,
+            Input::Cancel(_) => 21,
+            Input::Redrive { .. } => 22,
+            Input::CallRefused(_) => 23,
         })
     }
 
