@@ -10,9 +10,10 @@ use twins::json::Json;
 use twins::name::Name;
 
 use crate::error::Error;
-use crate::shard::Options;
+use crate::log;
 use crate::shard::outbox::{PARCELS_MAX, WINDOW};
 use crate::shard::work::{Answer, Asker, Work};
+use crate::shard::{Action, Options};
 use crate::store::{ALL, Space, StateStore};
 use crate::stream;
 
@@ -140,6 +141,58 @@ fn no_more_than_a_window_is_under_way_and_silence_makes_it_go_again() {
     here.deliver(Posted::Acknowledged { by: 1, to: 0, n: 100 }).unwrap();
     here.settle().unwrap();
     assert_eq!(window(&mut here), (WINDOW + 1, 100));
+}
+
+#[test]
+fn a_lost_parcel_goes_again_after_its_second_though_new_ones_keep_coming() {
+    let ([mut here, _], [caller, callee]) = pair();
+    let mut handed = Vec::new();
+    for _ in 0..12 {
+        drop(here.say(&caller, Header::default(), call(&callee, 1)).unwrap());
+        here.settle().unwrap();
+        // Whatever is posted is lost.
+        handed.extend(here.posted.drain(..).map(|posted| match posted {
+            Posted::Parcels { first, parcels, .. } => (first, parcels.len()),
+            other => panic!("{other:?}"),
+        }));
+        here.now = here.now + Duration::from_millis(100);
+    }
+
+    let new = |from: u64, to: u64| (from..=to).map(|n| (n, 1));
+    let expected: Vec<_> = new(1, 10).chain([(1, 10)]).chain(new(11, 12)).collect();
+    assert_eq!(handed, expected, "the first ten go again when the first one's second is over");
+}
+
+#[test]
+fn a_refused_batch_gives_its_room_back_at_once() {
+    let ([mut here, _], [caller, callee]) = pair();
+    let mut work = Vec::new();
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let (answer, wait) = oneshot::channel();
+        let answer = Answer::new(0, Asker::Once(answer));
+        let permit = Some(here.admission.admit(100, Instant::now()).unwrap());
+        let (input, header) = (call(&callee, 900), Header::default());
+        work.push(Work { twin: caller.clone(), header, input, answer, permit });
+        waits.push(wait);
+    }
+    // One batch is in flight, and one forms behind it, whose calls fill the channels.
+    let rest = work.split_off(1);
+    here.with(|shard, now| shard.take(now, work)).unwrap();
+    here.with(|shard, now| shard.take(now, rest)).unwrap();
+    let limit = here.admission.admit(0, Instant::now()).unwrap_err();
+    assert!(limit.contains("effects wait"), "{limit}");
+    let proposed = here.asked.iter().position(|action| matches!(action, Action::Propose { .. })).unwrap();
+
+    here.refuse(proposed, &log::Error::Full("no room".into())).unwrap();
+
+    for mut wait in waits {
+        let answer = wait.try_recv().expect("it is answered");
+        assert!(matches!(answer, Err(Error::Unwritten { .. })), "surely not taken: {answer:?}");
+    }
+    assert_eq!(here.admission.used(), (0, 0));
+    assert!(here.admission.admit(4 << 20, Instant::now()).is_ok(), "nobody has to say anything first");
+    assert_eq!(sizes(&here), (0, 0));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use twins::session::{Connect, Connection, Subscription, Topic};
 use twins::transition::{Change, Transition};
 
 use crate::error::Error;
+use crate::log;
 use crate::mailbox::Mailbox;
 use crate::router::REQUESTS_MAX;
 use crate::shard::decide::unrecorded;
@@ -47,6 +48,26 @@ fn register(world: &mut World, twin: &TwinId) {
 
 fn sample(n: u64) -> Input {
     Input::Sample { channel: Name::fixed("count"), body: Json::of(&n).unwrap().into() }
+}
+
+/// A connection tells its twin something.
+fn tell(world: &mut World, mailbox: &Arc<Mailbox>, mark: Option<Mark>, input: Input) {
+    let answer = Answer::new(0, Asker::Mailbox { mailbox: mailbox.clone(), token: 0 });
+    let header = Header { mark, ..Header::default() };
+    let work = Work { twin: twin(0), header, input, answer, permit: None };
+    world.with(|shard, now| shard.take(now, vec![work])).unwrap();
+    world.settle().unwrap();
+}
+
+/// The first connection of twin 0, which is registered by it.
+fn connect(world: &mut World) -> Arc<Mailbox> {
+    let mailbox = Arc::new(Mailbox::default());
+    let address = Name::fixed("127.0.0.1");
+    let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
+    let client = Name::fixed("c");
+    let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
+    tell(world, &mailbox, None, Input::Connect { connect, register: Some(Name::fixed("device")) });
+    mailbox
 }
 
 #[test]
@@ -136,22 +157,10 @@ fn twins_that_are_only_looked_at_do_not_gather_in_memory() {
 #[test]
 fn whoever_gives_up_asking_leaves_no_place_taken() {
     let mut world = world(Options::default());
-    let mailbox = Arc::new(Mailbox::default());
-    let tell = |world: &mut World, mark, input| {
-        let answer = Answer::new(0, Asker::Mailbox { mailbox: mailbox.clone(), token: 0 });
-        let header = Header { mark, ..Header::default() };
-        let work = Work { twin: twin(0), header, input, answer, permit: None };
-        world.with(|shard, now| shard.take(now, vec![work])).unwrap();
-        world.settle().unwrap();
-    };
-    let address = Name::fixed("127.0.0.1");
-    let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
-    let client = Name::fixed("c");
-    let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
-    tell(&mut world, None, Input::Connect { connect, register: Some(Name::fixed("device")) });
+    let mailbox = connect(&mut world);
     let filter = Name::fixed("requests");
     let listens = Subscription { filter, topic: Topic::Requests, qos: 1, identifier: None };
-    tell(&mut world, Some(Mark { epoch: 1, n: 1 }), Input::Subscribe(vec![listens]));
+    tell(&mut world, &mailbox, Some(Mark { epoch: 1, n: 1 }), Input::Subscribe(vec![listens]));
     let mut ask = || {
         let (answer, wait) = oneshot::channel();
         let (id, payload) = (Name::fixed("r"), Body::from(Json::null()));
@@ -191,6 +200,33 @@ fn a_full_disk_is_tried_again_by_the_clock_and_not_in_a_circle() {
         2,
         "readers see what waited, though nobody said anything more"
     );
+}
+
+#[test]
+fn a_connection_that_went_while_the_disk_was_full_is_known_as_gone_when_there_is_room() {
+    let mut world = world(Options::default());
+    let mailbox = connect(&mut world);
+    let is_connected = |world: &mut World| {
+        let twin = world.read(&twin(0)).unwrap().unwrap();
+        twin.sessions().connected().next().is_some()
+    };
+    mailbox.close();
+    let reason = Name::fixed("closed");
+    say(&mut world, &twin(0), Input::Disconnect { epoch: 1, reason, with_will: true, expiry_s: None });
+    let no_room = log::Error::Full("no room".into());
+
+    world.refuse(0, &no_room).unwrap();
+    world.now = world.shard.as_ref().unwrap().next_wake().unwrap();
+    world.with(|shard, now| shard.tick(now)).unwrap();
+    world.refuse(0, &no_room).unwrap();
+    assert!(is_connected(&mut world), "nothing that says otherwise is in the log");
+    let wake = world.shard.as_ref().unwrap().next_wake().unwrap();
+    assert!(wake > world.now, "it does not spin");
+    world.now = wake;
+    world.with(|shard, now| shard.tick(now)).unwrap();
+    world.settle().unwrap();
+
+    assert!(!is_connected(&mut world));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! QoS 2, aliases and identifiers: messages arrive once, in both directions, and a session goes on where it stood.
 
 use twins::command::CommandId;
-use twins::handshake::{HELD_MAX, Handshake, Packet as Parcel};
+use twins::handshake::{HELD_MAX, Handshake, OPEN_MAX, Packet as Parcel};
 use twins::input::{Message, Said};
 use twins::session::Topic;
 use twins::time::Timestamp;
@@ -264,4 +264,35 @@ fn a_session_is_kept_no_longer_than_the_operator_allows_and_that_is_said() {
     assert_eq!(connect(&[17, 0, 0, 0, 70]), (true, Some(60), true));
     assert_eq!(connect(&[17, 255, 255, 255, 255]), (true, Some(60), true));
     assert_eq!(connect(&[]), (false, None, false));
+}
+
+#[test]
+fn messages_that_are_too_large_for_the_client_hold_up_none_that_follow() {
+    let mut bench = Bench::with(Options::default());
+    // Receive maximum 1, packets of at most 250 bytes.
+    let properties = &[33, 0, 1, 39, 0, 0, 0, 250];
+    bench.send(&wire::Connect { properties, ..wire::Connect::default() }.bytes());
+    bench.accept(false, Vec::new()).packets();
+    let mut bench = bench.subscribed(&[("twins/me/commands", 2), ("twins/me/desired", 2)]);
+    let large = json(&format!("{{\"note\":\"{}\"}}", "x".repeat(300)));
+
+    for n in 1..=u16::try_from(OPEN_MAX).unwrap() {
+        let (id, mut delivery) = command(parcel(n, false));
+        let Delivery::Command { payload, .. } = &mut delivery else { unreachable!() };
+        *payload = large.clone().into();
+        bench.deliver(delivery);
+        assert!(
+            matches!(bench.answer(Ok(Reply::Done)), Input::Outcome { id: of, outcome: Said::Rejected, .. } if of == id)
+        );
+        assert_eq!(bench.answer(Ok(Reply::Done)), Input::Complete(n), "the twin has its packet id back");
+    }
+    assert_eq!(kinds(&mut bench), []);
+    let (version, patch, full) = (1, large, true);
+    bench.deliver(Delivery::Desired { version, patch, full, packet: parcel(65, false) });
+    assert_eq!(bench.answer(Ok(Reply::Done)), Input::Complete(65));
+    assert!(bench.submitted.is_empty(), "a change that the client never had is not acknowledged for it");
+    bench.deliver(command(parcel(66, false)).1);
+
+    let packets = bench.packets();
+    assert_eq!((packets.len(), packets[0].kind(), packets[0].id()), (1, wire::PUBLISH, 66));
 }
