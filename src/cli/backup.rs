@@ -38,13 +38,13 @@ pub(super) struct Restore {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The data folder to make
-    #[arg(long, env = "TWINFOLD_DATA", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Move data aside that is there and not newer
-    #[arg(long, env = "TWINFOLD_FORCE")]
+    #[arg(long)]
     force: bool,
     /// Print JSON
-    #[arg(long, env = "TWINFOLD_JSON")]
+    #[arg(long)]
     json: bool,
 }
 

@@ -53,47 +53,47 @@ pub(super) enum Bench {
 #[derive(Args)]
 pub(super) struct Flags {
     /// Whom to load; where nobody is named, a node is started, and ends with the measurement
-    #[arg(long, env = "TWINFOLD_BENCH_TARGET", value_name = "HOST:PORT", value_parser = address)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     target: Option<SocketAddr>,
     /// The target's process on this machine, for its processor time and memory
-    #[arg(long, env = "TWINFOLD_BENCH_PID", value_name = "PID", requires = "target")]
+    #[arg(long, value_name = "PID", requires = "target")]
     pid: Option<u32>,
     /// Where the started node keeps its data, and which disk is probed; else a temporary folder
-    #[arg(long, env = "TWINFOLD_BENCH_DATA", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// How long it is measured, after a second that is not
-    #[arg(long, env = "TWINFOLD_BENCH_SECONDS", value_name = "S", default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
     /// How many devices are connected
-    #[arg(long, env = "TWINFOLD_BENCH_CONNECTIONS", value_name = "N", default_value = "50")]
+    #[arg(long, value_name = "N", default_value = "50")]
     connections: NonZeroUsize,
     /// The size of a message in bytes: a merge patch, at least 16
-    #[arg(long, env = "TWINFOLD_BENCH_PAYLOAD", value_name = "BYTES", default_value_t = 300, value_parser = payload)]
+    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = payload)]
     payload: usize,
     /// 0, 1 or 2 (mqtt). With 0, a ping after each window says that the target has read it
-    #[arg(long, env = "TWINFOLD_BENCH_QOS", value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+    #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
     /// How many messages of a connection may be in flight; without connections, their number times this of all
-    #[arg(long, env = "TWINFOLD_BENCH_WINDOW", value_name = "N", default_value = "32")]
+    #[arg(long, value_name = "N", default_value = "32")]
     window: NonZeroU16,
     /// Messages a second of all connections together (mqtt, loop), each at its time, whatever became of those before; as fast
     /// as the windows allow where nothing is said
-    #[arg(long, env = "TWINFOLD_BENCH_RATE", value_name = "R", value_parser = rate)]
+    #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
     /// Threads of the generator (mqtt, loop)
-    #[arg(long, env = "TWINFOLD_BENCH_THREADS", value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
     /// How many twins there are (inproc, activate, replay)
-    #[arg(long, env = "TWINFOLD_BENCH_TWINS", value_name = "N", default_value = "10000")]
+    #[arg(long, value_name = "N", default_value = "10000")]
     twins: NonZeroU64,
     /// How many updates are made before the node is killed (replay)
-    #[arg(long, env = "TWINFOLD_BENCH_UPDATES", value_name = "N", default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
     updates: u64,
     /// What the others do (storm)
-    #[arg(long, env = "TWINFOLD_BENCH_SCENARIO", value_name = "NAME", value_enum, default_value_t)]
+    #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     scenario: Scenario,
     /// Print nothing but the last line: one JSON object
-    #[arg(long, env = "TWINFOLD_JSON")]
+    #[arg(long)]
     json: bool,
 }
 

@@ -34,19 +34,17 @@ impl Completions {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::super::Cli;
+    use super::super::grammar;
     use super::*;
 
     #[test]
     fn each_shell_completes_every_verb() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let mut script = Vec::new();
-            Completions { shell }.run(Cli::command(), &mut script).unwrap();
+            Completions { shell }.run(grammar(), &mut script).unwrap();
 
             let script = String::from_utf8(script).unwrap();
-            for noun in Cli::command().get_subcommands() {
+            for noun in grammar().get_subcommands() {
                 for word in noun.get_subcommands().chain([noun]).map(Command::get_name) {
                     assert!(script.contains(word), "{shell} completes {word}");
                 }

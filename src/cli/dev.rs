@@ -10,7 +10,6 @@ use clap::Args;
 use twins::kind::Kinds;
 
 use super::Error;
-use super::configuration::Configured;
 use crate::dev::{self, Options};
 use crate::telemetry::{self, Format};
 
@@ -21,40 +20,38 @@ use crate::telemetry::{self, Format};
 )]
 pub(super) struct Dev {
     /// Where data is kept; else in a temporary folder, which is removed at the end
-    #[arg(long, env = "TWINFOLD_DATA", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Where MQTT listens; port 0 takes a free one
-    #[arg(long, env = "TWINFOLD_MQTT", value_name = "ADDR", default_value = "127.0.0.1:1883")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
     mqtt: SocketAddr,
     /// Where HTTP listens; port 0 takes a free one
-    #[arg(long, env = "TWINFOLD_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
     /// How many simulated thermostats connect: thermostat-0001 and so on
-    #[arg(long, env = "TWINFOLD_DEVICES", value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     devices: u32,
     /// Write what changed to the state store at the latest after so many milliseconds
-    #[arg(long, env = "TWINFOLD_CHECKPOINT_EVERY_MS", value_name = "MS", default_value_t = checkpoint_every_ms())]
+    #[arg(long, value_name = "MS", default_value_t = checkpoint_every_ms())]
     checkpoint_every_ms: u64,
     /// Write what changed to the state store after so many bytes of a shard's log
-    #[arg(long, env = "TWINFOLD_CHECKPOINT_BYTES", value_name = "BYTES", default_value_t = shard().checkpoint_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = shard().checkpoint_bytes)]
     checkpoint_bytes: u64,
     /// Keep what happened for so many seconds, at most an eighth longer
-    #[arg(long, env = "TWINFOLD_KEEP_FOR_S", value_name = "S", default_value_t = streams().keep_for.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = streams().keep_for.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
     keep_for_s: u64,
     /// Keep so many bytes of what happened, in equal parts for each of the 64 shards
-    #[arg(long, env = "TWINFOLD_KEEP_BYTES", value_name = "BYTES", default_value_t = streams().keep_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = streams().keep_bytes)]
     keep_bytes: NonZeroU64,
     /// Cut a stream of events whose client takes nothing of it for so many seconds
-    #[arg(long, env = "TWINFOLD_HTTP_STALL_S", value_name = "S", default_value_t = http_stall_s(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "S", default_value_t = http_stall_s(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     http_stall_s: u64,
     /// Memory for the twins of each of the 64 shards, past which those not in use are passivated
-    #[arg(long, env = "TWINFOLD_SHARD_MEMORY_BYTES", value_name = "BYTES", default_value_t = shard().memory_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = shard().memory_bytes)]
     shard_memory_bytes: usize,
     /// How the lines of the log on stderr are written
-    #[arg(long, env = "TWINFOLD_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: Format,
-    #[command(flatten)]
-    _configured: Configured,
 }
 
 impl Dev {

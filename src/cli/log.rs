@@ -21,7 +21,7 @@ pub(super) enum Log {
         #[command(flatten)]
         log: Folder,
         /// Print JSON
-        #[arg(long, env = "TWINFOLD_JSON")]
+        #[arg(long)]
         json: bool,
     },
     /// Print the records, oldest first, up to the first damage
@@ -36,7 +36,7 @@ pub(super) enum Log {
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
         /// Print a JSON object a line
-        #[arg(long, env = "TWINFOLD_JSON")]
+        #[arg(long)]
         json: bool,
     },
 }

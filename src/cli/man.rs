@@ -19,7 +19,7 @@ pub(super) struct Man {
     /// Of which verb; else of twinfold itself
     verb: Vec<String>,
     /// Write the pages of all verbs to this folder
-    #[arg(long, env = "TWINFOLD_TO", value_name = "DIR", conflicts_with = "verb")]
+    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
     to: Option<PathBuf>,
 }
 
@@ -53,22 +53,20 @@ fn write(command: &Command, folder: &Path) -> std::io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::super::Cli;
+    use super::super::grammar;
     use super::*;
 
     fn page(verb: &[&str]) -> Result<String, Error> {
         let mut out = Vec::new();
         let man = Man { verb: verb.iter().map(|&word| word.to_owned()).collect(), to: None };
-        man.run(Cli::command(), &mut out)?;
+        man.run(grammar(), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 
     #[test]
     fn every_page_names_its_verbs() {
         let plain = |page: String| page.replace("\\-", "-");
-        let command = Cli::command();
+        let command = grammar();
         let top = plain(page(&[]).unwrap());
         for noun in command.get_subcommands() {
             let name = noun.get_name();
@@ -87,7 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let man = Man { verb: vec![], to: Some(folder.path().to_owned()) };
 
-        man.run(Cli::command(), &mut Vec::new()).unwrap();
+        man.run(grammar(), &mut Vec::new()).unwrap();
 
         for page in ["twinfold.1", "twinfold-twin-set.1", "twinfold-dev.1"] {
             assert!(std::fs::metadata(folder.path().join(page)).unwrap().len() > 0, "{page}");

@@ -43,6 +43,13 @@ use twins::kind::Kinds;
 pub(crate) struct Cli {
     #[command(subcommand)]
     noun: Noun,
+    #[command(flatten)]
+    _configured: configuration::Configured,
+}
+
+/// The grammar: what clap makes of [`Cli`], with a variable of the environment for each flag.
+fn grammar() -> clap::Command {
+    configuration::with_environment(Cli::command())
 }
 
 #[derive(Subcommand)]
@@ -122,7 +129,7 @@ pub(crate) fn run(line: impl IntoIterator<Item = OsString>, kinds: Kinds) -> Exi
 }
 
 fn execute(line: &[OsString], kinds: Kinds, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let resolved = configuration::resolve(Cli::command(), line)?;
+    let resolved = configuration::resolve(grammar(), line)?;
     if let Some(printed) = resolved.printed {
         out.write_all(printed.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
@@ -144,8 +151,8 @@ impl Noun {
             Self::Restore(verb) => verb.run(out),
             #[cfg(target_os = "linux")]
             Self::Bench(verb) => verb.run(out),
-            Self::Completions(verb) => verb.run(Cli::command(), out),
-            Self::Man(verb) => verb.run(Cli::command(), out),
+            Self::Completions(verb) => verb.run(grammar(), out),
+            Self::Man(verb) => verb.run(grammar(), out),
         }
     }
 }
@@ -161,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_grammar_is_sound() {
-        Cli::command().debug_assert();
+        grammar().debug_assert();
     }
 
     #[test]
@@ -174,7 +181,7 @@ mod tests {
                 false => assert!(verb.get_after_help().is_some(), "{name} has an example"),
             }
         }
-        check(&Cli::command());
+        check(&grammar());
     }
 
     #[test]

@@ -14,13 +14,13 @@ use super::client::{Answer, Call, Url};
 #[command(next_help_heading = "Node and output")]
 pub(super) struct Remote {
     /// Where the node's HTTP API is
-    #[arg(long, env = "TWINFOLD_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Url,
     /// Who is asking; a node in dev asks for none
-    #[arg(long, env = "TWINFOLD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Print the API's JSON
-    #[arg(long, env = "TWINFOLD_JSON")]
+    #[arg(long)]
     pub(super) json: bool,
 }
 

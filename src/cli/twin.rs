@@ -94,7 +94,7 @@ pub(super) enum Twin {
         /// The kind; else all
         kind: Option<String>,
         /// Print JSON
-        #[arg(long, env = "TWINFOLD_JSON")]
+        #[arg(long)]
         json: bool,
     },
 }
