@@ -10,6 +10,12 @@
 //! with one voter (membership, vote, blank entry of the leader), so that consensus opens the very same log when a
 //! second node joins. The runtime sees [`runtime::log::ShardLog`] and never learns which rule committed an entry.
 //!
+//! # The types, in the order one meets them
+//! [`Storage`] is opened on a folder, with [`Options`]: it recovers, or says with an [`Error`] what keeps it from it.
+//! [`Storage::shard_log`] hands out the log of a shard, [`Storage::meta`] the [`meta`] group with nodes and the shard map,
+//! and [`Storage::watch`] a [`Watch`] on its health for whoever reports it. [`inspect`] reads the log of a stopped node,
+//! [`restore`] makes one for a backup.
+//!
 //! # What is promised
 //! * What was acknowledged is there after a crash or a power loss, in order and without gaps. What was not may be there.
 //! * After a write or a sync that failed, nothing is written until a restart: durability unknown is durability lost.
@@ -18,6 +24,16 @@
 //! * A full disk refuses proposals, before anything of them is written, while votes and marks still find room. Writing
 //!   goes on by itself when there is room again.
 //! * An entry lives until its shard has purged it, and segments go strictly oldest first.
+//!
+//! # Units and limits
+//! Sizes are bytes; indices count from 1, terms only rise. There are [`SHARDS`] shards, fixed when the folder is made.
+//! By default a segment has 64 MiB, a batch gathers up to 8 MiB (a larger entry is a batch of its own), the newest 8 MiB
+//! of entries are in memory, and below 256 MiB of free space nothing is appended: [`Options`] says what more and less
+//! cost. A shard has one proposal in flight in practice; nothing here limits it.
+//!
+//! # Errors
+//! To whoever opens: [`Error`], of which each says what to do; the folder may be in use, of a newer format, or damaged. To
+//! whoever proposes: [`runtime::log::Error`], where *surely not appended* and *nobody knows* are different variants.
 //!
 //! # What it is not
 //! It does not heal: a bit that rots in the very last batch looks like a torn tail, as there is no later batch to tell.

@@ -10,9 +10,8 @@
 //! Why a publish was refused is said on `errors` to the connection that published it, and to no other of the device: the
 //! others did not send it. Nobody listening, it is said to nobody, but for the reason code of MQTT 5.
 //!
-//! Not there yet, and said so by the protocol: QoS 2 (granted and announced as 1; a 3.1.1 client that publishes with it
-//! is disconnected), wills with a delay in a session that is kept, subscription identifiers, shared subscriptions,
-//! enhanced authentication, and applications as clients. Retained messages are accepted as ordinary ones.
+//! Not there yet, and said so by the protocol: shared subscriptions, enhanced authentication, and applications as clients.
+//! Retained messages are accepted as ordinary ones.
 
 mod connection;
 mod listener;
