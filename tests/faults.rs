@@ -4,28 +4,22 @@
 //! What must hold: what was acknowledged is there after a restart, once and in order; what was not says why; after a
 //! full disk the node goes on by itself, and after a failed sync of the log it acknowledges nothing more.
 
+#[allow(dead_code, reason = "each test uses a part of what they share")]
+mod support;
+
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::Storage;
 use cluster::meta::{Command, NodeState};
-use runtime::access::Permissive;
-use runtime::clock::SystemClock;
 use runtime::error::Error;
-use runtime::files::sim::{Fault, Operation, Sim};
-use runtime::node::{Node, Options, Parts};
-use runtime::record::Fact;
-use runtime::store::memory::Memory;
-use runtime::stream::{From, Selection};
+use runtime::files::sim::{Fault, Operation};
+use runtime::node::{Node, Options};
 use twins::header::Header;
-use twins::id::{DEFAULT_TENANT, TwinId};
 use twins::input::Input;
-use twins::json::Json;
-use twins::kind::Kinds;
-use twins::name::Name;
+
+use support::ground::{Ground, log_options, register, sample, serials, twin};
 
 const SHARDS: u32 = 2;
 const TWINS: u64 = 3;
@@ -53,7 +47,7 @@ fn a_disk_that_fails_once_loses_nothing_that_was_acknowledged() {
 fn a_state_store_that_fails_once_is_opened_again_and_loses_nothing() {
     for n in 0..40 {
         let mut run = Run::new(n);
-        run.live(|run| run.store.fail_write_after(n));
+        run.live(|run| run.ground.store.fail_write_after(n));
         assert!(run.goes_on, "write {n}: {:?}", run.refusals);
     }
 }
@@ -63,7 +57,7 @@ fn check_each(fault: Fault) {
     let mut struck = BTreeSet::new();
     for n in 0.. {
         let mut run = Run::new(n);
-        run.live(|run| run.disk.fail_after(n, fault));
+        run.live(|run| run.ground.files.fail_after(n, fault));
         let Some(operation) = run.disk_struck else { break };
         struck.insert(operation);
         let may_stop = matches!(fault, Fault::Once(ErrorKind::Other)) || operation == Operation::Sync;
@@ -83,8 +77,7 @@ fn check_each(fault: Fault) {
 /// One run of the script.
 struct Run {
     n: u64,
-    disk: Arc<Sim>,
-    store: Memory,
+    ground: Ground,
     acknowledged: Vec<(u64, u64)>,
     refusals: Vec<String>,
     started: bool,
@@ -97,8 +90,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         Self {
             n: seed,
-            disk: Arc::new(Sim::new(seed)),
-            store: Memory::new(),
+            ground: Ground::new(seed),
             acknowledged: Vec::new(),
             refusals: Vec::new(),
             started: false,
@@ -123,33 +115,18 @@ impl Run {
                 }
             }
         });
-        self.disk_struck = self.disk.struck();
+        self.disk_struck = self.ground.files.struck();
         self.heal();
         threads.shutdown_timeout(Duration::from_secs(5));
-        self.disk.crash();
-        self.store = self.store.crash(self.n);
+        self.ground.crash(self.n);
         self.check_kept();
     }
 
     fn heal(&self) {
-        self.disk.set_capacity(u64::MAX);
+        self.ground.files.set_capacity(u64::MAX);
     }
 
     async fn start(&self) -> Result<(Storage, Node), String> {
-        let (files, log) = (self.disk.clone(), log_options());
-        let opened = tokio::task::spawn_blocking(move || Storage::open(files, Path::new("/node/log"), log));
-        let storage = opened.await.expect("opening does not panic").map_err(|error| error.to_string())?;
-        let parts = Parts {
-            node: (1, storage.generation()),
-            kinds: Kinds::default(),
-            slots: (0..=u16::MAX).map(|slot| (u32::from(slot) * SHARDS) >> 16).collect(),
-            logs: (0..SHARDS).map(|shard| storage.shard_log(shard)).collect(),
-            store: Arc::new(self.store.clone()),
-            files: self.disk.clone(),
-            streams: "/node/streams".into(),
-            clock: Arc::new(SystemClock),
-            access: Arc::new(Permissive),
-        };
         let hurried =
             runtime::shard::Options { checkpoint_bytes: 600, memory_bytes: 0, ..Default::default() };
         let stream = runtime::stream::Options {
@@ -157,8 +134,7 @@ impl Run {
             ..Default::default()
         };
         let options = Options { shard: hurried, stream, ..Options::default() };
-        let node = Node::start(parts, options).await.map_err(|error| error.to_string())?;
-        Ok((storage, node))
+        self.ground.start(SHARDS, log_options(8 << 10), options).await
     }
 
     async fn script(&mut self, storage: &Storage, node: &Node) {
@@ -166,7 +142,7 @@ impl Run {
         self.define(storage, Command::RegisterNode { node: 1, generation, location, version: "1".into() })
             .await;
         for twin in 0..TWINS {
-            self.say(node, twin, Input::Register { kind: Name::fixed("device"), tags: None }).await;
+            self.say(node, twin, register()).await;
         }
         for serial in 0..SAMPLES {
             for twin in 0..TWINS {
@@ -188,8 +164,8 @@ impl Run {
     }
 
     /// Says something; whether it was acknowledged. A refusal says why.
-    async fn say(&mut self, node: &Node, twin: u64, input: Input) -> bool {
-        match node.router().ask(id(twin), Header::default(), input).await {
+    async fn say(&mut self, node: &Node, number: u64, input: Input) -> bool {
+        match node.router().ask(twin(number), Header::default(), input).await {
             Ok(_) => true,
             // Its registration was refused.
             Err(Error::Rejected(_)) => false,
@@ -207,7 +183,6 @@ impl Run {
         self.heal();
         for twin in 0..TWINS {
             let end = Instant::now() + PATIENCE;
-            let register = || Input::Register { kind: Name::fixed("device"), tags: None };
             while !(self.say(node, twin, register()).await && self.say(node, twin, sample(SAMPLES)).await) {
                 // Only a restart helps a log that has stopped.
                 let has_stopped = self.refusals.last().is_some_and(|why| why.contains("the log stopped"));
@@ -230,12 +205,7 @@ impl Run {
         threads.block_on(async {
             let (_storage, node) = self.start().await.expect("without faults the node starts");
             for twin in 0..TWINS {
-                let page = node.router().read(samples_of(twin)).await.expect("the stream can be read");
-                let serials = page.records.iter().filter_map(|placed| match &placed.record.fact {
-                    Fact::Telemetry { body, .. } => body.json()?.decode::<u64>().ok(),
-                    _ => None,
-                });
-                let kept: Vec<u64> = serials.collect();
+                let kept = serials(&node, twin).await;
                 let acknowledged = self.acknowledged.iter().filter(|(of, _)| *of == twin);
                 let acknowledged: Vec<u64> = acknowledged.map(|(_, serial)| *serial).collect();
                 assert!(kept.is_sorted_by(|a, b| a <= b), "operation {n}: {kept:?}");
@@ -246,39 +216,5 @@ impl Run {
             }
         });
         threads.shutdown_timeout(Duration::from_secs(5));
-    }
-}
-
-fn sample(serial: u64) -> Input {
-    let body = Json::of(&serial).expect("a number").into();
-    Input::Sample { channel: Name::fixed("serial"), body }
-}
-
-fn samples_of(twin: u64) -> Selection {
-    Selection {
-        tenant: DEFAULT_TENANT.to_owned(),
-        twin: Some(id(twin)),
-        shard: None,
-        kinds: vec!["telemetry".to_owned()],
-        channel: None,
-        from: From::Earliest,
-        until: None,
-        limit: 1_000,
-        bytes: usize::MAX,
-    }
-}
-
-fn id(twin: u64) -> TwinId {
-    TwinId::in_default_tenant(&format!("twin-{twin}")).expect("a plain name")
-}
-
-/// Small, so that segments are filled, recycled and purged.
-fn log_options() -> cluster::Options {
-    cluster::Options {
-        segment_bytes: 8 << 10,
-        batch_bytes: 4 << 10,
-        tail_bytes: 8 << 10,
-        reserve_bytes: 0,
-        ..cluster::Options::default()
     }
 }

@@ -1,21 +1,23 @@
 //! Recovery of the log from files that were changed in any way: it never panics, it never shows a record that nobody
 //! wrote, and it agrees with `twinfold log verify`.
 
+#[path = "../../tests/support/harm.rs"]
+mod harm;
+
 use bytes::Bytes;
 use cluster::inspect::{self, Verdict};
 use cluster::wal::Record;
 use cluster::{Error, Options, Storage};
+use harm::{Harm, Whole, files, harmed};
 use proptest::prelude::*;
-use runtime::files::{Files, sim::Sim};
-use std::path::{Path, PathBuf};
+use runtime::files::sim::Sim;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, mpsc};
 
 const FOLDER: &str = "data/log";
 
-type Whole = (Vec<(PathBuf, Vec<u8>)>, Vec<Record>);
-
 /// The files of a stopped node with two shards in use and several segments, and its records in order.
-static WHOLE: LazyLock<Whole> = LazyLock::new(|| {
+static WHOLE: LazyLock<(Whole, Vec<Record>)> = LazyLock::new(|| {
     let disk = Sim::new(1);
     let storage = open(&disk).unwrap();
     for n in 0..100_u32 {
@@ -26,17 +28,7 @@ static WHOLE: LazyLock<Whole> = LazyLock::new(|| {
         fate.recv().unwrap().unwrap();
     }
     drop(storage);
-    let names = disk.list(Path::new(FOLDER)).unwrap();
-    let segments = names.iter().filter(|name| name.ends_with(".wal"));
-    let files = segments.map(|name| {
-        let path = Path::new(FOLDER).join(name);
-        let file = disk.open(&path).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(&mut bytes, 0).unwrap();
-        (path, bytes)
-    });
-    let files: Vec<_> = files.collect();
-    assert!(files.len() > 2, "several segments");
+    let files = files(&disk, FOLDER, ".wal");
     (files, records(&disk).unwrap().1)
 });
 
@@ -51,80 +43,12 @@ fn records(disk: &Sim) -> Result<(Verdict, Vec<Record>), Error> {
     Ok((report.verdict, records))
 }
 
-/// What may happen to a file.
-#[derive(Debug, Clone)]
-enum Harm {
-    Byte(usize, u8),
-    Cut(usize),
-    /// A piece appears at another place too.
-    Copied(usize, usize, usize),
-    Zeroed(usize, usize),
-    Removed,
-    Any(Vec<u8>),
-}
-
-impl Harm {
-    fn strategy() -> impl Strategy<Value = Self> {
-        let at = || 0..20_000_usize;
-        prop_oneof![
-            4 => (at(), any::<u8>()).prop_map(|(at, byte)| Self::Byte(at, byte)),
-            2 => at().prop_map(Self::Cut),
-            2 => (at(), at(), 0..2_000_usize).prop_map(|(source, target, len)| Self::Copied(source, target, len)),
-            2 => (at(), 0..2_000_usize).prop_map(|(at, len)| Self::Zeroed(at, len)),
-            1 => Just(Self::Removed),
-            1 => prop::collection::vec(any::<u8>(), 0..600).prop_map(Self::Any),
-        ]
-    }
-
-    /// The file afterwards, if there is one.
-    fn done_to(&self, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-        let len = bytes.len();
-        match self {
-            Self::Byte(at, byte) if len > 0 => bytes[at % len] = *byte,
-            Self::Cut(at) if len > 0 => bytes.truncate(at % len),
-            Self::Copied(source, target, count) if len > 0 => {
-                let (source, target) = (source % len, target % len);
-                let count = *count.min(&(len - source.max(target)));
-                bytes.copy_within(source..source + count, target);
-            }
-            Self::Zeroed(at, count) if len > 0 => {
-                let at = at % len;
-                let end = len.min(at + count);
-                bytes[at..end].fill(0);
-            }
-            Self::Removed => return None,
-            Self::Any(other) => bytes.clone_from(other),
-            _ => {}
-        }
-        Some(bytes)
-    }
-}
-
-/// A disk with the whole files, each of the harms done to one of them.
-fn harmed(harms: &[(usize, Harm)]) -> Sim {
-    let mut files: Vec<_> = WHOLE.0.iter().map(|(path, bytes)| (path, Some(bytes.clone()))).collect();
-    for (index, harm) in harms {
-        let (_, bytes) = &mut files[index % WHOLE.0.len()];
-        *bytes = bytes.take().and_then(|bytes| harm.done_to(bytes));
-    }
-    let disk = Sim::new(2);
-    disk.create_folder(Path::new(FOLDER)).unwrap();
-    for (path, bytes) in files {
-        let Some(bytes) = bytes else { continue };
-        let file = disk.create(path).unwrap();
-        file.write_at(&bytes, 0).unwrap();
-        file.sync_data().unwrap();
-    }
-    disk.sync_folder(Path::new(FOLDER)).unwrap();
-    disk
-}
-
 proptest! {
     #[test]
     fn a_log_that_was_changed_in_any_way_is_whole_cut_or_refused(
-        harms in prop::collection::vec((0..8_usize, Harm::strategy()), 0..4),
+        harms in Harm::some(20_000),
     ) {
-        let disk = harmed(&harms);
+        let disk = harmed(&WHOLE.0, FOLDER, &harms);
 
         let looked = records(&disk);
         let opened = open(&disk);
@@ -148,7 +72,7 @@ proptest! {
 
     #[test]
     fn any_bytes_in_place_of_a_segment_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..4_000)) {
-        let disk = harmed(&[(0, Harm::Any(bytes))]);
+        let disk = harmed(&WHOLE.0, FOLDER, &[(0, Harm::Any(bytes))]);
 
         drop(records(&disk));
         drop(open(&disk));

@@ -1,12 +1,16 @@
 //! What a node reads back from its disk, changed in any way: streams, entries and records. Nothing panics, and a stream
 //! shows no record that was not appended.
 
+#[path = "../../tests/support/harm.rs"]
+mod harm;
+
+use harm::{Harm, Whole, files, harmed};
 use proptest::prelude::*;
 use runtime::files::{Files, sim::Sim};
 use runtime::record::Record;
 use runtime::shard::entry::Batch;
 use runtime::stream::{self, Place, Reader, Writer};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use twins::time::Timestamp;
 
@@ -14,7 +18,7 @@ const FOLDER: &str = "streams/7";
 const RECORDS: u64 = 300;
 
 /// The files of a stream whose records are all durable.
-static WHOLE: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
+static WHOLE: LazyLock<Whole> = LazyLock::new(|| {
     let disk = Sim::new(1);
     let (mut writer, reader) = open(&disk, 0).unwrap();
     for n in 0..RECORDS {
@@ -26,17 +30,7 @@ static WHOLE: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
     }
     writer.sync().unwrap();
     drop((writer, reader));
-    let names = disk.list(Path::new(FOLDER)).unwrap();
-    let files = names.iter().map(|name| {
-        let path = Path::new(FOLDER).join(name);
-        let file = disk.open(&path).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(&mut bytes, 0).unwrap();
-        (path, bytes)
-    });
-    let files: Vec<_> = files.collect();
-    assert!(files.len() > 2, "several segments");
-    files
+    files(&disk, FOLDER, "")
 });
 
 fn record(n: u64) -> Vec<u8> {
@@ -53,30 +47,10 @@ fn open(disk: &Sim, end: u64) -> Result<(Writer, Reader), stream::Error> {
 proptest! {
     #[test]
     fn a_stream_that_was_changed_in_any_way_shows_its_own_records_or_an_error(
-        changes in prop::collection::vec((0..8_usize, 0..100_000_usize, any::<u8>()), 0..4),
-        cut in prop::option::weighted(0.3, (0..8_usize, 0..100_000_usize)),
-        removed in prop::option::weighted(0.2, 0..8_usize),
+        harms in Harm::some(100_000),
         end in 0..RECORDS,
     ) {
-        let mut files: Vec<_> = WHOLE.clone();
-        let count = files.len();
-        for (file, at, byte) in changes {
-            let bytes = &mut files[file % count].1;
-            let at = at % bytes.len();
-            bytes[at] = byte;
-        }
-        if let Some((file, at)) = cut {
-            let bytes = &mut files[file % count].1;
-            bytes.truncate(at % bytes.len());
-        }
-        if let Some(file) = removed {
-            files.remove(file % count);
-        }
-        let disk = Sim::new(2);
-        disk.create_folder(Path::new(FOLDER)).unwrap();
-        for (path, bytes) in files {
-            disk.create(&path).unwrap().write_at(&bytes, 0).unwrap();
-        }
+        let disk = harmed(&WHOLE, FOLDER, &harms);
 
         if let Ok((mut writer, reader)) = open(&disk, end) {
             prop_assert_eq!(reader.end(), end);

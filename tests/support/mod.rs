@@ -1,6 +1,7 @@
-//! What the tests of whole nodes share: real processes, real connections.
+//! What the tests of whole nodes share: real processes and real connections, or a simulated disk under a node in the test.
 
 pub mod device;
+pub mod ground;
 pub mod history;
 pub mod http;
 pub mod node;
