@@ -26,7 +26,12 @@ impl<T> Default for Chunks<T> {
 impl<T> Chunks<T> {
     /// All items, oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.0.iter().flat_map(|chunks| chunks.iter()).flat_map(|chunk| chunk.iter())
+        self.chunks().flatten()
+    }
+
+    /// The same in pieces of [`CHUNK`], the last of which may be shorter.
+    pub(crate) fn chunks(&self) -> impl DoubleEndedIterator<Item = &[T]> {
+        self.0.iter().flat_map(|chunks| chunks.iter()).map(|chunk| chunk.as_slice())
     }
 
     /// How many there are.
