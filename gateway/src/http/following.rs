@@ -104,7 +104,9 @@ impl Followers {
 /// Follows what happens: server-sent events, one envelope each, whose ids are cursors.
 ///
 /// The stream ends with an event `trimmed` (`{"why", "earliest"}`) when it is so slow that records were dropped before
-/// they were read, and with an event `closed` (`{"why"}`) otherwise; what was cut is resumed by `Last-Event-ID`.
+/// they were read, and with an event `closed` (`{"why"}`) otherwise; what was cut is resumed by `Last-Event-ID`. A client
+/// that takes less than it is handed at once, up to 256 KiB, within the stall timeout is cut: with the default of 30 s,
+/// one that has much to catch up with and reads less than about 9 KB/s.
 #[utoipa::path(
     get,
     path = "/v1/events/stream",

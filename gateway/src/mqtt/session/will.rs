@@ -1,5 +1,10 @@
 //! A will is what the twin says for the device if its connection ends without a DISCONNECT: checked at CONNECT like a
 //! publish, when there is still somebody to tell, and kept by the twin.
+//!
+//! The user property `time` of a will is not its event time. It was written at CONNECT, before what the will tells has
+//! happened, while that the connection ended is known when it has; so its event time is when it is said. (And the
+//! will's transition is that of the end of the connection, which happened no earlier.) A member `$time` of its payload is
+//! part of what the device wants said, and counts as in any publish.
 
 use twins::id::TwinId;
 use twins::input::Input;
