@@ -3,6 +3,71 @@
 //! A [`Node`](node::Node) runs an actor for each shard and supervises them. Everybody speaks to twins through its
 //! [`Router`](router::Router), which knows no protocol; sockets and peers are other rooms' work.
 //!
+//! # The types, in the order one meets them
+//! [`Parts`](node::Parts) are the ports that a node needs, [`Options`](node::Options) its limits; they make a
+//! [`Node`](node::Node). [`Router::ask`](router::Router::ask) says one thing to a twin and waits for the answer;
+//! [`Router::submit`](router::Router::submit) hands over a buffer of inputs whose answers, and what the twin says to its
+//! device, come to a [`Mailbox`](mailbox::Mailbox). [`Router::read`](router::Router::read) and
+//! [`Router::follow`](router::Router::follow) read the [`Record`](record::Record)s of the streams.
+//! [`Router::backup`](router::Router::backup) copies all of it while it runs.
+//!
+//! # Example
+//! A node of one shard, in memory. (A log that is durable is the room `cluster`'s.)
+//! ```
+//! use std::sync::Arc;
+//!
+//! use runtime::access::Permissive;
+//! use runtime::clock::SystemClock;
+//! use runtime::files::sim::Sim;
+//! use runtime::node::{Node, Options, Parts};
+//! use runtime::store::memory::Memory;
+//! use twins::header::Header;
+//! use twins::id::TwinId;
+//! use twins::input::Input;
+//! use twins::kind::Kinds;
+//! use twins::name::Name;
+//! use twins::reply::Reply;
+//! # use runtime::log::{Done, Entry, Error, LogId, ShardLog};
+//! # #[derive(Default)]
+//! # struct Forgetful(std::sync::atomic::AtomicU64);
+//! # impl ShardLog for Forgetful {
+//! #     fn lead(&self) -> Result<u64, Error> { Ok(1) }
+//! #     fn replay(&self, _: u64, _: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> { Ok(()) }
+//! #     fn propose(&self, term: u64, _: bytes::Bytes, done: Done) {
+//! #         let index = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+//! #         done(Ok(LogId { term, index }));
+//! #     }
+//! #     fn propose_upkeep(&self, term: u64, payload: bytes::Bytes, done: Done) { self.propose(term, payload, done) }
+//! #     fn purge(&self, _: u64) {}
+//! # }
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//!
+//! let parts = Parts {
+//!     node: (1, 1),
+//!     kinds: Kinds::default(),
+//!     slots: vec![0; 1 << 16].into(),
+//!     logs: vec![Arc::new(Forgetful::default())],
+//!     store: Arc::new(Memory::new()),
+//!     files: Arc::new(Sim::new(1)),
+//!     streams: "/streams".into(),
+//!     clock: Arc::new(SystemClock),
+//!     access: Arc::new(Permissive),
+//! };
+//! let node = Node::start(parts, Options::default()).await?;
+//!
+//! let pump = TwinId::in_default_tenant("pump-7")?;
+//! let register = Input::Register { kind: Name::fixed("device"), tags: None };
+//! node.router().ask(pump.clone(), Header::default(), register).await?;
+//! let Reply::Twin(twin) = node.router().ask(pump, Header::default(), Input::Read).await? else {
+//!     panic!("a read is answered with the twin");
+//! };
+//! assert_eq!(twin.kind(), "device");
+//! node.stop().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The path through this room
 //! | step | where |
 //! |---|---|
@@ -21,6 +86,22 @@
 //!   not taken. [`Error::Unknown`](error::Error::Unknown) means: nobody knows.
 //! * A twin that is not in memory is read when spoken to; what arrives meanwhile waits.
 //! * A timer fires once, at or after its time, also over restarts.
+//!
+//! # Limits and units
+//! Sizes are bytes, times [`Timestamp`](twins::time::Timestamp)s. For each shard, by default: 4,096 inputs of 4 MiB are
+//! admitted and not answered ([`admission::Limits`]); 16 MiB of twins are in memory, and a checkpoint is written after
+//! 8 MiB of log or 30 s ([`shard::Options`]); the channels to other shards hold 10,000 parcels or 4 MiB before they close
+//! the shard to the outside. A device has 64 requests waiting ([`router::REQUESTS_MAX`]). How long history is kept is in
+//! [`stream::Options`]. Each says what more and less cost.
+//!
+//! # Errors
+//! To whoever speaks to a twin: [`error::Error`], of which only [`Rejected`](error::Error::Rejected) is final. To whoever
+//! starts a node: [`NotStarted`](node::NotStarted). A shard that fails is begun again from its log by the node, and nobody
+//! but those whose answers were under way hears of it.
+//!
+//! # What it is not
+//! No actor framework: a twin is a value in its shard, not a task. No consensus, no sockets, no durability of its own: it
+//! is as durable as the log that it is given.
 //!
 //! # Ports
 //! What the room needs and others fill: [`log::ShardLog`] (the cluster), [`store::StateStore`] (here, on fjall and in
