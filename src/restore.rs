@@ -18,6 +18,8 @@ pub(crate) enum Error {
     Backup(#[from] backup::Error),
     #[error("{0}")]
     Log(#[from] cluster::Error),
+    #[error("reading {} failed: {source}\nnext: name a file that `twinfold backup` made", file.display())]
+    Unread { file: PathBuf, source: io::Error },
     #[error("{doing} {} failed: {source}\nnext: see whether the folder exists, and the disk has room", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("{} holds files that are no node's data\nnext: name a folder that is empty, or is not there yet", .0.display())]
@@ -45,7 +47,8 @@ pub(crate) struct Restored {
 
 /// Makes `data` of the backup in `file`. With `force`, data of the same node that is not newer is moved aside.
 pub(crate) fn run(file: &Path, data: &Path, force: bool, log: cluster::Options) -> Result<Restored, Error> {
-    let open = || File::open(file).map(BufReader::new).map_err(at("reading", file));
+    let unread = |source| Error::Unread { file: file.to_owned(), source };
+    let open = || File::open(file).map(BufReader::new).map_err(unread);
     let head = backup::head(open()?)?;
     let there = Present::look(data)?;
     if let Some(there) = &there {

@@ -56,7 +56,8 @@ impl Backup {
         }
         // It goes when anything fails.
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut draft = tempfile::Builder::new().prefix(".backup-").tempfile_in(folder)?;
+        let no_folder = |why| Error::NoFolder { folder: folder.to_owned(), why };
+        let mut draft = tempfile::Builder::new().prefix(".backup-").tempfile_in(folder).map_err(no_folder)?;
         // It begins with checkpoints of all shards.
         let call = Call::post(&["backup"], &json!({})).waits(Duration::from_secs(60));
         remote.download(call, draft.as_file_mut())?;

@@ -59,8 +59,10 @@ pub(crate) struct Answer {
 pub(crate) enum Error {
     #[error("no node answers at {0}: {1}\nnext: is a node running? start one: twinfold dev")]
     Unreachable(Url, String),
+    #[error("no host is found for {0}: {1}\nnext: see whether --url, or TWINFOLD_URL, is spelled right")]
+    NoHost(Url, String),
     #[error(
-        "the node at {0} did not answer: {1}\nnext: see its log; whether it did what was asked is not known"
+        "the node at {0} did not answer: {1}\nnext: see whether its HTTP API is there (--url), and its log; whether it did what was asked is not known"
     )]
     Unanswered(Url, String),
     #[error(
@@ -261,11 +263,15 @@ fn unanswered(url: &Url, error: &ureq::Error) -> Error {
         ureq::Error::Io(error) => {
             matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
         }
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        ureq::Error::ConnectionFailed => true,
         ureq::Error::Timeout(Connect | Resolve) => true,
         _ => false,
     };
+    // The standard library has no kind of its own for it.
+    let is_unknown =
+        reason.starts_with("failed to lookup address") || matches!(error, ureq::Error::HostNotFound);
     match error {
+        _ if is_unknown => Error::NoHost(url.clone(), reason),
         _ if is_absent => Error::Unreachable(url.clone(), reason),
         ureq::Error::Protocol(_) => Error::Foreign(url.clone(), reason),
         _ => Error::Unanswered(url.clone(), reason),
@@ -314,6 +320,15 @@ mod tests {
         for text in ["", "localhost:8080", "https://localhost", "http://", "http://a?b", "mqtt://a"] {
             assert!(text.parse::<Url>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_host_that_is_not_found_is_not_said_to_have_failed() {
+        // No name ends so (RFC 6761).
+        let url: Url = "http://no-such-host.invalid:8080".parse().unwrap();
+        let failed = Call::get(&["devices"]).send(&url, None).err().unwrap().to_string();
+        assert!(failed.starts_with("no host is found for http://no-such-host.invalid:8080: "), "{failed}");
+        assert!(failed.contains("\nnext: see whether --url"), "{failed}");
     }
 
     #[test]

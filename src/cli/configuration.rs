@@ -47,8 +47,11 @@ pub(super) enum Error {
     UnknownKey { file: PathBuf, line: usize, key: String, next: String },
     #[error("{}:{line}: the value of `{key}` does not fit: {why}\nnext: see what it may be: {verb} --help", file.display())]
     Unfit { file: PathBuf, line: usize, key: String, why: String, verb: String },
+    #[error("{why}\nnext: see how it is written: {words} --help")]
+    Misspelled { why: String, words: String },
+    /// Help and version, which are errors to the parser.
     #[error(transparent)]
-    Usage(#[from] clap::Error),
+    Help(clap::Error),
 }
 
 /// What a flag is called outside the command line.
@@ -80,6 +83,21 @@ pub(super) struct Resolved {
     pub(super) matches: ArgMatches,
     /// The configuration, where it is to be printed and nothing else done.
     pub(super) printed: Option<String>,
+}
+
+impl Error {
+    /// Why the parser did not take a line whose verb is `words`.
+    pub(super) fn of(error: clap::Error, words: &str) -> Self {
+        if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Self::Help(error);
+        }
+        let text = error.render().to_string();
+        let text = text.split("\n\nFor more information").next().unwrap_or(&text).trim_end();
+        Self::Misspelled {
+            why: text.strip_prefix("error: ").unwrap_or(text).to_owned(),
+            words: words.to_owned(),
+        }
+    }
 }
 
 impl Name {
@@ -124,20 +142,21 @@ pub(super) fn with_environment(grammar: Command) -> Command {
 pub(super) fn resolve(grammar: Command, line: &[OsString]) -> Result<Resolved, Error> {
     // Whoever wants help gets it, whatever the file is.
     if let Some(help) = grammar.clone().try_get_matches_from(line).err().filter(|error| !error.use_stderr()) {
-        return Err(help.into());
+        return Err(Error::Help(help));
     }
     // What is missing may be in the file, which has to be found first.
-    let found = grammar.clone().ignore_errors(true).try_get_matches_from(line)?;
+    let found = grammar.clone().ignore_errors(true).try_get_matches_from(line).map_err(Error::Help)?;
     let verb = words(&found);
+    let words = ["twinfold"].into_iter().chain(verb.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let file = of_verb(&found).get_one::<PathBuf>("config").cloned();
     let flags = flags(&grammar);
     let keys = match &file {
         None => Vec::new(),
         Some(file) => read(file, &flags)?,
     };
-    let matches = with_defaults(grammar.clone(), &verb, &keys).try_get_matches_from(line)?;
+    let matches = with_defaults(grammar.clone(), &verb, &keys).try_get_matches_from(line);
+    let matches = matches.map_err(|error| Error::of(error, &words))?;
     let given = of_verb(&matches);
-    let words = format!("twinfold {}", verb.join(" "));
     let printed = given.get_flag("print_config").then(|| {
         let of_verb = flags.iter().filter(|flag| flag.words == words);
         print(&words, of_verb, given, file.as_deref().unwrap_or(Path::new("")), &keys)

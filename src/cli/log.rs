@@ -68,7 +68,7 @@ impl Folder {
 }
 
 fn verify(folder: &Path, json: bool, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let report = inspect::verify(&Disk, folder).map_err(unread)?;
+    let report = known(folder, inspect::verify(&Disk, folder))?;
     match json {
         true => writeln!(out, "{}", object(&report))?,
         false => write!(out, "{}", table(&report))?,
@@ -98,17 +98,20 @@ fn dump(
             false => writeln!(out, "{}", record::text(&located)),
         };
     });
-    let report = report.map_err(unread)?;
+    let report = known(folder, report)?;
     written?;
     out.flush()?;
     Ok(conclude(report.verdict))
 }
 
-/// What cannot be read is often not a log at all.
-fn unread(error: cluster::Error) -> Error {
-    match error {
-        cluster::Error::Io { .. } => Error::NoLog(error),
-        other => Error::Log(other),
+/// What cannot be read, or has nothing in it, is often not a log at all.
+fn known(folder: &Path, report: Result<Report, cluster::Error>) -> Result<Report, Error> {
+    match report {
+        Ok(report) if report.segments.is_empty() && matches!(report.verdict, Verdict::Whole) => {
+            Err(Error::EmptyLog(folder.to_owned()))
+        }
+        Err(error @ cluster::Error::Io { .. }) => Err(Error::NoLog(error)),
+        report => report.map_err(Error::Log),
     }
 }
 

@@ -88,8 +88,12 @@ enum Error {
     Log(cluster::Error),
     #[error("{0}\nnext: name the data folder of a stopped node, or the `log` folder in it")]
     NoLog(cluster::Error),
+    #[error("{} holds no log\nnext: name the data folder of a stopped node, or the `log` folder in it", .0.display())]
+    EmptyLog(std::path::PathBuf),
     #[error("{0}\nnext: take it again")]
     Backup(runtime::backup::Error),
+    #[error("no file can be made in {}: {why}\nnext: name a file in a folder that is there and that you may write to", folder.display())]
+    NoFolder { folder: std::path::PathBuf, why: io::Error },
     #[error(transparent)]
     Restore(#[from] crate::restore::Error),
     #[error("{} is there already\nnext: choose another name, or remove it", file.display())]
@@ -119,11 +123,14 @@ pub(crate) fn run(line: impl IntoIterator<Item = OsString>, kinds: Kinds) -> Exi
         Ok(code) => code,
         // Whoever reads has read enough: `twinfold log dump DIR | head`.
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        // Help and version are errors to the parser; it knows which stream and which code they take.
-        Err(Error::Configuration(configuration::Error::Usage(error))) => error.exit(),
+        // The parser knows which stream and which code they take.
+        Err(Error::Configuration(configuration::Error::Help(help))) => help.exit(),
         Err(error) => {
             note(&format!("error: {error}"));
-            ExitCode::FAILURE
+            match error {
+                Error::Configuration(configuration::Error::Misspelled { .. }) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -134,7 +141,8 @@ fn execute(line: &[OsString], kinds: Kinds, out: &mut dyn Write) -> Result<ExitC
         out.write_all(printed.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let cli = Cli::from_arg_matches(&resolved.matches).map_err(configuration::Error::Usage)?;
+    let cli = Cli::from_arg_matches(&resolved.matches);
+    let cli = cli.map_err(|error| configuration::Error::of(error, "twinfold"))?;
     cli.noun.run(kinds, out)
 }
 

@@ -55,7 +55,12 @@ impl fmt::Display for Problem {
                 write!(f, "read from the first that are kept: --from {}", plain(earliest))
             }
             "bad-parameter" => f.write_str("see how it is written: the same verb with --help"),
-            "malformed" => f.write_str("see what the kind declares: twinfold twin contract KIND"),
+            "malformed" => f.write_str(
+                "see how it is written, by the same verb with --help, and what the kind declares: twinfold twin contract KIND",
+            ),
+            "not-found" => f.write_str(
+                "see whether --url is http://HOST:PORT and nothing more, and the node of this version: twinfold --version",
+            ),
             "unknown-kind" => f.write_str(
                 "see the kinds of a binary: twinfold twin contract; the node has to be one that has it",
             ),
@@ -88,5 +93,7 @@ mod tests {
     #[test]
     fn where_there_is_a_verb_the_next_step_names_it() {
         assert!(problem("unknown-twin").ends_with("twinfold device add ID"));
+        assert!(problem("not-found").ends_with("twinfold --version"));
+        assert!(problem("malformed").contains("--help"));
     }
 }

@@ -137,7 +137,7 @@ fn a_key_of_another_verb_is_checked_and_one_of_a_table_is_named_with_it() {
 #[test]
 fn help_comes_whatever_the_file_is() {
     let line = ["twinfold", "device", "list", "--config", "./no/such.toml", "--help"].map(OsString::from);
-    let Err(Error::Usage(help)) = resolve(grammar(), &line) else { panic!("help is an error to the parser") };
+    let Err(Error::Help(help)) = resolve(grammar(), &line) else { panic!("help is an error to the parser") };
     assert_eq!(help.kind(), ErrorKind::DisplayHelp);
 }
 
@@ -167,4 +167,22 @@ fn every_flag_has_a_variable_of_its_own_and_one_of_many_verbs_means_one_thing() 
         assert_eq!(*before, meaning, "{variable} of {words}");
     }
     assert!(known.len() > 40, "the whole grammar: {known:?}");
+}
+
+#[test]
+fn what_is_misspelled_ends_with_the_help_of_its_verb() {
+    #[track_caller]
+    fn check(line: &str, what: &str, next: &str) {
+        let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let error = resolve(grammar(), &line).err().expect("it is refused").to_string();
+        assert!(error.starts_with(what), "{error}");
+        assert!(error.ends_with(&format!("\nnext: see how it is written: {next}")), "{error}");
+    }
+
+    check("twinfold frobnicate", "unrecognized subcommand 'frobnicate'", "twinfold --help");
+    check("twinfold device frob", "unrecognized subcommand 'frob'", "twinfold device --help");
+    check("twinfold device list --colour", "unexpected argument '--colour'", "twinfold device list --help");
+    check("twinfold device get", "the following required arguments", "twinfold device get --help");
+    check("twinfold twin set t-1 --desired {", "invalid value '{'", "twinfold twin set --help");
+    check("twinfold dev --mqtt localhost", "invalid value 'localhost'", "twinfold dev --help");
 }
