@@ -11,7 +11,7 @@ use twins::json::Json;
 use twins::name::Name;
 use twins::rejection::Rejection;
 use twins::time::Timestamp;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, IntoResponses};
 
 use super::super::body::{Any, Body};
 use super::super::problem::Problem;
@@ -38,6 +38,24 @@ impl Beside {
     }
 }
 
+/// How a device is answered that says something.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes the answers, which are made elsewhere")]
+enum Answers {
+    /// It is durable.
+    #[response(status = 204)]
+    Durable,
+    /// `not-authenticated`
+    #[response(status = 401)]
+    NotAuthenticated,
+    /// `too-large`: the limit is named
+    #[response(status = 413)]
+    TooLarge,
+    /// `rejected` or `malformed`: nothing is kept of it
+    #[response(status = 422)]
+    Refused,
+}
+
 /// A device sends telemetry.
 ///
 /// Of an object, each member that the kind declares goes to its channel; the rest is kept whole. An array is a batch.
@@ -49,12 +67,7 @@ impl Beside {
     security(("device" = [])),
     params(Beside),
     request_body = Object,
-    responses(
-        (status = 204, description = "It is durable."),
-        (status = 401, description = "`not-authenticated`"),
-        (status = 413, description = "`too-large`: the limit is named"),
-        (status = 422, description = "`rejected` or `malformed`: nothing is kept of it"),
-    )
+    responses(Answers)
 )]
 pub(in super::super) async fn telemetry(
     device: Device,
@@ -73,12 +86,7 @@ pub(in super::super) async fn telemetry(
     security(("device" = [])),
     params(("channel" = String, Path, description = "The channel; of many instances `name%2Fkey`."), Beside),
     request_body = Object,
-    responses(
-        (status = 204, description = "It is durable."),
-        (status = 401, description = "`not-authenticated`"),
-        (status = 413, description = "`too-large`: the limit is named"),
-        (status = 422, description = "`rejected` or `malformed`: nothing is kept of it"),
-    )
+    responses(Answers)
 )]
 pub(in super::super) async fn sample(
     device: Device,
@@ -102,12 +110,7 @@ pub(in super::super) async fn sample(
     security(("device" = [])),
     params(Beside),
     request_body = Object,
-    responses(
-        (status = 204, description = "It is durable."),
-        (status = 401, description = "`not-authenticated`"),
-        (status = 413, description = "`too-large`: the limit is named"),
-        (status = 422, description = "`rejected` or `malformed`: the section is as it was"),
-    )
+    responses(Answers)
 )]
 pub(in super::super) async fn report(
     device: Device,
