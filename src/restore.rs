@@ -5,7 +5,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cluster::inspect;
+use cluster::inspect::{self, Verdict};
 use cluster::wal::Kind;
 use runtime::backup::{self, Head};
 use runtime::files::disk::Disk;
@@ -16,24 +16,30 @@ use runtime::files::{Files, Lock};
 pub(crate) enum Error {
     #[error("{0}\nnext: take another backup: twinfold backup FILE")]
     Backup(#[from] backup::Error),
-    #[error("{0}")]
+    #[error("{0}\nnext: {next}", next = crate::node::next(.0))]
     Log(#[from] cluster::Error),
     #[error("reading {} failed: {source}\nnext: name a file that `twinfold backup` made", file.display())]
     Unread { file: PathBuf, source: io::Error },
-    #[error("{doing} {} failed: {source}\nnext: see whether the folder exists, and the disk has room", path.display())]
+    #[error("{doing} {} failed: {source}\nnext: see what is there, and whether the disk has room: ls -ld {} && df .", path.display(), path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error("{} holds files that are no node's data\nnext: name a folder that is empty, or is not there yet", .0.display())]
+    #[error("{} holds files that are no node's data\nnext: move it away, and restore again: mv {} {}.before", .0.display(), .0.display(), .0.display())]
     Foreign(PathBuf),
     #[error(
-        "{} holds data of node {node}, generation {generation}, which is not newer than the backup\nnext: keep it aside and restore: add --force", data.display()
+        "{} holds data of node {node}, generation {generation}, which is not newer than the backup\nnext: keep it aside and restore: {}", data.display(), forced(file, data)
     )]
-    Older { data: PathBuf, node: u64, generation: u64 },
+    Older { file: PathBuf, data: PathBuf, node: u64, generation: u64 },
+    #[error(
+        "{} holds data whose log is damaged: {why}\nnext: keep it aside and restore: {}", data.display(), forced(file, data)
+    )]
+    Damaged { file: PathBuf, data: PathBuf, why: String },
     #[error(
         "{} is newer: it has generation {found}, the backup {backup}\nnext: start a node on it, or move it away first: mv {} {}.newer", data.display(), data.display(), data.display()
     )]
     Newer { data: PathBuf, found: u64, backup: u64 },
-    #[error("{} holds data of node {found}, the backup is of node {backup}\nnext: name another folder", data.display())]
-    OtherNode { data: PathBuf, found: u64, backup: u64 },
+    #[error(
+        "{} holds data of node {found}, the backup is of node {backup}\nnext: restore it beside: twinfold restore {} --data {}.node-{backup}", data.display(), file.display(), data.display()
+    )]
+    OtherNode { file: PathBuf, data: PathBuf, found: u64, backup: u64 },
 }
 
 /// What was restored.
@@ -45,14 +51,15 @@ pub(crate) struct Restored {
     pub(crate) aside: Option<PathBuf>,
 }
 
-/// Makes `data` of the backup in `file`. With `force`, data of the same node that is not newer is moved aside.
+/// Makes `data` of the backup in `file`. With `force`, data of the same node that is not newer is moved aside, also when
+/// it is damaged.
 pub(crate) fn run(file: &Path, data: &Path, force: bool, log: cluster::Options) -> Result<Restored, Error> {
     let unread = |source| Error::Unread { file: file.to_owned(), source };
     let open = || File::open(file).map(BufReader::new).map_err(unread);
     let head = backup::head(open()?)?;
     let there = Present::look(data)?;
     if let Some(there) = &there {
-        there.check(data, &head, force)?;
+        there.check(file, data, &head, force)?;
     }
     let parent = match data.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -81,8 +88,10 @@ pub(crate) fn run(file: &Path, data: &Path, force: bool, log: cluster::Options) 
 
 /// Data that is in the folder already, of a node that does not run.
 struct Present {
+    /// As far as its log can be read.
     node: Option<u64>,
     generation: u64,
+    damage: Option<String>,
     _lock: Box<dyn Lock>,
 }
 
@@ -95,32 +104,48 @@ impl Present {
             Err(error) => return Err(at("listing", data)(error)),
             Ok(mut names) => match names.next() {
                 None => return Ok(None),
-                Some(_) if !log.is_dir() => return Err(Error::Foreign(data.to_owned())),
+                Some(_) if !has_log(&log) => return Err(Error::Foreign(data.to_owned())),
                 Some(_) => {}
             },
         }
         let (mut node, mut generation) = (None, 0);
-        inspect::dump(&Disk, &log, &mut |located| {
+        let read = inspect::dump(&Disk, &log, &mut |located| {
             let record = &located.record;
             if record.kind == Kind::Generation {
                 generation = record.id.index;
             }
             node = record.as_vote().map(|vote| vote.node).or(node);
-        })?;
+        });
+        let damage = match read {
+            Ok(report) => match report.verdict {
+                Verdict::Whole | Verdict::Torn { .. } => None,
+                Verdict::Damaged { segment, offset } => {
+                    Some(format!("segment {segment}, from byte {offset} on"))
+                }
+                Verdict::Hole { group, index } => Some(format!("group {group} lacks entry {index}")),
+            },
+            Err(error @ cluster::Error::Missing { .. }) => Some(error.to_string()),
+            Err(error) => return Err(error.into()),
+        };
         let lock = Disk.lock(&log.join("lock"));
         let _lock = lock.map_err(|_| cluster::Error::InUse { folder: log })?;
-        Ok(Some(Self { node, generation, _lock }))
+        Ok(Some(Self { node, generation, damage, _lock }))
     }
 
-    fn check(&self, data: &Path, head: &Head, force: bool) -> Result<(), Error> {
-        let (data, generation) = (data.to_owned(), self.generation);
+    fn check(&self, file: &Path, data: &Path, head: &Head, force: bool) -> Result<(), Error> {
+        let (file, data, generation) = (file.to_owned(), data.to_owned(), self.generation);
         match self.node {
-            Some(found) if found != head.node => Err(Error::OtherNode { data, found, backup: head.node }),
+            Some(found) if found != head.node => {
+                Err(Error::OtherNode { file, data, found, backup: head.node })
+            }
             _ if generation > head.generation => {
                 Err(Error::Newer { data, found: generation, backup: head.generation })
             }
-            _ if !force => Err(Error::Older { data, node: head.node, generation }),
-            _ => Ok(()),
+            _ if force => Ok(()),
+            _ => Err(match self.damage.clone() {
+                Some(why) => Error::Damaged { file, data, why },
+                None => Error::Older { file, data, node: head.node, generation },
+            }),
         }
     }
 }
@@ -133,6 +158,17 @@ fn move_aside(data: &Path, generation: u64) -> Result<PathBuf, Error> {
     let aside = free.next().expect("the names do not end");
     fs::rename(data, &aside).map_err(at("moving aside", data))?;
     Ok(aside)
+}
+
+/// Whether a folder has segments of a log.
+fn has_log(log: &Path) -> bool {
+    let mut names = fs::read_dir(log).into_iter().flatten().flatten().map(|entry| entry.path());
+    names.any(|path| path.extension().is_some_and(|end| end == "wal"))
+}
+
+/// The command that restores over data that is moved aside.
+fn forced(file: &Path, data: &Path) -> String {
+    format!("twinfold restore {} --data {} --force", file.display(), data.display())
 }
 
 fn at(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {

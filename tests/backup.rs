@@ -256,14 +256,48 @@ fn what_is_there_is_never_overwritten() {
     std::fs::write(foreign.join("letters"), "dear").expect("it can be written");
     let refusal = refused(&restore(&file, &foreign, &["--force"]));
     assert!(refusal.contains("no node's data"), "{refusal}");
+    assert!(refusal.contains(&format!("mv {0} {0}.before", text(&foreign))), "{refusal}");
+    assert_eq!(std::fs::read_dir(&foreign).expect("it is there").count(), 1, "nothing is left in it");
 
     let data = folder.path().join("data");
     done(&restore(&file, &data, &[]));
     let refusal = refused(&restore(&file, &data, &[]));
-    assert!(refusal.contains("add --force"), "{refusal}");
+    let forced = format!("twinfold restore {} --data {} --force", text(&file), text(&data));
+    assert!(refusal.contains(&forced), "{refusal}");
     done(&restore(&file, &data, &["--force"]));
     assert!(folder.path().join("data.before-1.1").join("log").is_dir());
     let again = start(&data);
     let (status, twin) = again.api.get("/twins/kept").expect("an answer");
     assert_eq!((status, &twin["kind"]), (200, &Value::from("device")));
+}
+
+#[test]
+fn a_damaged_folder_is_named_and_kept_aside() {
+    let (folder, file, _node) = taken();
+    let data = folder.path().join("data");
+    done(&restore(&file, &data, &[]));
+    let segment = data.join("log").join("000000000001.wal");
+    let whole = std::fs::read(&segment).expect("the log's first segment");
+    let damage: [(&str, Vec<u8>); 2] =
+        [("no segment", b"something else".to_vec()), ("its head", [&[0; 64], &whole[64..]].concat())];
+    for (what, bytes) in damage {
+        std::fs::write(&segment, bytes).expect("it can be written");
+
+        let refusal = refused(&restore(&file, &data, &[]));
+
+        assert!(refusal.contains("holds data whose log is damaged: segment 1"), "{what}: {refusal}");
+        let forced = format!("next: keep it aside and restore: twinfold restore {} --data", text(&file));
+        assert!(refusal.contains(&forced), "{what}: {refusal}");
+    }
+    // A later segment without those between.
+    std::fs::write(&segment, &whole).expect("it can be written");
+    std::fs::copy(&segment, data.join("log").join("000000000009.wal")).expect("it can be copied");
+    let refusal = refused(&restore(&file, &data, &[]));
+    assert!(refusal.contains("is missing") && refusal.contains("--force"), "{refusal}");
+
+    done(&restore(&file, &data, &["--force"]));
+
+    assert!(folder.path().join("data.before-1.1").join("log").join("000000000009.wal").is_file());
+    let again = start(&data);
+    assert_eq!(again.api.get("/twins/kept").expect("an answer").0, 200);
 }

@@ -69,6 +69,7 @@ pub struct Parts {
 /// Running twins.
 pub struct Node {
     router: Router,
+    indexer: Arc<stream::Indexer>,
     keeper: ActorRef<()>,
 }
 
@@ -178,6 +179,7 @@ impl Node {
         let (overruns, growth) = (Arc::new(Overruns::default()), Arc::new(Growth::new(shards)));
         let watches = Arc::new(Watches::new(shards));
         let refusals = Arc::new(Refusals::default());
+        let indexer = stream::Indexer::with_thread();
         let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
             setting: Setting {
                 number,
@@ -198,6 +200,7 @@ impl Node {
             files: parts.files.clone(),
             folder: parts.streams.join(number.to_string()),
             stream: options.stream,
+            indexer: indexer.clone(),
             clock: parts.clock.clone(),
             door: doors[number as usize].clone(),
             doors: doors.clone(),
@@ -223,7 +226,7 @@ impl Node {
             backups,
             watches,
         });
-        let node = Self { router, keeper };
+        let node = Self { router, indexer, keeper };
         let starts: Vec<_> =
             hosts.iter().map(|host| tokio::spawn(start(host.clone(), node.keeper.clone()))).collect();
         let starting = Starting { starts, keeper: node.keeper.clone() };
@@ -251,6 +254,8 @@ impl Node {
             let _failed = wait.await;
         }
         drop(self.keeper.stop_and_wait(None, None).await);
+        // It waits for a thread, which blocks.
+        drop(tokio::task::spawn_blocking(move || self.indexer.close()).await);
     }
 }
 

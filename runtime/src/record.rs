@@ -13,6 +13,7 @@ use twins::queue::Step;
 use twins::section::Which;
 use twins::transition::{Change, Effect, Transition};
 use twins::twin::Twin;
+use twox_hash::XxHash3_64;
 
 /// A fact.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -121,6 +122,18 @@ pub enum Fact {
 }
 
 impl Record {
+    /// What stands for the twin of the record in these bytes, as far as its beginning tells: 0 where it does not.
+    pub(crate) fn key(bytes: &[u8]) -> u64 {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let id = decoder.array().and_then(|_| decoder.str());
+        id.map_or(0, Self::key_of)
+    }
+
+    /// What stands for a twin, as [`TwinId::as_str`] writes it. Two may have the same.
+    pub(crate) fn key_of(twin: &str) -> u64 {
+        XxHash3_64::oneshot(twin.as_bytes()).max(1)
+    }
+
     /// Whether the record in these bytes is of a twin, as far as its beginning tells: false is sure. It allocates
     /// nothing.
     pub(crate) fn may_be_of(bytes: &[u8], twin: &TwinId) -> bool {

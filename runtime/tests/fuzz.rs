@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use runtime::files::{Files, sim::Sim};
 use runtime::record::Record;
 use runtime::shard::entry::Batch;
-use runtime::stream::{self, Place, Reader, Writer};
+use runtime::stream::{self, Indexer, Place, Reader, Writer};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use twins::time::Timestamp;
@@ -41,7 +41,12 @@ fn open(disk: &Sim, end: u64) -> Result<(Writer, Reader), stream::Error> {
     let names = disk.list(Path::new(FOLDER)).unwrap_or_default();
     let firsts = names.iter().filter_map(|name| name.strip_suffix(".stream")?.parse().ok());
     let tail = firsts.filter(|first| *first < end).max().unwrap_or(0);
-    stream::open(Arc::new(disk.clone()), Path::new(FOLDER), Place { end, tail, earliest: 0 })
+    stream::open(
+        Arc::new(disk.clone()),
+        Path::new(FOLDER),
+        Place { end, tail, earliest: 0 },
+        &Indexer::by_hand(),
+    )
 }
 
 proptest! {

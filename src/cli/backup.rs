@@ -31,7 +31,7 @@ pub(super) struct Backup {
 /// Make a data folder of a backup.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  twinfold restore ./monday.tar --data ./data\n\nThe folder appears once everything was read and checked. Data that is there is never overwritten: data of the\nsame node that is not newer is moved aside with --force."
+    after_help = "Example:\n  twinfold restore ./monday.tar --data ./data\n\nThe folder appears once everything was read and checked. Data that is there is never overwritten: data of the\nsame node that is not newer, or is damaged, is moved aside with --force."
 )]
 pub(super) struct Restore {
     /// The backup
@@ -40,7 +40,7 @@ pub(super) struct Restore {
     /// The data folder to make
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Move data aside that is there and not newer
+    /// Move data aside that is there and not newer, also when it is damaged
     #[arg(long)]
     force: bool,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `twinfold log`: the log of a stopped node, read without changing it.
+//! `twinfold log`: the log of a stopped node, and the streams that follow from it, read without changing them.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -6,17 +6,20 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use cluster::inspect::{self, Report, Segment, Verdict};
-use runtime::files::disk::Disk;
+use runtime::files::{Files, disk::Disk};
 use serde_json::json;
 
+use super::streams::Streams;
 use super::table::Table;
 use super::{Error, note, record};
 
 /// Look into the log of a stopped node.
 #[derive(Subcommand)]
 pub(super) enum Log {
-    /// Check every record, and say whether a node could start on the log
-    #[command(after_help = "Example:\n  twinfold log verify ./data")]
+    /// Check every record of the log and of the streams, and say whether a node could start on them
+    #[command(
+        after_help = "Example:\n  twinfold log verify ./data\n\nThe first table has the segments of the log. The second one has the streams that follow from it, a line for each\nshard with history: segments, how many of them have an index of their twins, and which records are whole."
+    )]
     Verify {
         #[command(flatten)]
         log: Folder,
@@ -51,7 +54,7 @@ pub(super) struct Folder {
 impl Log {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
-            Self::Verify { log, json } => verify(&log.path(), json, out),
+            Self::Verify { log, json } => verify(&log, json, out),
             Self::Dump { log, group, limit, json } => {
                 let asked = |found| group.is_none_or(|group| group == found);
                 dump(&log.path(), asked, limit.unwrap_or(usize::MAX), json, out)
@@ -67,14 +70,19 @@ impl Folder {
     }
 }
 
-fn verify(folder: &Path, json: bool, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let report = known(folder, inspect::verify(&Disk, folder))?;
+fn verify(folder: &Folder, json: bool, out: &mut dyn Write) -> Result<ExitCode, Error> {
+    let log = folder.path();
+    let report = known(&log, inspect::verify(&Disk, &log))?;
+    let lock = Disk.lock(&log.join("lock"));
+    let _lock = lock.map_err(|_| Error::Log(cluster::Error::InUse { folder: log.clone() }))?;
+    let streams = Streams::verify(&log.with_file_name("streams"))?;
     match json {
-        true => writeln!(out, "{}", object(&report))?,
-        false => write!(out, "{}", table(&report))?,
+        true => writeln!(out, "{}", object(&report, &streams))?,
+        false => write!(out, "{}\n{}", table(&report), streams.table())?,
     }
     out.flush()?;
-    Ok(conclude(report.verdict))
+    let (streams, log) = (streams.conclude(), conclude(report.verdict));
+    Ok(if streams { log } else { ExitCode::FAILURE })
 }
 
 fn dump(
@@ -147,7 +155,7 @@ fn table(report: &Report) -> Table {
     table
 }
 
-fn object(report: &Report) -> serde_json::Value {
+fn object(report: &Report, streams: &Streams) -> serde_json::Value {
     let segment = |segment: &Segment| {
         let Segment { number, batches, records, used_bytes, file_bytes } = segment;
         json!({
@@ -165,7 +173,8 @@ fn object(report: &Report) -> serde_json::Value {
         }
         Verdict::Hole { group, index } => json!({"is": "hole", "group": group, "index": index}),
     };
-    json!({"segments": report.segments.iter().map(segment).collect::<Vec<_>>(), "verdict": verdict})
+    let segments: Vec<_> = report.segments.iter().map(segment).collect();
+    json!({"segments": segments, "verdict": verdict, "streams": streams.object()})
 }
 
 #[cfg(test)]
@@ -222,6 +231,35 @@ mod tests {
         let groups = records.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         assert_eq!(groups.map(|record| record["group"].clone()).collect::<Vec<_>>(), [3, 3]);
         assert_eq!(run(data.path(), false, dump).0.lines().count(), 3, "a heading and two records");
+    }
+
+    #[test]
+    fn streams_are_verified_with_the_log_and_their_damage_is_a_failure_too() {
+        use runtime::stream::{Indexer, Place, open};
+        let data = stopped();
+        let indexer = Indexer::by_hand();
+        let folder = data.path().join("streams/7");
+        let (mut writer, reader) = open(Arc::new(Disk), &folder, Place::default(), &indexer).unwrap();
+        for n in 0..2 {
+            writer.append(twins::time::Timestamp::from_millis(n), b"record").unwrap();
+            writer.seal();
+            writer.sync().unwrap();
+        }
+        assert!(indexer.work());
+        drop((writer, reader));
+
+        let (table, code) = run(data.path(), false, verify);
+        let line = table.lines().last().unwrap().split_whitespace().collect::<Vec<_>>();
+        assert_eq!((line, code), (vec!["7", "3", "1", "0", "2", "108"], ExitCode::SUCCESS));
+
+        let path = folder.join(format!("{:020}.stream", 0));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[50] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let (report, code) = run(data.path(), true, verify);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let verdict = json!({"is": "damaged", "file": path, "offset": 32, "record": 0});
+        assert_eq!((&report["streams"][0]["verdict"], code), (&verdict, ExitCode::FAILURE));
     }
 
     #[test]

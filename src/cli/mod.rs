@@ -24,6 +24,7 @@ mod record;
 mod remote;
 mod send;
 mod stock;
+mod streams;
 mod table;
 mod twin;
 mod value;
@@ -90,6 +91,8 @@ enum Error {
     NoLog(cluster::Error),
     #[error("{} holds no log\nnext: name the data folder of a stopped node, or the `log` folder in it", .0.display())]
     EmptyLog(std::path::PathBuf),
+    #[error("{0}\nnext: see whether you may read the node's data folder, and all in it: ls -lR DIR")]
+    Stream(#[from] runtime::stream::Error),
     #[error("{0}\nnext: take it again")]
     Backup(runtime::backup::Error),
     #[error("no file can be made in {}: {why}\nnext: name a file in a folder that is there and that you may write to", folder.display())]

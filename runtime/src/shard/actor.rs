@@ -80,6 +80,7 @@ pub(crate) struct Host {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) folder: PathBuf,
     pub(crate) stream: stream::Options,
+    pub(crate) indexer: Arc<stream::Indexer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Arc<Door>,
     /// The doors of all shards.
@@ -110,6 +111,7 @@ impl Actor for Host {
                 files: host.files,
                 folder: &host.folder,
                 stream: &host.stream,
+                indexer: &host.indexer,
             })
         });
         let (shard, reader, ended) = recovered.await??;

@@ -42,6 +42,7 @@ pub(crate) struct Ground<'a> {
     /// Where the shard's stream is.
     pub(crate) folder: &'a std::path::Path,
     pub(crate) stream: &'a stream::Options,
+    pub(crate) indexer: &'a Arc<stream::Indexer>,
 }
 
 impl Shard {
@@ -49,7 +50,7 @@ impl Shard {
     ///
     /// The connections that this node held when it stopped are ended by inputs of the shard's own, which it returns.
     pub(crate) fn recover(ground: Ground<'_>) -> Result<(Self, stream::Reader, Vec<Work>), Failed> {
-        let Ground { setting, log, store, files, folder, stream } = ground;
+        let Ground { setting, log, store, files, folder, stream, indexer } = ground;
         let number = setting.number;
         let failed = |why: String| Failed { shard: number, why };
         let term = log.lead().map_err(|error| failed(error.to_string()))?;
@@ -59,7 +60,7 @@ impl Shard {
             None => Marks::default(),
             Some(row) => minicbor::decode(&row).map_err(|error| failed(format!("marks: {error}")))?,
         };
-        let opened = stream::open(files, folder, marks.stream());
+        let opened = stream::open(files, folder, marks.stream(), indexer);
         let (writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
         setting.registered[number as usize].store(marks.registered, Ordering::Relaxed);
         setting.admission.set_behind(false);

@@ -48,6 +48,7 @@ impl Cut {
         }
         synced.map_err(|error| self.extent.stop(Error::io("syncing", folder)(error)))?;
         self.extent.mark_synced(self.place);
+        self.extent.ask_for_synced();
         Ok(self.place)
     }
 }

@@ -1,9 +1,9 @@
 //! What writer and readers of a stream share: which records are there, and in which files.
 
 use super::segment::Segment;
-use super::{Error, Offset, Place};
+use super::{Error, Indexer, Offset, Place};
 use crate::files::Files;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,11 @@ pub(super) struct Extent {
     trimmed: Mutex<VecDeque<Range<Offset>>>,
     /// Held by whoever removes their files.
     sweeping: Mutex<()>,
+    indexer: Arc<Indexer>,
+    /// Indexes were asked for of all segments that begin before it.
+    asked_before: AtomicU64,
+    /// The segments whose indexes are being made, or cannot be.
+    asked: Mutex<BTreeSet<Offset>>,
 }
 
 struct Places {
@@ -32,7 +37,13 @@ struct Places {
 }
 
 impl Extent {
-    pub(super) fn new(files: Arc<dyn Files>, folder: &Path, firsts: VecDeque<Offset>, end: Offset) -> Self {
+    pub(super) fn new(
+        files: Arc<dyn Files>,
+        folder: &Path,
+        firsts: VecDeque<Offset>,
+        end: Offset,
+        indexer: Arc<Indexer>,
+    ) -> Self {
         let named = firsts.back().copied().unwrap_or(0);
         assert!(firsts.front().is_some_and(|first| *first <= end), "a segment must hold the end");
         Self {
@@ -44,6 +55,9 @@ impl Extent {
             stopped: OnceLock::new(),
             trimmed: Mutex::default(),
             sweeping: Mutex::default(),
+            indexer,
+            asked_before: AtomicU64::new(named),
+            asked: Mutex::default(),
         }
     }
 
@@ -73,6 +87,11 @@ impl Extent {
         let places = self.places();
         let segments = (0..places.firsts.len()).map(|at| places.records(at));
         segments.filter(|records| !records.is_empty()).collect()
+    }
+
+    /// Whether a segment begins with a record: the one before has ended then.
+    pub(super) fn begins(&self, first: Offset) -> bool {
+        self.places().firsts.binary_search(&first).is_ok()
     }
 
     pub(super) fn open(&self, first: Offset) -> Result<Segment, Error> {
@@ -134,6 +153,30 @@ impl Extent {
     pub(super) fn mark_synced(&self, place: Place) {
         self.synced.fetch_max(place.end, Ordering::AcqRel);
         self.named.fetch_max(place.tail, Ordering::AcqRel);
+    }
+
+    /// Asks for the index of a segment. Returns whether nobody had asked before.
+    pub(super) fn ask(self: &Arc<Self>, first: Offset) -> bool {
+        let is_new = lock(&self.asked).insert(first);
+        if is_new && !self.indexer.ask(self, first) {
+            self.answered(first);
+        }
+        is_new
+    }
+
+    /// Asks for the indexes of the segments that have become durable since.
+    pub(super) fn ask_for_synced(self: &Arc<Self>) {
+        let (synced, before) = (self.synced(), self.asked_before.load(Ordering::Acquire));
+        let ended = |records: &Range<Offset>| records.end <= synced && self.begins(records.end);
+        for records in self.segments().into_iter().filter(|records| before <= records.start).filter(ended) {
+            self.asked_before.fetch_max(records.end, Ordering::AcqRel);
+            self.ask(records.start);
+        }
+    }
+
+    /// The index of a segment was made, or may be asked for again.
+    pub(super) fn answered(&self, first: Offset) {
+        lock(&self.asked).remove(&first);
     }
 
     /// Refuses if something failed before.

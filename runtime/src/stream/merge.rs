@@ -8,6 +8,7 @@ use twins::time::Timestamp;
 use crate::error;
 use crate::record::{Fact, Record};
 
+use super::trail::Trail;
 use super::{Cursor, Error, From, Item, Offset, Page, Placed, Reader, Selection, Unread};
 
 /// How many records one call looks at in a shard, at most, and how many of them it reads whole: a reader of something
@@ -45,6 +46,7 @@ pub(crate) fn read(
         sources.push(Source {
             number,
             reader,
+            trail: selection.twin.as_ref().map(Trail::of),
             at,
             looked: (0, 0),
             is_over: false,
@@ -95,6 +97,8 @@ fn oldest(sources: &mut [Source], selection: &Selection) -> Result<Option<usize>
 struct Source {
     number: u32,
     reader: Reader,
+    /// Where the records of the twin are, where only those of one are asked for.
+    trail: Option<Trail>,
     /// What has been handed out or passed over ends here.
     at: Offset,
     /// How many records it has looked at, and how many of them it has read whole.
@@ -151,7 +155,15 @@ impl Source {
         if let Some(item) = self.items.next() {
             return Ok(Some(item));
         }
-        let batch = self.reader.read(self.at, READ, self.ahead_bytes)?;
+        let limit = match &mut self.trail {
+            None => READ,
+            Some(trail) => {
+                let stretch = trail.next(&self.reader, self.at)?;
+                self.at = stretch.start;
+                READ.min((stretch.end - stretch.start) as usize)
+            }
+        };
+        let batch = self.reader.read(self.at, limit, self.ahead_bytes)?;
         self.items = batch.items.into_iter();
         Ok(self.items.next())
     }
@@ -224,14 +236,15 @@ mod tests {
 
     use super::*;
     use crate::files::sim::Sim;
-    use crate::stream::{Place, open};
+    use crate::stream::{Indexer, Place, open};
 
     /// Streams with a record of each length, in turns one in each shard.
     fn streams(shards: u32, lengths: &[usize]) -> Vec<Reader> {
         let disk = Arc::new(Sim::new(1));
         let opened = (0..shards).map(|shard| {
             let folder = format!("streams/{shard}");
-            let (mut writer, reader) = open(disk.clone(), Path::new(&folder), Place::default()).unwrap();
+            let opened = open(disk.clone(), Path::new(&folder), Place::default(), &Indexer::by_hand());
+            let (mut writer, reader) = opened.unwrap();
             for (n, len) in lengths.iter().enumerate().filter(|(n, _)| *n as u32 % shards == shard) {
                 let received = Timestamp::from_millis(n as u64);
                 let record = Record {

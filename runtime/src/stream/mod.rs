@@ -12,6 +12,9 @@
 //! no index is kept in memory, and opening reads the last page. The bodies of the pages, one after the other, hold one
 //! frame for each record.
 //!
+//! Beside a sealed segment lies an index of the twins in it (`index`), which the [`Indexer`] makes once a checkpoint
+//! has made the segment durable. It is derived: whoever lacks it reads more.
+//!
 //! One [`Writer`] appends; [`Reader`]s read beside it, from any thread. All calls block.
 
 use std::io;
@@ -25,6 +28,7 @@ mod error;
 mod extent;
 mod frame;
 pub(crate) mod growth;
+mod index;
 mod merge;
 mod options;
 mod page;
@@ -39,7 +43,9 @@ mod sweep;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod unread;
+mod verify;
 mod walk;
 mod writer;
 
@@ -47,6 +53,7 @@ pub use cursor::{Cursor, NotACursor};
 pub use cut::{Cut, Place};
 pub use error::Error;
 pub use frame::RECORD_BYTES_MAX;
+pub use index::indexer::Indexer;
 pub(crate) use merge::read;
 pub use options::Options;
 pub use reader::{Batch, Item, Reader};
@@ -54,6 +61,7 @@ pub use recovery::open;
 pub use selection::{From, Page, Placed, Selection};
 pub use sweep::Sweep;
 pub use unread::Unread;
+pub use verify::{Fault, Report, Verdict, verify};
 pub use writer::Writer;
 
 /// The files of the segments in a folder that begin at `tail` or before, each with where it begins, oldest first; none where

@@ -10,7 +10,7 @@ use twins::time::Timestamp;
 /// A handle that reads a shard's stream beside its writer. Clones are cheap; calls block on the disk.
 #[derive(Clone)]
 pub struct Reader {
-    extent: Arc<Extent>,
+    pub(super) extent: Arc<Extent>,
 }
 
 /// A record that was read.

@@ -8,7 +8,7 @@ use super::extent::Extent;
 use super::retention::Sealed;
 use super::segment::{self, Segment};
 use super::tail::Tail;
-use super::{Error, Offset, Place, Reader, Writer, page};
+use super::{Error, Indexer, Offset, Place, Reader, Writer, index, page};
 use crate::files::Files;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,11 +16,16 @@ use std::sync::Arc;
 use twins::time::Timestamp;
 
 /// Opens the stream in a folder, or begins one, and cuts it at the place that the last durable checkpoint recorded; the
-/// default for none. Nobody else may have it open.
+/// default for none. Nobody else may have it open. What has no index yet, the indexer is asked for.
 ///
 /// # Errors
 /// [`Error::Damaged`] or [`Error::Missing`] when records before the end are not there, [`Error::Io`].
-pub fn open(files: Arc<dyn Files>, folder: &Path, place: Place) -> Result<(Writer, Reader), Error> {
+pub fn open(
+    files: Arc<dyn Files>,
+    folder: &Path,
+    place: Place,
+    indexer: &Arc<Indexer>,
+) -> Result<(Writer, Reader), Error> {
     files.create_folder(folder).map_err(Error::io("making", folder))?;
     let mut firsts: VecDeque<_> = segment::firsts(&*files, folder)?.into();
     let Place { end, tail, earliest } = place;
@@ -47,9 +52,14 @@ pub fn open(files: Arc<dyn Files>, folder: &Path, place: Place) -> Result<(Write
     } else {
         resume(&*files, folder, place, sealed.back())?
     };
+    let before: Vec<_> = firsts.iter().copied().take(sealed.len()).collect();
+    let indexed = index::clean(&*files, folder, &before)?;
     // A removed name that came back would pass for a segment once the stream has grown past it.
     files.sync_folder(folder).map_err(Error::io("syncing", folder))?;
-    let extent = Arc::new(Extent::new(files, folder, firsts, end));
+    let extent = Arc::new(Extent::new(files, folder, firsts, end, indexer.clone()));
+    for first in before.into_iter().filter(|first| indexed.binary_search(first).is_err()) {
+        extent.ask(first);
+    }
     Ok((Writer::new(extent.clone(), sealed, tail), Reader::new(extent)))
 }
 

@@ -1,10 +1,12 @@
 //! A segment's file, open for reading: finding the page to begin with.
 
+use super::index::Identity;
 use super::page::{HEADER, Header, PAGE};
 use super::walk::Walk;
-use super::{Error, Offset};
+use super::{Error, Offset, frame};
 use crate::files::{File, Files};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +33,11 @@ pub(super) fn firsts(files: &dyn Files, folder: &Path) -> Result<Vec<Offset>, Er
 
 /// The first offset of a segment, from the name of its file.
 pub(super) fn first(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(SUFFIX)?;
+    name.strip_suffix(SUFFIX).and_then(number)
+}
+
+/// The offset that the files of a segment have in their names.
+pub(super) fn number(digits: &str) -> Option<Offset> {
     let is_ours = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_ours { digits.parse().ok() } else { None }
 }
@@ -68,7 +74,31 @@ impl Segment {
         self.header(0)?.filter(|header| header.offset == self.first).ok_or_else(|| self.damaged(self.first))
     }
 
-    fn header(&self, page: u64) -> Result<Option<Header>, Error> {
+    /// The records that begin on these pages. One that goes on behind them is not among them: whoever asks for its pages
+    /// asks for all of them.
+    pub(super) fn records(&self, pages: Range<u32>, end: Offset) -> Result<Range<Offset>, Error> {
+        let header = |page: u32| self.header(page.into())?.ok_or_else(|| self.damaged(self.first));
+        let start = header(pages.start)?.offset;
+        if u64::from(pages.end) >= self.len.div_ceil(PAGE) {
+            return Ok(start..end);
+        }
+        let after = header(pages.end)?;
+        Ok(start..after.offset - Offset::from(after.skip > 0))
+    }
+
+    /// What tells the segment from others, once its records end before `end`.
+    pub(super) fn identity(&self, end: Offset) -> Result<Identity, Error> {
+        let (mut begin, mut last) = ([0; HEADER + frame::HEADER], [0; HEADER]);
+        let page = self.len.div_ceil(PAGE).saturating_sub(1);
+        let read = self.file.read_at(&mut begin, 0).and_then(|()| self.file.read_at(&mut last, page * PAGE));
+        read.map_err(Error::io("reading", &self.path))?;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&begin);
+        hasher.update(&last);
+        Ok(Identity { first: self.first, end, len: self.len, ends: hasher.finalize() })
+    }
+
+    pub(super) fn header(&self, page: u64) -> Result<Option<Header>, Error> {
         let mut bytes = [0; HEADER];
         match self.file.read_at(&mut bytes, page * PAGE) {
             Ok(()) => Ok(Header::decode(&bytes, page)),

@@ -4,17 +4,22 @@
 //! stands. After each restart the node opens the stream at the recorded place and appends, seals and trims again as the
 //! log says after it. Then the segments must be those that the log makes, and every record that is kept must be at its
 //! offset with its bytes. A life ends at the first error that was asked for;
-//! in the last life nothing is asked for, and everything must work.
+//! in the last life nothing is asked for, and everything must work. Indexes are made at any time, or never; what they say of a
+//! twin must be what the log says.
 
 use super::retention::Upkeep;
+use super::trail::Trail;
 use super::*;
 use crate::files::sim::{Random, Sim};
+use crate::record::Record;
 use std::path::Path;
 use std::sync::Arc;
+use twins::id::TwinId;
 use twins::time::Timestamp;
 
 const SEEDS: u64 = 2000;
 const FOLDER: &str = "streams/0";
+const TWINS: u64 = 5;
 
 struct Node {
     random: Random,
@@ -40,7 +45,8 @@ impl Node {
     /// Lives until something fails, or `steps` are done.
     fn live(&mut self, steps: u64) -> Result<(), Error> {
         let (place, mut done) = self.recorded;
-        let (mut writer, reader) = open(Arc::new(self.disk.clone()), Path::new(FOLDER), place)?;
+        let (files, indexer) = (Arc::new(self.disk.clone()), Indexer::by_hand());
+        let (mut writer, reader) = open(files, Path::new(FOLDER), place, &indexer)?;
         assert_eq!((writer.end(), reader.end()), (place.end, place.end));
         for n in place.end as usize..=self.log.len() {
             while let Some((_, upkeep)) = self.upkeep.get(done).filter(|(at, _)| *at == n as Offset) {
@@ -53,18 +59,19 @@ impl Node {
         }
         self.check(&reader)?;
         for _ in 0..steps {
-            self.step(&mut writer, &reader)?;
+            self.step(&mut writer, &reader, &indexer)?;
         }
         writer.flush()?;
         self.check(&reader)
     }
 
-    fn step(&mut self, writer: &mut Writer, reader: &Reader) -> Result<(), Error> {
+    fn step(&mut self, writer: &mut Writer, reader: &Reader, indexer: &Indexer) -> Result<(), Error> {
         match self.random.below(100) {
-            0..60 => {
+            0..57 => {
                 self.commit();
                 self.append(writer, self.log.len() - 1)?;
             }
+            57..60 => drop(indexer.work()),
             60..75 => writer.flush()?,
             75..85 => self.checkpoint(writer)?,
             85..90 => {
@@ -84,7 +91,13 @@ impl Node {
         let bytes_max = [50, 500, 3000, 70_000][self.random.below(40).min(3) as usize];
         let bytes = self.random.below(bytes_max) as usize;
         let time = self.log.last().map_or(0, |(time, _)| time.as_millis()) + self.random.below(3);
-        self.log.push((Timestamp::from_millis(time), vec![self.random.bits() as u8; bytes]));
+        // Some are nobody's, as far as their beginnings tell.
+        let mut record = match self.random.chance(95) {
+            true => minicbor::to_vec([twin(self.random.below(TWINS)).as_str()]).expect("to memory"),
+            false => Vec::new(),
+        };
+        record.resize(record.len() + bytes, self.random.bits() as u8);
+        self.log.push((Timestamp::from_millis(time), record));
     }
 
     fn append(&mut self, writer: &mut Writer, n: usize) -> Result<(), Error> {
@@ -146,6 +159,24 @@ impl Node {
             assert!(batch.next > from);
             from = batch.next;
         }
+        // The last of them has said nothing.
+        self.follow(reader, &twin(self.log.len() as u64 % (TWINS + 1)))
+    }
+
+    /// Reads one twin's records.
+    fn follow(&self, reader: &Reader, twin: &TwinId) -> Result<(), Error> {
+        let (mut trail, mut from, mut found) = (Trail::of(twin), reader.earliest(), Vec::new());
+        let (first, end) = (from, reader.end());
+        while from < end {
+            let stretch = trail.next(reader, from)?;
+            let batch = reader.read(stretch.start, (stretch.end - stretch.start) as usize, 1 << 20)?;
+            self.compare(stretch.start, &batch);
+            let items = batch.items.iter().filter(|item| Record::may_be_of(&item.record, twin));
+            found.extend(items.map(|item| item.offset));
+            from = batch.next;
+        }
+        let may_be = |n: &Offset| Record::may_be_of(&self.log[*n as usize].1, twin);
+        assert_eq!(found, (first..end).filter(may_be).collect::<Vec<_>>(), "the history of {twin}");
         Ok(())
     }
 
@@ -166,6 +197,10 @@ impl Node {
             _ => self.disk.set_capacity(self.disk.used() + self.random.below(20_000)),
         }
     }
+}
+
+fn twin(n: u64) -> TwinId {
+    TwinId::in_default_tenant(&format!("t-{n}")).expect("a plain id")
 }
 
 fn keep_up(writer: &mut Writer, Upkeep { sealed, trimmed }: Upkeep) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 //! log says again what is trimmed, or the next checkpoint has, and opening removes it.
 
 use super::extent::Extent;
-use super::{Error, Offset, segment};
+use super::{Error, Offset, index, segment};
 use std::sync::Arc;
 
 /// Files to be removed, on any thread. Several at once do it in order.
@@ -31,7 +31,9 @@ impl Sweep {
         // One after the other, so that no crash leaves a hole.
         extent.sweep(before, |first| {
             let path = segment::path(&extent.folder, first);
-            let removed = extent.files.remove(&path).and_then(|()| extent.files.sync_folder(&extent.folder));
+            let removed = index::remove(&*extent.files, &extent.folder, first);
+            let removed = removed.and_then(|()| extent.files.remove(&path));
+            let removed = removed.and_then(|()| extent.files.sync_folder(&extent.folder));
             removed.map_err(|error| extent.stop(Error::io("removing", &path)(error)))
         })
     }

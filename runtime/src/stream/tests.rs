@@ -13,7 +13,7 @@ const FOLDER: &str = "streams/7";
 fn open_at(disk: &Sim, end: Offset) -> Result<(Writer, Reader), Error> {
     let firsts = segment::firsts(disk, Path::new(FOLDER)).unwrap_or_default();
     let tail = firsts.into_iter().rfind(|first| *first < end).unwrap_or(0);
-    open(Arc::new(disk.clone()), Path::new(FOLDER), Place { end, tail, earliest: 0 })
+    open(Arc::new(disk.clone()), Path::new(FOLDER), Place { end, tail, earliest: 0 }, &Indexer::by_hand())
 }
 
 fn at(ms: u64) -> Timestamp {
@@ -141,7 +141,7 @@ fn trimming_drops_whole_segments_and_readers_learn_the_earliest() {
     assert!(disk.list(Path::new(FOLDER)).unwrap().len() < before);
     drop(writer);
     disk.crash();
-    let (_, reader) = open(Arc::new(disk), Path::new(FOLDER), place).unwrap();
+    let (_, reader) = open(Arc::new(disk), Path::new(FOLDER), place, &Indexer::by_hand()).unwrap();
     assert_eq!(read_all(&reader, 99, 1 << 20), records[earliest as usize..]);
 }
 
@@ -154,7 +154,7 @@ fn what_a_checkpoint_says_is_trimmed_is_removed_when_the_stream_is_opened() {
     let place = writer.sync().unwrap();
     disk.crash();
 
-    let (_, reader) = open(Arc::new(disk.clone()), Path::new(FOLDER), place).unwrap();
+    let (_, reader) = open(Arc::new(disk.clone()), Path::new(FOLDER), place, &Indexer::by_hand()).unwrap();
 
     assert_eq!(reader.earliest(), earliest);
     assert_eq!(segment::firsts(&disk, Path::new(FOLDER)).unwrap()[0], earliest);
@@ -172,7 +172,8 @@ fn a_segment_ends_where_it_was_sealed_also_over_a_restart() {
     assert_eq!((place.end, place.tail), (1, 1), "an empty segment does not end");
     disk.crash();
 
-    let (mut writer, reader) = open(Arc::new(disk.clone()), Path::new(FOLDER), place).unwrap();
+    let (mut writer, reader) =
+        open(Arc::new(disk.clone()), Path::new(FOLDER), place, &Indexer::by_hand()).unwrap();
     writer.append(at(2), b"b").unwrap();
     writer.sync().unwrap();
     disk.crash();
@@ -213,7 +214,8 @@ fn no_late_record_is_missed_when_times_go_back() {
 #[test]
 fn readers_read_while_the_writer_writes_and_trims() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut writer, reader) = open(Arc::new(Disk), folder.path(), Place::default()).unwrap();
+    let (mut writer, reader) =
+        open(Arc::new(Disk), folder.path(), Place::default(), &Indexer::with_thread()).unwrap();
     let records = sample(400);
 
     std::thread::scope(|scope| {

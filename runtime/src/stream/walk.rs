@@ -49,6 +49,11 @@ impl<'a> Walk<'a> {
         Ok(step)
     }
 
+    /// The bytes of the record that was just passed.
+    pub(super) fn record(&self, step: &Step) -> &[u8] {
+        &self.buffer[step.record.clone()]
+    }
+
     /// Passes records up to an offset and forgets their bytes.
     pub(super) fn skip_to(&mut self, offset: Offset) -> Result<(), Error> {
         while self.offset < offset {

@@ -160,6 +160,7 @@ impl World {
             files: self.files.clone(),
             folder: Path::new("/streams/0"),
             stream: &self.stream,
+            indexer: &stream::Indexer::by_hand(),
         })?;
         (self.shard, self.reader) = (Some(shard), Some(reader));
         self.with(|shard, now| shard.take(now, ended))
