@@ -51,7 +51,15 @@ fn stretches(reader: &Reader, records: Range<Offset>, key: u64) -> Result<VecDeq
     let segment = extent.open(records.start)?;
     let index = Index::open(&*extent.files, &extent.folder, &segment, records.end);
     match index.and_then(|index| index.pages(key)) {
-        Ok(pages) => pages.into_iter().map(|pages| segment.records(pages, records.end)).collect(),
+        Ok(pages) => {
+            let known: Result<_, _> =
+                pages.into_iter().map(|pages| segment.records(pages, records.end)).collect();
+            match known {
+                // The headers of pages are needed for this alone; the records may be whole.
+                Err(Error::Damaged { .. }) => Ok([records].into()),
+                known => known,
+            }
+        }
         Err(unusable) => {
             let (first, folder) = (records.start, extent.folder.display());
             if let (true, Unusable::Bad(why)) = (extent.ask(first), unusable) {

@@ -15,6 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How many segments wait at most; what is past it is asked for again by whoever reads it. 64 shards keep 9 each.
 const WAITING_MAX: usize = 1_024;
+/// So many bytes stay free on the disk: the log has its reserve, twice as much as it keeps by default, before an index.
+const ROOM: u64 = 512 << 20;
 
 /// Whoever makes indexes.
 pub struct Indexer {
@@ -53,7 +55,10 @@ impl Indexer {
         if self.has_thread && !state.is_working {
             let indexer = self.clone();
             let thread = std::thread::Builder::new().name("stream-index".to_owned());
-            let spawned = thread.spawn(move || while indexer.work() {});
+            let spawned = thread.spawn(move || {
+                let working = Working(indexer);
+                while working.0.work() {}
+            });
             state.is_working = spawned.is_ok();
         }
         true
@@ -102,6 +107,18 @@ impl Indexer {
     }
 }
 
+/// A thread's work. One that panics is no longer waited for, and the next segment begins another.
+struct Working(Arc<Indexer>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.state().is_working = false;
+            self.0.rests.notify_all();
+        }
+    }
+}
+
 /// Makes the index of a segment: it has its name once it is whole and durable.
 fn make(extent: &Extent, first: Offset) -> Result<(), Error> {
     let records = match extent.around(first) {
@@ -123,6 +140,10 @@ fn make(extent: &Extent, first: Offset) -> Result<(), Error> {
     }
     let bytes = rows.encode(&segment.identity(records.end)?);
     let (files, folder) = (&*extent.files, &extent.folder);
+    let free = files.free_space(folder).map_err(Error::io("measuring", folder))?;
+    if free < bytes.len() as u64 + ROOM {
+        return Err(Error::Full { path: path(folder, first) });
+    }
     let draft = folder.join(format!("{first:020}{DRAFT_SUFFIX}"));
     let written = match files.remove(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
