@@ -9,7 +9,9 @@ verify:
     cargo clippy --workspace --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
     cargo check --package twins --no-default-features --locked
+    cargo clippy --package twinfold --all-targets --features otlp --locked -- -D warnings
     cargo test --workspace --locked
+    cargo test --features otlp --test otlp --locked
 
 # Formats, and applies what clippy can correct by itself.
 fix:

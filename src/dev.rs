@@ -1,6 +1,5 @@
 //! `twinfold dev`: one node on loopback, without credentials, ready in a second.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,8 +56,8 @@ pub(crate) enum Error {
     NotStopped,
 }
 
-/// Runs until SIGTERM or SIGINT; a second one ends the process at once.
-pub(crate) fn run(options: Options, kinds: Kinds) -> Result<(), Error> {
+/// Runs until SIGTERM or SIGINT; a second one ends the process at once. `say` tells the operator something.
+pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), Error> {
     for address in [options.mqtt, options.http] {
         if !address.ip().is_loopback() {
             return Err(Error::NotLoopback(address));
@@ -134,9 +133,4 @@ async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
     }
-}
-
-/// Says something to the operator, who may have closed the other end.
-fn say(line: &str) {
-    drop(writeln!(std::io::stderr(), "{line}"));
 }

@@ -170,6 +170,30 @@ fn a_node_that_serves_is_ready() {
 }
 
 #[test]
+fn a_node_that_cannot_write_its_log_is_not_ready_and_says_why() {
+    let node = Node::whose_writes_may_fail();
+    let (status, _) = node.api().put("/devices/late", &json!({"kind": "device"})).expect("an answer");
+    assert_eq!(status, 201);
+
+    node.fail_writes();
+    let (status, refused) =
+        node.api().patch("/twins/late", &json!({"desired": {"on": true}})).expect("an answer");
+    assert_eq!(status, 503, "{refused}");
+
+    let answer =
+        ureq::get(format!("http://{}/readyz", node.at.http)).config().http_status_as_error(false).build();
+    let mut answer = answer.call().expect("the node answers");
+    assert_eq!(answer.status(), 503);
+    let problem: serde_json::Value = answer.body_mut().read_json().expect("a problem");
+    let reasons = problem["reasons"].as_array().expect("a problem has reasons");
+    let log = reasons.iter().find(|reason| reason["part"] == "log").unwrap_or_else(|| panic!("{problem}"));
+    let why = log["why"].as_str().expect("a text");
+    assert!(why.starts_with("stopped, restart the node: writing segment"), "{why}");
+    let alive = ureq::get(format!("http://{}/healthz", node.at.http)).call().expect("the node answers");
+    assert_eq!(alive.status(), 200, "it lives, and can say so");
+}
+
+#[test]
 fn a_trace_goes_from_the_request_to_the_record_of_what_it_caused() {
     let node = Node::start();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -29,18 +29,23 @@ const MODEL_MAY_NOT_NAME: &str = "
 ";
 
 /// Each external engine, and the only places that may name it. Replacing it is then one room's work.
-const ENGINES: [(&str, &[&str]); 9] = [
+const ENGINES: [(&str, &[&str]); 14] = [
     ("actix_web", &["gateway/src/http"]),
     ("fjall", &["runtime/src/store/fjall"]),
     ("mqtt_protocol_core", &["gateway/src/mqtt"]),
     ("openraft", &["cluster/tests"]),
+    ("opentelemetry", &["src/telemetry/otlp.rs"]),
+    ("opentelemetry_http", &["src/telemetry/otlp.rs"]),
+    ("opentelemetry_otlp", &["src/telemetry/otlp.rs"]),
+    ("opentelemetry_sdk", &["src/telemetry/otlp.rs"]),
     ("quinn", &[]),
     ("rumqttc", &["src/simulate.rs", "tests"]),
     (
         "rustix",
         &["gateway/src/descriptors.rs", "runtime/src/files/disk.rs", "src/bench", "src/metrics.rs", "tests"],
     ),
-    ("ureq", &["src/cli/client.rs", "tests"]),
+    ("tracing_opentelemetry", &["src/telemetry/otlp.rs"]),
+    ("ureq", &["src/cli/client.rs", "src/telemetry/otlp.rs", "tests"]),
     ("utoipa", &["gateway/src/http"]),
 ];
 

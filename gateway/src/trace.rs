@@ -2,18 +2,21 @@
 
 use twins::header::Trace;
 
-/// The trace id of `00-{trace id}-{parent id}-{flags}`. What does not read as one is no trace, as the standard wants.
+/// The name of the header and of the user property.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
+/// Reads `00-{trace id}-{parent id}-{flags}`. What does not read as one is no trace, as the standard wants.
 pub(crate) fn parse(traceparent: &str) -> Option<Trace> {
     let mut parts = traceparent.trim().split('-');
     let (version, id) = (hex(parts.next()?, 2)?, parts.next()?);
-    hex(parts.next()?, 16)?;
-    hex(parts.next()?, 2)?;
+    let parent = u64::try_from(hex(parts.next()?, 16)?).ok().filter(|&parent| parent != 0)?;
+    let sampled = hex(parts.next()?, 2)? & 1 == 1;
     // Version ff is none; later versions may have more parts.
     if version == 0xff || (version == 0 && parts.next().is_some()) {
         return None;
     }
     let id = hex(id, 32).filter(|&id| id != 0)?;
-    Some(Trace(id.to_be_bytes()))
+    Some(Trace { id: id.to_be_bytes(), parent: parent.to_be_bytes(), sampled })
 }
 
 /// A number of exactly so many lower-case hexadecimal digits.
@@ -27,9 +30,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_parent_gives_its_trace_id() {
-        let trace = parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
-        assert_eq!(trace.0[..4], [0x4b, 0xf9, 0x2f, 0x35]);
+    fn a_trace_parent_goes_on_as_it_came() {
+        for text in [
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-0000000077b34da6a3ce929d0e0e4736-000007aa0ba902b7-00",
+        ] {
+            let trace = parse(text).unwrap();
+            assert_eq!(trace.traceparent(), text);
+            assert_eq!(trace.to_string(), text[3..35]);
+        }
         assert!(parse("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
     }
 
@@ -39,6 +48,7 @@ mod tests {
             "",
             "00-4bf92f3577b34da6a3ce929d0e0e4736",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",

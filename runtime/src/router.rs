@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use twins::body::Body;
-use twins::header::Header;
+use twins::header::{Header, Trace};
 use twins::id::TwinId;
 use twins::input::Input;
 use twins::kind::Kinds;
@@ -31,6 +31,7 @@ use crate::mailbox::Mailbox;
 use crate::meter::{Refusals, ShardMeter, What};
 use crate::node::{Door, shard_of};
 use crate::overruns::Overruns;
+use crate::path::step;
 use crate::shard::actor::Message;
 use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
@@ -116,7 +117,7 @@ impl Router {
         let now = Instant::now();
         let mut batches: Vec<Batch> = Vec::new();
         for Submission { token, twin, header, input } in inputs {
-            let shard = shard_of(&self.0.slots, &twin);
+            let shard = self.route(&twin, header.trace);
             let index = batches.iter().position(|batch| batch.shard == shard);
             let index = index.unwrap_or_else(|| {
                 batches.push(Batch { shard, inputs: Vec::new(), refused: None });
@@ -149,7 +150,7 @@ impl Router {
     /// # Errors
     /// A refusal, or that it could not be said.
     pub async fn ask(&self, twin: TwinId, header: Header, input: Input) -> Result<Reply, Error> {
-        let shard = shard_of(&self.0.slots, &twin);
+        let shard = self.route(&twin, header.trace);
         let (answer, wait) = oneshot::channel();
         let work = self.work(Instant::now(), shard, twin, header, input)?;
         self.hand_over(shard, vec![Work { answer: Answer::new(shard, Asker::Once(answer)), ..work }]);
@@ -167,13 +168,14 @@ impl Router {
         twin: TwinId,
         name: Name,
         payload: Body,
+        trace: Option<Trace>,
         timeout: Duration,
     ) -> Result<Response, Error> {
-        let shard = shard_of(&self.0.slots, &twin);
+        let shard = self.route(&twin, trace);
         let actor = self.actor(shard)?;
         let id = Name::new("a request's id", &uuid::Uuid::now_v7().to_string())?;
         let (answer, wait) = oneshot::channel();
-        let asked = Asked { twin: twin.clone(), id: id.clone(), name, payload, answer };
+        let asked = Asked { twin: twin.clone(), id: id.clone(), name, payload, trace, answer };
         let gone = || Error::Unknown { shard, why: "the shard stopped before the device answered".into() };
         actor.cast(Message::Ask(asked)).map_err(|_| gone())?;
         match tokio::time::timeout(timeout, wait).await {
@@ -386,6 +388,13 @@ impl Router {
         self.0.doors.iter().filter_map(|door| door.actor().ok())
     }
 
+    /// The shard of a twin (step 4).
+    fn route(&self, twin: &TwinId, trace: Option<Trace>) -> u32 {
+        let shard = shard_of(&self.0.slots, twin);
+        step!("4.route" in trace, %twin, shard);
+        shard
+    }
+
     /// Admits an input (step 5).
     fn work(
         &self,
@@ -395,6 +404,7 @@ impl Router {
         header: Header,
         input: Input,
     ) -> Result<Work, Error> {
+        let _span = step!("5.admit" in header.trace, shard, %twin).entered();
         let door = &self.0.doors[shard as usize];
         let turned_away = |error| {
             door.meter.turned_away(What::of(&input), &error);

@@ -331,7 +331,7 @@ async fn a_request_is_answered_by_the_device_or_ends_with_its_connection_or_in_t
     let ask = |timeout| {
         let payload = Json::null().into();
         let router = router.clone();
-        tokio::spawn(async move { router.request(twin("a"), Name::fixed("x"), payload, timeout).await })
+        tokio::spawn(async move { router.request(twin("a"), Name::fixed("x"), payload, None, timeout).await })
     };
     let code = |answer: Result<Response, Error>| match answer {
         Err(Error::Rejected(rejection)) => rejection.code(),

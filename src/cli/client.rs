@@ -1,6 +1,6 @@
 //! The HTTP client: one call of the API, and its answer or why there is none.
 //!
-//! ureq is named in this file only. It speaks plain HTTP here and asks no proxy: a node in `dev` is on this machine.
+//! ureq speaks plain HTTP here and asks no proxy: a node in `dev` is on this machine.
 
 use std::fmt::{self, Write};
 use std::io::{self, Read};
@@ -29,13 +29,13 @@ const PIECE: usize = 256 << 10;
 /// The largest answer that is read: several times a page of the API.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
-/// Where a node answers: `http://host:port`.
+/// Where a node, or a collector, answers: `http://host:port`.
 #[derive(Debug, Clone)]
 pub(crate) struct Url(String);
 
 /// Why a URL is none.
 #[derive(Debug, thiserror::Error)]
-#[error("write http://HOST:PORT; https is not spoken yet, so reach a distant node through a tunnel")]
+#[error("write http://HOST:PORT; https is not spoken yet, so reach what is distant through a tunnel")]
 pub(crate) struct BadUrl;
 
 /// One call of the API.

@@ -11,7 +11,7 @@ use twins::kind::Kinds;
 
 use super::Error;
 use crate::dev::{self, Options};
-use crate::telemetry::{self, Format};
+use crate::telemetry::Flags;
 
 /// Run one node on loopback, without credentials.
 #[derive(Args)]
@@ -49,14 +49,13 @@ pub(super) struct Dev {
     /// Memory for the twins of each of the 64 shards, past which those not in use are passivated
     #[arg(long, value_name = "BYTES", default_value_t = shard().memory_bytes)]
     shard_memory_bytes: usize,
-    /// How the lines of the log on stderr are written
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    log_format: Format,
+    #[command(flatten)]
+    telemetry: Flags,
 }
 
 impl Dev {
     pub(super) fn run(self, kinds: Kinds) -> Result<ExitCode, Error> {
-        telemetry::start(self.log_format);
+        let telemetry = self.telemetry.start()?;
         let shard = runtime::shard::Options {
             checkpoint_every: Duration::from_millis(self.checkpoint_every_ms),
             checkpoint_bytes: self.checkpoint_bytes,
@@ -70,7 +69,10 @@ impl Dev {
         };
         let http_stall = Duration::from_secs(self.http_stall_s);
         let Self { data, mqtt, http, devices, .. } = self;
-        dev::run(Options { data, mqtt, http, devices, shard, streams, http_stall }, kinds)?;
+        let options = Options { data, mqtt, http, devices, shard, streams, http_stall };
+        let ran = dev::run(options, kinds, telemetry.voice());
+        telemetry.end();
+        ran?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -80,6 +80,8 @@ enum Noun {
 enum Error {
     #[error(transparent)]
     Dev(#[from] crate::dev::Error),
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::Error),
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),

@@ -38,6 +38,21 @@ impl Node {
         Self { process, data, at }
     }
 
+    /// A node whose writes to files [can be made to fail](Self::fail_writes).
+    pub fn whose_writes_may_fail() -> Self {
+        let (data, at) = (tempfile::tempdir().expect("a temporary folder"), Addresses::free());
+        // A signal that is ignored stays so: what would end the process then is an error of the write.
+        let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
+        let leading = ["-c", script, env!("CARGO_BIN_EXE_twinfold")];
+        let process = Process::dev(Path::new("/bin/sh"), &leading, data.path(), at, &[]);
+        Self { process, data, at }
+    }
+
+    /// From now on each write to a file fails.
+    pub fn fail_writes(&self) {
+        self.process.fail_writes();
+    }
+
     /// The one node that all tests of a process share, for as long as any of them runs.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Node>> = Mutex::new(Weak::new());

@@ -2,11 +2,14 @@
 
 #![allow(clippy::print_stderr, reason = "what a node says is shown with the test that fails")]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// A running `dev` node. Dropping it kills it.
 pub struct Process {
@@ -35,9 +38,7 @@ impl Process {
     /// # Panics
     /// If it ends or is not ready within 30 s.
     pub fn dev(program: &Path, leading: &[&str], data: &Path, at: Addresses, more: &[&str]) -> Self {
-        let mut command = Command::new(program);
-        command.args(leading).arg("dev").arg("--data").arg(data);
-        command.args(["--mqtt", &at.mqtt.to_string(), "--http", &at.http.to_string()]).args(more);
+        let mut command = command(program, leading, data, at, more);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let (ready, wait) = std::sync::mpsc::channel();
@@ -53,6 +54,27 @@ impl Process {
         });
         wait.recv_timeout(Duration::from_secs(30)).expect("the node becomes ready");
         Self { child }
+    }
+
+    /// Starts `program dev` on a data folder, and has what it logs, as `filter` selects, go to a file. Does not wait.
+    pub fn logging(
+        program: &Path,
+        data: &Path,
+        at: Addresses,
+        more: &[&str],
+        filter: &str,
+        log: File,
+    ) -> Self {
+        let mut command = command(program, &[], data, at, more);
+        let child = command.env("TWINFOLD_LOG", filter).stderr(log).spawn();
+        Self { child: child.expect("the binary can be started") }
+    }
+
+    /// Has each further write of the process to a file fail, if it ignores the signal that comes with that.
+    pub fn fail_writes(&self) {
+        let limit = Rlimit { current: Some(0), maximum: None };
+        let pid = Pid::from_child(&self.child);
+        prlimit(Some(pid), Resource::Fsize, limit).expect("the limits of a child can be lowered");
     }
 
     pub fn id(&self) -> u32 {
@@ -73,8 +95,7 @@ impl Process {
 
     /// SIGTERM, without waiting for what comes of it.
     pub fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
     }
 
     /// Its exit code, if it ends within so long.
@@ -88,6 +109,13 @@ impl Process {
         }
         None
     }
+}
+
+fn command(program: &Path, leading: &[&str], data: &Path, at: Addresses, more: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(leading).arg("dev").arg("--data").arg(data);
+    command.args(["--mqtt", &at.mqtt.to_string(), "--http", &at.http.to_string()]).args(more);
+    command
 }
 
 impl Drop for Process {

@@ -14,6 +14,9 @@ pub const SUBACK: u8 = 9;
 pub const PINGRESP: u8 = 13;
 pub const DISCONNECT: u8 = 14;
 
+/// The property of MQTT 5.
+const USER_PROPERTY: u8 = 0x26;
+
 /// What a client says at first.
 #[derive(Debug, Clone)]
 pub struct Connect<'a> {
@@ -63,10 +66,30 @@ impl<'a> Connect<'a> {
 
 /// A publish with QoS 1, or with QoS 0 where `id` is absent.
 pub fn publish(v5: bool, topic: &str, payload: &[u8], id: Option<u16>) -> Vec<u8> {
+    said(topic, payload, id, v5.then_some(&[]))
+}
+
+/// A publish in MQTT 5, with QoS 1 and user properties.
+pub fn publish_with(properties: &[(&str, &str)], topic: &str, payload: &[u8], id: u16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in properties {
+        bytes.push(USER_PROPERTY);
+        string(&mut bytes, name.as_bytes());
+        string(&mut bytes, value.as_bytes());
+    }
+    said(topic, payload, Some(id), Some(&bytes))
+}
+
+fn said(topic: &str, payload: &[u8], id: Option<u16>, properties: Option<&[u8]>) -> Vec<u8> {
     let mut body = Vec::new();
     string(&mut body, topic.as_bytes());
     body.extend(id.iter().flat_map(|id| id.to_be_bytes()));
-    body.extend(v5.then_some(0));
+    if let Some(properties) = properties {
+        body.push(
+            u8::try_from(properties.len()).ok().filter(|length| *length < 128).expect("few properties"),
+        );
+        body.extend(properties);
+    }
     body.extend(payload);
     packet(if id.is_some() { 0x32 } else { 0x30 }, &body)
 }
@@ -124,6 +147,26 @@ impl Packet {
     pub fn message_id(&self) -> u16 {
         let at = 2 + usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));
         u16::from_be_bytes([self.body[at], self.body[at + 1]])
+    }
+
+    /// A user property of a PUBLISH with QoS 1, in MQTT 5, of those that stand behind no other property.
+    pub fn user_property(&self, name: &str) -> Option<String> {
+        let at = 4 + usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));
+        let mut rest = &self.body[at + 1..at + 1 + usize::from(self.body[at])];
+        let text = |rest: &mut &[u8]| {
+            let (length, text) = rest.split_first_chunk().expect("a length");
+            let (text, after) = text.split_at(usize::from(u16::from_be_bytes(*length)));
+            *rest = after;
+            String::from_utf8(text.to_vec()).expect("it is UTF-8")
+        };
+        while let Some((&USER_PROPERTY, after)) = rest.split_first() {
+            rest = after;
+            let (found, value) = (text(&mut rest), text(&mut rest));
+            if found == name {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// The payload of a PUBLISH with QoS 1, in 3.1.1.

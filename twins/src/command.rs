@@ -13,7 +13,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::body::Body;
-use crate::header::Principal;
+use crate::header::{Principal, Trace};
 use crate::json::Json;
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -85,6 +85,9 @@ pub struct Command {
     /// When it last changed its state.
     #[n(12)]
     pub changed: Timestamp,
+    /// The trace of the input that it was queued for; it goes to the device with it.
+    #[n(13)]
+    pub trace: Option<Trace>,
 }
 
 /// Whether commands of one name wait in line or replace each other.

@@ -20,7 +20,7 @@ pub struct Header {
     /// The way it came.
     #[n(3)]
     pub transport: Transport,
-    /// The trace it belongs to: sixteen bytes, as in W3C trace context.
+    /// The trace it belongs to.
     #[n(4)]
     pub trace: Option<Trace>,
     /// Whether its content may be believed.
@@ -64,15 +64,32 @@ pub struct Idempotency {
     pub body: Digest,
 }
 
-/// A trace id, as W3C trace context has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(transparent)]
-pub struct Trace(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+/// A place in a trace, as W3C trace context has it: what an input came with, and what goes on with its effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, minicbor::Encode, minicbor::Decode)]
+pub struct Trace {
+    /// Of the whole trace.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 16],
+    /// Of the span of whoever sent the input.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub parent: [u8; 8],
+    /// Whether its steps are wanted: otherwise it only goes on.
+    #[n(2)]
+    pub sampled: bool,
+}
 
-/// Thirty-two hexadecimal digits.
+impl Trace {
+    /// The `traceparent` of version 00 that says it (section 3.2).
+    pub fn traceparent(&self) -> String {
+        let flags = u8::from(self.sampled);
+        format!("00-{self}-{:016x}-{flags:02x}", u64::from_be_bytes(self.parent))
+    }
+}
+
+/// The trace's id: thirty-two hexadecimal digits.
 impl std::fmt::Display for Trace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:032x}", u128::from_be_bytes(self.id))
     }
 }
 

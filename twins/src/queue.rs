@@ -229,6 +229,7 @@ mod tests {
                 epoch: 0,
                 result: None,
                 changed: Timestamp::ZERO,
+                trace: None,
             });
         }
         queue

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::body::Body;
 use crate::command::{Command, CommandId, State};
 use crate::handshake::{Handshakes, Packet};
+use crate::header::Trace;
 use crate::json::Json;
 use crate::name::Name;
 use crate::session::Subscription;
@@ -84,6 +85,8 @@ pub enum Delivery {
         deadline: Timestamp,
         /// How often it was sent, this time included.
         attempt: u32,
+        /// The trace of what it was queued for.
+        trace: Option<Trace>,
         /// Its packet under QoS 2.
         packet: Option<Packet>,
     },
@@ -95,9 +98,21 @@ pub enum Delivery {
         name: Name,
         /// With what.
         payload: Body,
+        /// The trace of whoever asks.
+        trace: Option<Trace>,
     },
     /// The connection is to be closed.
     Close(Closed),
+}
+
+impl Delivery {
+    /// The trace that it belongs to.
+    pub fn trace(&self) -> Option<Trace> {
+        match self {
+            Self::Command { trace, .. } | Self::Request { trace, .. } => *trace,
+            Self::Desired { .. } | Self::Close(_) => None,
+        }
+    }
 }
 
 /// Why a connection is closed from this side.

@@ -19,7 +19,7 @@ use super::segment::{HEADER, Segment};
 use crate::Options;
 use runtime::files::Files;
 use runtime::log::Error;
-use runtime::path::PATH;
+use runtime::path::step;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -144,9 +144,7 @@ impl Writer {
         });
         debug_assert_eq!(self.buffer.len() as u64, bytes);
         let (number, segment_number) = (self.number, segment.number);
-        let span =
-            tracing::debug_span!(target: PATH, "7.sync", batch = number, segment = segment_number, bytes);
-        let span = span.entered();
+        let span = step!("7.sync", batch = number, segment = segment_number, bytes).entered();
         let started = Instant::now();
         let written = match segment.file.write_at(&self.buffer, self.offset) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(self.take_back(&error)),

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use futures_util::future::{Ready, ready};
 use runtime::access::{Credentials, Denied, Identity, Verb};
 use runtime::follower::Follower;
+use runtime::path::step;
 use runtime::router::{Response, Router};
 use runtime::stream::{self, Selection};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 use twins::body::Body;
 use twins::header::{Header, Trace, Transport};
 use twins::id::TwinId;
@@ -60,7 +62,7 @@ impl Caller {
         let identity = router.access().authenticate(Credentials::Bearer { token });
         let metrics = request.app_data::<Metrics>().cloned();
         let identity = identity.map_err(|denied| count(metrics.as_ref(), denied))?;
-        let trace = header("traceparent").and_then(trace::parse);
+        let trace = header(trace::TRACEPARENT).and_then(trace::parse);
         let repeatable = Repeatable::of(request)?;
         Ok(Self { router: router.clone(), identity, trace, repeatable, metrics })
     }
@@ -154,7 +156,9 @@ impl Allowed<'_> {
     /// Says something to the twin, and waits until the answer is durable. What came before under the same
     /// `Idempotency-Key` is answered as it was.
     pub(super) async fn ask(&self, input: Input) -> Result<Reply, Problem> {
-        Ok(self.caller.router.ask(self.id.clone(), self.caller.header(), input).await?)
+        let (twin, header) = (&self.id, self.caller.header());
+        let span = step!("3.input" in header.trace, %twin);
+        Ok(self.caller.router.ask(twin.clone(), header, input).instrument(span).await?)
     }
 
     /// The twin as it is.
@@ -176,7 +180,7 @@ impl Allowed<'_> {
         if caller.repeatable.is_some() {
             return Err(once::unsupported());
         }
-        Ok(caller.router.request(id.clone(), name, payload, timeout).await?)
+        Ok(caller.router.request(id.clone(), name, payload, caller.trace, timeout).await?)
     }
 }
 

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use runtime::path::PATH;
+use runtime::path::step;
 use tracing::Instrument;
 
 use crate::metrics::Metrics;
@@ -43,12 +43,7 @@ pub(super) async fn measure(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let metrics = request.app_data::<Metrics>().cloned();
     let (started, method) = (Instant::now(), request.method().clone());
-    let span = tracing::debug_span!(
-        target: PATH,
-        "1.request",
-        method = method.as_str(),
-        trace = trace_of(&request).map(tracing::field::display)
-    );
+    let span = step!("1.request" in trace_of(&request), method = method.as_str());
     let answer = next.call(request).instrument(span).await?;
     if let Some(metrics) = metrics {
         let route = answer.request().match_pattern();
@@ -58,6 +53,6 @@ pub(super) async fn measure(
 }
 
 fn trace_of(request: &ServiceRequest) -> Option<twins::header::Trace> {
-    let text = request.headers().get("traceparent")?.to_str().ok()?;
+    let text = request.headers().get(trace::TRACEPARENT)?.to_str().ok()?;
     trace::parse(text)
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use runtime::mailbox::{Mail, Mailbox};
-use runtime::path::PATH;
+use runtime::path::step;
 use runtime::router::Router;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn write(&mut self, bytes: &[u8]) {
         let Some(stream) = &mut self.stream else { return };
         self.bytes[1] += bytes.len() as u64;
-        let span = tracing::debug_span!(target: PATH, "12.write", bytes = bytes.len());
+        let span = step!("12.write", bytes = bytes.len());
         let writing = timeout(self.write_timeout, stream.write_all(bytes)).instrument(span);
         let written = match writing.await {
             Ok(written) => written.map_err(|error| error.to_string()),
@@ -262,7 +262,7 @@ fn read<S: AsyncRead + Unpin>(
     ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
     let bytes = buffer.filled();
     if !bytes.is_empty() {
-        let _span = tracing::debug_span!(target: PATH, "1.read", bytes = bytes.len()).entered();
+        let _span = step!("1.read", bytes = bytes.len()).entered();
         session.received(Instant::now(), bytes);
     }
     Poll::Ready(Ok(bytes.len()))

@@ -14,7 +14,7 @@ use twins::time::Timestamp;
 use twins::twin::Twin;
 
 use crate::meter::{self, ShardMeter};
-use crate::path::PATH;
+use crate::path::step;
 use crate::store::{self, Space, StateStore, Timer};
 use crate::stream;
 
@@ -99,8 +99,7 @@ impl Cut {
     /// Writes it. Blocks; durable when it returns.
     pub(crate) fn write(self, store: &dyn StateStore) -> Result<Written, String> {
         let Self { shard, marks, images, stream, outbox, heads, meter } = self;
-        let _span =
-            tracing::debug_span!(target: PATH, "8.checkpoint", shard, images = images.len()).entered();
+        let _span = step!("8.checkpoint", shard, images = images.len()).entered();
         let (started, mut bytes) = (Instant::now(), 0);
         stream.sync().map_err(|error| format!("the stream could not be synced: {error}"))?;
         let mut batch = store::Batch::default();

@@ -1,9 +1,12 @@
 //! Batches: what is decided forms one while another is in flight; what rests on a batch leaves when it is committed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tracing::Span;
+use twins::header::Trace;
 use twins::id::TwinId;
 use twins::reply::{Delivery, Output, Reply};
 use twins::time::Timestamp;
@@ -14,7 +17,7 @@ use crate::error::{Error, Outcome};
 use crate::log::{self, LogId};
 use crate::mailbox::Mail;
 use crate::meter::{self, Distribution, Tally};
-use crate::path::PATH;
+use crate::path::{PATH, step};
 use crate::stream;
 use crate::stream::retention::Upkeep;
 
@@ -77,15 +80,15 @@ pub(super) struct Flying {
     upkeep: Upkeep,
     tally: Tally,
     /// From the proposal to the commit.
-    span: tracing::Span,
+    spans: Vec<Span>,
 }
 
 impl Flying {
     /// A batch without decisions.
     pub(super) fn upkeep(upkeep: Upkeep, bytes: u64) -> Self {
         let (twins, records, releases) = (Vec::new(), Vec::new(), Vec::new());
-        let (exchange, tally, span) = (Exchange::default(), Tally::default(), tracing::Span::none());
-        Self { number: UPKEEP, twins, records, releases, exchange, bytes, upkeep, tally, span }
+        let (exchange, tally, spans) = (Exchange::default(), Tally::default(), Vec::new());
+        Self { number: UPKEEP, twins, records, releases, exchange, bytes, upkeep, tally, spans }
     }
 }
 
@@ -97,6 +100,8 @@ pub(super) struct Release {
     pub(super) outputs: Vec<Output>,
     /// Given back when this is dropped.
     pub(super) permit: Option<Permit>,
+    /// Of the input.
+    pub(super) trace: Option<Trace>,
 }
 
 impl Shard {
@@ -140,14 +145,23 @@ impl Shard {
         });
         let twins = twins.collect();
         let (taken, acknowledged, refusals) = exchange.entry();
+        let traces: BTreeSet<Trace> = match tracing::span_enabled!(target: PATH, tracing::Level::DEBUG) {
+            true => decisions.iter().filter_map(|decided| decided.transition.header.trace).collect(),
+            false => BTreeSet::new(),
+        };
         let (term, stamp) = (self.term, self.now);
         let batch = Batch { term, stamp, decisions, taken, acknowledged, refusals, ..Batch::default() };
         let payload = Bytes::from(batch.encode());
         let (bytes, upkeep) = (payload.len() as u64, Upkeep::default());
         let (shard, entries) = (self.setting.number, records.len());
-        let span =
-            tracing::debug_span!(target: PATH, "7.commit", shard, batch = number, records = entries, bytes);
-        self.flying = Some(Flying { number, twins, records, releases, exchange, bytes, upkeep, tally, span });
+        // One for each trace that waits for this batch; what belongs to none waits together.
+        let span = |trace| step!("7.commit" in trace, shard, batch = number, records = entries, bytes);
+        let spans = match traces.is_empty() {
+            true => vec![span(None)],
+            false => traces.into_iter().map(|trace| span(Some(trace))).collect(),
+        };
+        self.flying =
+            Some(Flying { number, twins, records, releases, exchange, bytes, upkeep, tally, spans });
         self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: false });
         Ok(())
     }
@@ -156,10 +170,10 @@ impl Shard {
     pub(crate) fn committed(&mut self, now: Timestamp, id: LogId) -> Result<(), Failed> {
         self.pass(now);
         let Some(mut flying) = self.flying.take() else { return Ok(()) };
-        // It ends here: the batch is durable.
-        flying.span = tracing::Span::none();
+        // They end here: the batch is durable.
+        flying.spans.clear();
         let (shard, batch, index) = (self.setting.number, flying.number, id.index);
-        let _span = tracing::debug_span!(target: PATH, "8.apply", shard, batch, index).entered();
+        let _span = step!("8.apply", shard, batch, index).entered();
         self.applied = id.index;
         self.logged += flying.bytes;
         self.dirty_since.get_or_insert(self.now);
@@ -267,10 +281,11 @@ impl Shard {
         }
         let mut post = Post::default();
         let mut begun = Vec::new();
-        let (Setting { meter, refusals, .. }, now) = (&self.setting, Instant::now());
+        let (Setting { number: shard, meter, refusals, .. }, now) = (&self.setting, Instant::now());
         let mut latency = Distribution::default();
         for release in self.ready.drain(..) {
-            let Release { twin, outcome, answer, outputs, permit } = release;
+            let Release { twin, outcome, answer, outputs, permit, trace } = release;
+            let _span = step!("8.answer" in trace, shard, %twin).entered();
             meter.answered(refusals, answer.what, &outcome);
             if let Some(permit) = permit {
                 latency.record(now.saturating_duration_since(permit.since()));
@@ -285,6 +300,9 @@ impl Shard {
             for Output { epoch, what } in outputs {
                 let mailbox = mailboxes.and_then(|all| all.iter().find(|(of, _)| *of == epoch));
                 if let Some((_, mailbox)) = mailbox {
+                    // What waited for the device has a trace of its own, which began before.
+                    let trace = what.trace().or(trace);
+                    step!("11.deliver" in trace, shard, %twin, epoch);
                     post.put(mailbox, Mail::Delivery { epoch, what });
                 }
             }

@@ -16,7 +16,7 @@ use twins::twin::Twin;
 use crate::admission::CHANNELS_FULL;
 use crate::error::Error;
 use crate::meter::{self, What};
-use crate::path::PATH;
+use crate::path::step;
 use crate::record;
 
 use super::commit::Release;
@@ -121,10 +121,11 @@ impl Shard {
         if let Err(rejection) = self.room_for(&id, &input) {
             return self.refuse(answer, rejection.into());
         }
+        let trace = header.trace;
         let Some((reply, outputs)) = self.decide_on(&id, &input, header) else { return };
         let batch = self.resident(&id).map_or(0, |resident| resident.batch);
         let outcome = reply.map_err(Into::into);
-        self.when_committed(batch, Release { twin: id, outcome, answer, outputs, permit });
+        self.when_committed(batch, Release { twin: id, outcome, answer, outputs, permit, trace });
     }
 
     /// The limit that leaves no room for an input from outside: small inputs may make many records, and many effects.
@@ -143,8 +144,8 @@ impl Shard {
         mut header: Header,
     ) -> Option<(Result<Reply, Rejection>, Vec<Output>)> {
         header.received = self.now;
-        let (shard, trace) = (self.setting.number, header.trace.map(tracing::field::display));
-        let _span = tracing::debug_span!(target: PATH, "6.decide", shard, twin = %id, trace).entered();
+        let (shard, trace) = (self.setting.number, header.trace);
+        let _span = step!("6.decide" in trace, shard, twin = %id).entered();
         let (kinds, options) = (self.setting.kinds.clone(), self.setting.options.clone());
         let number = self.forming.number;
         let resident = self.resident(id)?;

@@ -10,6 +10,7 @@ use twins::input::Input;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::path::step;
 use crate::store::{self, Space, StateStore, Timer};
 
 use super::resident::Slot;
@@ -36,6 +37,8 @@ impl Shard {
                 break;
             }
             let Some((_, id)) = self.due.pop() else { break };
+            let shard = self.setting.number;
+            let _span = step!("10.due", shard, twin = %id).entered();
             self.one(Work::internal(id, Input::Due));
         }
         self.turn()

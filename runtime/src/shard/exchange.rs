@@ -15,6 +15,7 @@ use twins::reply::Reply;
 use twins::transition::Transition;
 
 use crate::node::shard_of;
+use crate::path::step;
 use crate::store::{Space, StateStore};
 
 use super::commit::Release;
@@ -170,6 +171,8 @@ impl Shard {
         }
         let Some((n, waiting)) = self.inbox.pop(from) else { return false };
         let parcel = waiting.parcel;
+        let (shard, trace) = (self.setting.number, parcel.trace);
+        let _span = step!("10.effect" in trace, shard, from, n, twin = %parcel.to).entered();
         let refusal = match waiting.unreadable {
             Some(refusal) => Some(refusal),
             None if parcel.is_call() && self.is_full(2) => {
@@ -209,7 +212,8 @@ impl Shard {
         let (reply, outputs) = self.decide_on(&parcel.to, &parcel.input(), parcel.header())?;
         if !outputs.is_empty() {
             let (outcome, answer) = (Ok(Reply::Done), Answer::new(0, Asker::Nobody));
-            let release = Release { twin: parcel.to.clone(), outcome, answer, outputs, permit: None };
+            let (twin, trace) = (parcel.to.clone(), parcel.trace);
+            let release = Release { twin, outcome, answer, outputs, permit: None, trace };
             self.forming.releases.push(release);
         }
         reply.err()
@@ -234,8 +238,15 @@ impl Shard {
         if self.finishing {
             return;
         }
-        let handed = self.outbox.hand(self.now);
-        self.actions.extend(handed.map(|(to, first, parcels)| Action::Hand { to, first, parcels }));
+        let shard = self.setting.number;
+        let handed = self.outbox.hand(self.now).map(|(to, first, parcels)| {
+            for (n, parcel) in (first..).zip(&parcels) {
+                let trace = parcel.trace;
+                step!("9.call" in trace, shard, to, n, twin = %parcel.to);
+            }
+            Action::Hand { to, first, parcels }
+        });
+        self.actions.extend(handed);
     }
 
     /// The acknowledgements that the next batch carries.

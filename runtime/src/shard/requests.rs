@@ -5,6 +5,7 @@
 
 use tokio::sync::oneshot;
 use twins::body::Body;
+use twins::header::Trace;
 use twins::id::TwinId;
 use twins::name::Name;
 use twins::rejection::{Code, Rejection};
@@ -14,6 +15,7 @@ use twins::time::Timestamp;
 
 use crate::error::Error;
 use crate::mailbox::Mail;
+use crate::path::step;
 use crate::router::{REQUESTS_MAX, Response};
 
 use super::resident::{Slot, Waiting};
@@ -26,6 +28,7 @@ pub(crate) struct Asked {
     pub(crate) id: Name,
     pub(crate) name: Name,
     pub(crate) payload: Body,
+    pub(crate) trace: Option<Trace>,
     pub(crate) answer: oneshot::Sender<Result<Response, Error>>,
 }
 
@@ -48,14 +51,16 @@ impl Shard {
     }
 
     pub(super) fn ask(&mut self, asked: Asked) {
-        let Asked { twin, id, name, payload, answer } = asked;
+        let Asked { twin, id, name, payload, trace, answer } = asked;
+        let shard = self.setting.number;
+        let _span = step!("11.request" in trace, shard, %twin, request = %id).entered();
         if answer.is_closed() {
             return;
         }
         match self.listener(&twin) {
             Err(rejection) => drop(answer.send(Err(rejection.into()))),
             Ok((epoch, mailbox)) => {
-                let what = Delivery::Request { id: id.clone(), name, payload };
+                let what = Delivery::Request { id: id.clone(), name, payload, trace };
                 mailbox.put([Mail::Delivery { epoch, what }]);
                 self.pending.entry(twin).or_default().push(Pending { id, epoch, answer });
             }
@@ -64,6 +69,8 @@ impl Shard {
 
     /// The device answered. Returns whether anybody still waited.
     pub(crate) fn respond(&mut self, twin: &TwinId, id: &Name, response: Response) -> bool {
+        let shard = self.setting.number;
+        let _span = step!("13.response", shard, %twin, request = %id).entered();
         let pending = self.take_pending(twin, id);
         pending.is_some_and(|pending| pending.answer.send(Ok(response)).is_ok())
     }

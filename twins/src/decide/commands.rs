@@ -31,6 +31,7 @@ impl Draft<'_> {
             epoch: 0,
             result: None,
             changed: self.header.received,
+            trace: self.header.trace,
         };
         self.check_room(&command)?;
         let Command { id, state, .. } = self.queue(command);
@@ -100,6 +101,7 @@ impl Draft<'_> {
             epoch: 0,
             result: None,
             changed: now,
+            trace: self.header.trace,
             ..before.clone()
         };
         self.check_room(&command)?;

@@ -51,6 +51,7 @@ impl Draft<'_> {
                 payload: head.payload.clone(),
                 deadline: head.deadline,
                 attempt: head.attempt + 1,
+                trace: head.trace,
                 packet: None,
             };
             self.step(id, Step::Sent(epoch));

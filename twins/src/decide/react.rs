@@ -119,6 +119,7 @@ impl Draft<'_> {
                     epoch: 0,
                     result: None,
                     changed: self.header.received,
+                    trace: self.header.trace,
                 };
                 self.queue(command);
             }

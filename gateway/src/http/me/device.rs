@@ -10,8 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::{Ready, ready};
 use runtime::access::{Credentials, Denied, Identity, Verb};
 use runtime::error::Error;
+use runtime::path::step;
 use runtime::router::Router;
 use runtime::watch::{Watch, Whom};
+use tracing::Instrument;
 use twins::header::{Header, Trace, Transport};
 use twins::id::TwinId;
 use twins::input::Input;
@@ -59,7 +61,7 @@ impl Device {
             return Err(Problem::of_device(Denied::Forbidden("only devices speak for themselves".into())));
         };
         once::refuse(request)?;
-        let trace = header("traceparent").and_then(trace::parse);
+        let trace = header(trace::TRACEPARENT).and_then(trace::parse);
         Ok(Self { router: router.clone(), identity, twin, register, trace })
     }
 
@@ -97,7 +99,9 @@ impl Device {
             trace: self.trace,
             ..beside
         };
-        self.router.ask(self.twin.clone(), header, input).await
+        let twin = &self.twin;
+        let span = step!("3.input" in header.trace, %twin);
+        self.router.ask(twin.clone(), header, input).instrument(span).await
     }
 }
 

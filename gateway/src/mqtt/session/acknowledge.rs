@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use runtime::path::step;
 use twins::handshake::PACKET_MAX;
 use twins::input::{Input, Message, Said};
 use twins::json::Json;
@@ -14,6 +15,7 @@ impl Session {
     /// `refused` is MQTT 5's way to say no, which for a command is an outcome. A desired change that is refused was
     /// seen: what the device makes of it, it reports.
     pub(super) fn acknowledged(&mut self, now: Instant, id: u16, refused: bool) {
+        let _span = step!("13.acknowledged", packet = id, refused).entered();
         let message = self.outbox.acknowledged(id);
         if let Some(message) = message {
             self.tell(now, heard(message, refused), Then::Nothing);
@@ -28,6 +30,7 @@ impl Session {
             self.acknowledged(now, id, true);
             return self.complete(now, id);
         }
+        let _span = step!("13.recorded", packet = id).entered();
         match self.outbox.received(id) {
             Some(message) => self.tell(now, Input::Acknowledge(message), Then::Release(id)),
             None => self.codec.release(id, &mut self.actions.bytes),

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use runtime::path::step;
 use runtime::router::Response;
 use serde::Serialize;
 use twins::body::Body;
 use twins::handshake::Packet;
+use twins::header::Trace;
 use twins::input;
 use twins::input::{Input, Said};
 use twins::json::Json;
@@ -43,6 +45,7 @@ struct Post<'a> {
     content_type: Option<String>,
     acknowledges: Option<input::Message>,
     packet: Option<Packet>,
+    trace: Option<Trace>,
 }
 
 impl Session {
@@ -51,22 +54,24 @@ impl Session {
         if !mine || !matches!(self.phase, Phase::Connected) {
             return;
         }
+        let trace = what.trace();
+        let _span = step!("12.message" in trace, epoch).entered();
         match what {
             Delivery::Desired { version, patch, full, packet } => {
                 let payload = text(format!(r#"{{"version":{version},"patch":{patch},"full":{full}}}"#));
                 let acknowledges = Some(input::Message::Desired(version));
                 let (topic, level, content_type) = (Topic::Desired, "desired", None);
-                self.post(now, Post { topic, level, payload, content_type, acknowledges, packet });
+                self.post(now, Post { topic, level, payload, content_type, acknowledges, packet, trace });
             }
-            Delivery::Command { id, name, payload, deadline, attempt, packet } => {
+            Delivery::Command { id, name, payload, deadline, attempt, packet, .. } => {
                 let payload = Content::from(&payload);
                 let command = Command { id: id.to_string(), name: &name, payload, deadline, attempt };
                 let payload = Json::of(&command).map_or_else(|_| Bytes::new(), |json| text(json.as_str()));
                 let acknowledges = Some(input::Message::Command(id));
                 let (topic, level, content_type) = (Topic::Commands, "commands", None);
-                self.post(now, Post { topic, level, payload, content_type, acknowledges, packet });
+                self.post(now, Post { topic, level, payload, content_type, acknowledges, packet, trace });
             }
-            Delivery::Request { id, name, payload } => self.request(now, id, &name, payload),
+            Delivery::Request { id, name, payload, .. } => self.request(now, id, &name, payload, trace),
             Delivery::Close(closed) => self.closed(now, closed),
         }
     }
@@ -75,11 +80,12 @@ impl Session {
     pub(super) fn say<T: Serialize>(&mut self, now: Instant, topic: Topic, level: &str, what: &T) {
         let Ok(json) = Json::of(what) else { return };
         let payload = text(json.as_str());
-        self.post(now, Post { topic, level, payload, content_type: None, acknowledges: None, packet: None });
+        let (content_type, acknowledges, packet, trace) = (None, None, None, None);
+        self.post(now, Post { topic, level, payload, content_type, acknowledges, packet, trace });
     }
 
     /// A request that the device's filters leave out is answered for it, so that nobody waits in vain.
-    fn request(&mut self, now: Instant, id: Name, name: &Name, payload: Body) {
+    fn request(&mut self, now: Instant, id: Name, name: &Name, payload: Body, trace: Option<Trace>) {
         let (payload, content_type) = match payload {
             Body::Json(json) => (text(json.as_str()), None),
             Body::Octets { content_type, bytes } => {
@@ -88,7 +94,7 @@ impl Session {
         };
         let level = format!("requests/{name}/{id}");
         let (topic, level) = (Topic::Requests, level.as_str());
-        let post = Post { topic, level, payload, content_type, acknowledges: None, packet: None };
+        let post = Post { topic, level, payload, content_type, acknowledges: None, packet: None, trace };
         if self.post(now, post) {
             return;
         }
@@ -101,7 +107,7 @@ impl Session {
 
     /// Puts a message in the outbox, if the device listens to it.
     fn post(&mut self, now: Instant, post: Post<'_>) -> bool {
-        let Post { topic, level, payload, content_type, acknowledges, packet } = post;
+        let Post { topic, level, payload, content_type, acknowledges, packet, trace } = post;
         let Some(subscription) = filter::best(&self.subscriptions, topic, level) else { return false };
         // What is durable has its twin's packet id under QoS 2.
         let qos = match packet {
@@ -112,7 +118,7 @@ impl Session {
         let often = matches!(topic, Topic::Desired | Topic::Commands | Topic::Errors);
         let identifiers = filter::identifiers(&self.subscriptions, topic, level);
         let topic = filter::spelled(&subscription.filter, level);
-        let message = Message { topic, payload, content_type, qos, packet, often, identifiers };
+        let message = Message { topic, payload, content_type, qos, packet, trace, often, identifiers };
         // Under QoS 0 a desired change counts as known when the twin tells it.
         let known = |acknowledged: &input::Message| {
             matches!(acknowledged, input::Message::Desired(_)) && message.qos == 0

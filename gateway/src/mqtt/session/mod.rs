@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use runtime::mailbox::Mail;
+use runtime::path::step;
 use runtime::router::{Response, Submission};
 use twins::header::{Header, Mark, Principal, Transport};
 use twins::id::TwinId;
@@ -284,7 +285,11 @@ impl Session {
         while !rest.is_empty() && self.has_room() {
             match self.codec.read(&mut rest, &mut self.actions.bytes) {
                 None => {}
-                Some(Ok(packet)) => self.take(now, packet),
+                Some(Ok(packet)) => {
+                    let twin = self.device.as_ref().map(|device| tracing::field::display(&device.twin));
+                    let span = step!("2.packet", twin);
+                    span.in_scope(|| self.take(now, packet));
+                }
                 Some(Err(reason)) => self.close(now, reason, ""),
             }
         }

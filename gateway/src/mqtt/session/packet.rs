@@ -115,6 +115,8 @@ pub(super) struct Message {
     pub(super) qos: u8,
     /// The twin's own packet id. Without one, QoS 1 and 2 get one that is good for the connection.
     pub(super) packet: Option<twins::handshake::Packet>,
+    /// The trace that goes with it, where its client speaks MQTT 5.
+    pub(super) trace: Option<Trace>,
     /// The topic comes often: it is worth an alias.
     pub(super) often: bool,
     /// The numbers of the subscriptions that it comes by.

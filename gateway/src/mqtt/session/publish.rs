@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use runtime::path::step;
 use runtime::router::Response;
 use serde::Deserialize;
 use twins::body::{Body, is_json};
+use twins::command::CommandId;
 use twins::digest::Digest;
 use twins::handshake::HELD_MAX;
 use twins::header::Header;
@@ -41,6 +43,8 @@ impl Session {
             return self.close(now, Reason::TopicName, &why);
         }
         let Some(device) = &self.device else { return };
+        let trace = publish.trace;
+        let _span = step!("3.input" in trace, twin = %device.twin).entered();
         let meaning = understand(&publish, &device.twin, device.rights, &self.options);
         let meaning = meaning.and_then(|meaning| Ok((meaning, event_time(publish.time.as_deref())?)));
         let mid = publish.mid.or_else(|| topic::split_mid(&publish.topic).1.map(str::to_owned));
@@ -62,10 +66,10 @@ impl Session {
                 self.queue.push_answered(now, published(None), Own::Done);
             }
             Ok(((Meaning::Input(Input::Read, asked), _), _)) => {
-                self.submit(now, Input::Read, Header::default(), published(asked));
+                self.submit(now, Input::Read, Header { trace, ..Header::default() }, published(asked));
             }
             Ok(((Meaning::Input(input, asked), time), mid)) => {
-                let header = Header { time, packet, mid, trace: publish.trace, ..Header::default() };
+                let header = Header { time, packet, mid, trace, ..Header::default() };
                 self.tell_at(now, input, header, published(asked));
             }
             Ok(((Meaning::Response(id, response), _), _)) => {
@@ -108,8 +112,10 @@ pub(super) fn understand(
         Says::Report => Meaning::Input(Input::Report(json(publish, &limits)?), None),
         Says::Outcome { id, said } => {
             let bad = |_| Rejection::new(Code::UnknownCommand, format!("`{id}` is no id of a command"));
+            let id: CommandId = id.parse().map_err(bad)?;
+            let _span = step!("13.outcome", %twin, command = %id).entered();
             let result = (!publish.payload.is_empty()).then(|| json(publish, &limits)).transpose()?;
-            Meaning::Input(Input::Outcome { id: id.parse().map_err(bad)?, outcome: said, result }, None)
+            Meaning::Input(Input::Outcome { id, outcome: said, result }, None)
         }
         Says::Response { id } => {
             Meaning::Response(Name::new("the request's id", id)?, response(&json(publish, &limits)?)?)

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use twins::header::Header;
+use twins::header::{Header, Trace};
 use twins::id::TwinId;
 use twins::input::Input;
 use twins::json::Json;
 use twins::name::Name;
+use twins::rejection::Rejection;
 
 use crate::error::Error;
 use crate::log;
@@ -259,4 +260,19 @@ fn a_callee_that_cannot_be_read_is_refused_and_holds_nothing_up() {
     let events = super::oracle::Oracle::of(&worlds[0].history()).records;
     let told = events.iter().filter(|record| format!("{:?}", record.fact).contains("call-refused")).count();
     assert_eq!(told, 2);
+}
+
+#[test]
+fn a_call_and_its_refusal_go_on_with_the_trace_of_their_cause() {
+    let ([mut here, _], [caller, callee]) = pair();
+    let trace = Some(Trace { id: [7; 16], parent: [9; 8], sampled: true });
+    drop(here.say(&caller, Header { trace, ..Header::default() }, call(&callee, 1)).unwrap());
+    here.settle().unwrap();
+
+    let posted: Vec<_> = here.posted.drain(..).collect();
+
+    let [Posted::Parcels { parcels, .. }] = posted.as_slice() else { panic!("{posted:?}") };
+    assert_eq!(parcels[0].header().trace, trace);
+    let back = parcels[0].refused(&Rejection::because("no")).unwrap();
+    assert_eq!(back.header().trace, trace);
 }

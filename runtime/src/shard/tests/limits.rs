@@ -164,7 +164,7 @@ fn whoever_gives_up_asking_leaves_no_place_taken() {
     let mut ask = || {
         let (answer, wait) = oneshot::channel();
         let (id, payload) = (Name::fixed("r"), Body::from(Json::null()));
-        let asked = Asked { twin: twin(0), id, name: Name::fixed("blink"), payload, answer };
+        let asked = Asked { twin: twin(0), id, name: Name::fixed("blink"), payload, trace: None, answer };
         world.with(|shard, now| shard.request(now, asked)).unwrap();
         wait
     };

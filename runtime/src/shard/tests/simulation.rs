@@ -200,7 +200,7 @@ impl Run {
 
     /// A connected device speaks over its session, with numbers that have no gaps as long as nothing is refused.
     fn header(&mut self, twin: &TwinId, serial: u64, input: &Input) -> Header {
-        let trace = Some(Trace(u128::from(serial).to_be_bytes()));
+        let trace = Some(Trace { id: u128::from(serial).to_be_bytes(), parent: [1; 8], sampled: false });
         let by_device = matches!(
             input,
             Input::Sample { .. } | Input::Report(_) | Input::Subscribe(_) | Input::Acknowledge(_)
@@ -301,8 +301,8 @@ impl Run {
         let mut seen = BTreeMap::<u64, u32>::new();
         for entry in history {
             for decided in Batch::decode(&entry.payload).unwrap().decisions {
-                if let Some(Trace(bytes)) = decided.transition.header.trace {
-                    *seen.entry(u128::from_be_bytes(bytes) as u64).or_default() += 1;
+                if let Some(Trace { id, .. }) = decided.transition.header.trace {
+                    *seen.entry(u128::from_be_bytes(id) as u64).or_default() += 1;
                 }
             }
         }

@@ -4,10 +4,13 @@
 
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::packet::{
-    ContentType, Packet as Coded, Property, Qos, SubscriptionIdentifier, TopicAlias, v3_1_1, v5_0,
+    ContentType, Packet as Coded, Property, Qos, SubscriptionIdentifier, TopicAlias, UserProperty, v3_1_1,
+    v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 use twins::handshake::PACKET_MAX;
+
+use crate::trace::TRACEPARENT;
 
 use super::super::packet::Message;
 use super::{Codec, TooLarge};
@@ -108,7 +111,7 @@ impl Codec {
         id: Option<u16>,
         alias: Option<(u16, bool)>,
     ) -> Result<Coded, MqttError> {
-        let Message { topic, payload, content_type, packet, identifiers, .. } = message;
+        let Message { topic, payload, content_type, packet, trace, identifiers, .. } = message;
         let qos = match message.qos {
             0 => Qos::AtMostOnce,
             1 => Qos::AtLeastOnce,
@@ -122,6 +125,9 @@ impl Codec {
         let mut properties: Vec<Property> = Vec::new();
         if let Some(content_type) = content_type {
             properties.push(ContentType::new(content_type.as_str())?.into());
+        }
+        if let Some(trace) = trace {
+            properties.push(UserProperty::new(TRACEPARENT, trace.traceparent())?.into());
         }
         for identifier in identifiers {
             properties.push(SubscriptionIdentifier::new(*identifier)?.into());

@@ -213,7 +213,7 @@ fn described(properties: &[Property]) -> Publish {
             Property::UserProperty(user) if user.key() == "time" => {
                 publish.time = Some(user.val().to_owned())
             }
-            Property::UserProperty(user) if user.key() == "traceparent" => {
+            Property::UserProperty(user) if user.key() == trace::TRACEPARENT => {
                 publish.trace = trace::parse(user.val());
             }
             Property::UserProperty(user) if user.key() == "mid" => publish.mid = Some(user.val().to_owned()),

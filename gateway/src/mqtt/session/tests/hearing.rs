@@ -15,6 +15,7 @@ fn command() -> (CommandId, Delivery) {
         payload: json("{}").into(),
         deadline: Timestamp::from_millis(60_000),
         attempt: 1,
+        trace: None,
         packet: None,
     };
     (id, delivery)
@@ -149,7 +150,8 @@ fn a_command_that_is_larger_than_the_client_takes_is_rejected() {
 #[test]
 fn a_request_that_the_filters_leave_out_is_answered_at_once() {
     let mut bench = Bench::connected(true).subscribed(&[("twins/me/requests/reboot/+", 0)]);
-    let request = |name| Delivery::Request { id: Name::fixed("r1"), name, payload: json("1").into() };
+    let request =
+        |name| Delivery::Request { id: Name::fixed("r1"), name, payload: json("1").into(), trace: None };
 
     bench.deliver(request(Name::fixed("reboot")));
     let packets = bench.packets();

@@ -13,7 +13,7 @@ fn command(packet: Option<Parcel>) -> (CommandId, Delivery) {
     let id: CommandId = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
     let (name, payload, deadline) =
         (Name::fixed("reboot"), json("{}").into(), Timestamp::from_millis(60_000));
-    (id, Delivery::Command { id, name, payload, deadline, attempt: 1, packet })
+    (id, Delivery::Command { id, name, payload, deadline, attempt: 1, trace: None, packet })
 }
 
 fn parcel(id: u16, again: bool) -> Option<Parcel> {
