@@ -1,7 +1,11 @@
 //! What a node says about itself: log lines on stderr, and the spans of the path, as lines among them or to a collector.
 
 #[cfg(feature = "otlp")]
+mod collector;
+#[cfg(feature = "otlp")]
 mod otlp;
+#[cfg(feature = "otlp")]
+mod traced;
 
 use std::io::{IsTerminal, Write};
 

@@ -4,13 +4,17 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use support::node::Node;
+use support::http::Api;
+use support::node::{Node, eventually};
+use support::process::{Addresses, Process};
 use support::wire::{self, PUBACK, Wire};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -214,29 +218,41 @@ fn a_request_is_one_tree_and_its_command_is_followed_to_the_device() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_changes_no_answer() {
+fn a_collector_that_is_not_there_changes_no_answer_and_is_said_once() {
     let gone = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports").local_addr();
-    check_useless(gone.expect("it is bound"));
+    let said = said_beside_useless(gone.expect("it is bound"));
+    assert_eq!(said.matches("the collector does not take spans").count(), 1, "{said}");
+    assert!(said.contains("the collector did not take all spans"), "{said}");
+    assert!(said.contains("dropped_span_count="), "{said}");
 }
 
 #[test]
-fn a_collector_that_never_answers_changes_no_answer() {
+fn a_collector_that_never_answers_changes_no_answer_and_what_it_does_not_take_is_counted() {
     let hangs = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    check_useless(hangs.local_addr().expect("it is bound"));
+    let said = said_beside_useless(hangs.local_addr().expect("it is bound"));
+    assert!(said.contains("dropped_span_count="), "{said}");
 }
 
-/// More steps than the queue takes are acknowledged all the same, and the node stops in order.
+/// More steps than the queue takes are acknowledged all the same, and the node stops in order; what it said.
 #[track_caller]
-fn check_useless(collector: SocketAddr) {
-    let node = Node::start_with(&["--otlp-endpoint", &format!("http://{collector}")]);
-    let mut wire = Wire::connect(node.at.mqtt, true, "unheard");
+fn said_beside_useless(collector: SocketAddr) -> String {
+    let (data, at) = (tempfile::tempdir().expect("a temporary folder"), Addresses::free());
+    let file = data.path().join("said");
+    let log = File::create(&file).expect("the folder is writable");
+    let flags = ["--otlp-endpoint", &format!("http://{collector}")];
+    let program = Path::new(env!("CARGO_BIN_EXE_twinfold"));
+    let process = Process::logging(program, &data.path().join("node"), at, &flags, "warn", log);
+    eventually(|| TcpStream::connect(at.mqtt).ok()).expect("the node listens");
+    let mut wire = Wire::connect(at.mqtt, true, "unheard");
 
     for _ in 0..1_000 {
         report(&mut wire, Some(&traceparent("01")));
     }
 
-    assert_eq!(node.twin("unheard")["reported"]["secret"], "hidden");
-    assert_eq!(node.stop(), Some(0));
+    let (_, twin) = Api::of(at.http).get("/twins/unheard").expect("the node answers");
+    assert_eq!(twin["reported"]["secret"], "hidden");
+    assert_eq!(process.stop(), Some(0));
+    std::fs::read_to_string(&file).expect("it was written")
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl Router {
         let (answer, wait) = oneshot::channel();
         let asked = Asked { twin: twin.clone(), id: id.clone(), name, payload, trace, answer };
         let gone = || Error::Unknown { shard, why: "the shard stopped before the device answered".into() };
-        actor.cast(Message::Ask(asked)).map_err(|_| gone())?;
+        actor.cast(Message::Ask(Box::new(asked))).map_err(|_| gone())?;
         match tokio::time::timeout(timeout, wait).await {
             Ok(answered) => answered.map_err(|_| gone())?,
             Err(_) => {

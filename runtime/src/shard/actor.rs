@@ -39,7 +39,7 @@ pub(crate) enum Message {
     /// Inputs.
     Take(Vec<Work>),
     /// A question to a device.
-    Ask(Asked),
+    Ask(Box<Asked>),
     /// A device's answer.
     Respond { twin: TwinId, id: Name, response: Response, waited: oneshot::Sender<bool> },
     /// Whoever asked gave up.
@@ -132,7 +132,7 @@ impl Actor for Host {
         let shard = &mut hosted.shard;
         match message {
             Message::Take(inputs) => shard.take(now, inputs)?,
-            Message::Ask(asked) => shard.request(now, asked)?,
+            Message::Ask(asked) => shard.request(now, *asked)?,
             Message::Respond { twin, id, response, waited } => {
                 // Nobody minds if the gateway that relayed the answer is gone.
                 let _gone = waited.send(shard.respond(&twin, &id, response));
