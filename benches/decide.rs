@@ -64,7 +64,7 @@ fn cost(bytes: u64, input: &Input) -> u128 {
     let id = TwinId::in_default_tenant("bench").expect("a plain name");
     let mut live = Live::default();
     let mut decide = |input: &Input| kinds.decide(&id, &mut live, black_box(input), Header::default());
-    drop(decide(&Input::Register { kind: Name::fixed("filled"), tags: None }));
+    drop(decide(&Input::Register { kind: Name::fixed("filled"), tags: None, with: None }));
     drop(decide(&sample("fill", bytes)));
     let round = |decide: &mut dyn FnMut()| {
         let (mut times, started) = (0, Instant::now());

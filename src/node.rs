@@ -150,7 +150,7 @@ impl Running {
         for name in names {
             let Ok(twin) = TwinId::in_default_tenant(&name) else { continue };
             let header = Header { principal: Principal::System, ..Header::default() };
-            let input = Input::Register { kind: kind.clone(), tags: None };
+            let input = Input::Register { kind: kind.clone(), tags: None, with: None };
             if let Err(error) = self.node.router().ask(twin, header, input).await {
                 tracing::warn!(%name, %error, "a device could not be registered");
             }

@@ -20,7 +20,7 @@ const DIRECTION: [(&str, &[&str]); 5] = [
 
 /// What the model may be built from: nothing here has a clock, randomness, logging or I/O.
 const MODEL_MAY_USE: &str = "
-    bytes jiff minicbor serde serde_json serde_path_to_error thiserror twox-hash uuid
+    bytes jiff minicbor serde serde_json serde_path_to_error sha2 thiserror twox-hash uuid
 ";
 
 /// What the model's code may not name.

@@ -29,7 +29,7 @@ pub fn document(id: &TwinId, twin: &Twin) -> Json {
         reported: versioned(twin.reported()),
         state: &twin.state().document,
         system: System {
-            lifecycle: "active",
+            lifecycle: twin.lifecycle().as_str(),
             generation: twin.generation(),
             created: twin.created(),
             connection: connection(twin),
@@ -140,6 +140,7 @@ mod tests {
     use twins::kind::Kinds;
     use twins::name::Name;
     use twins::session::{Connect, Connection};
+    use twins::trust::Proof;
 
     use super::*;
 
@@ -160,8 +161,15 @@ mod tests {
         for (client, keep, epoch) in [("kept", true, 1), ("passing", false, 2)] {
             let connection =
                 Connection { node: 1, generation: 1, transport: Transport::Mqtt, address: name("a") };
-            let connect =
-                Connect { client: name(client), keep, resumes: keep, connection, expiry_s: None, will: None };
+            let connect = Connect {
+                client: name(client),
+                keep,
+                resumes: keep,
+                connection,
+                expiry_s: None,
+                will: None,
+                proof: Proof::Open,
+            };
             say(epoch * 10, Input::Connect { connect, register: Some(name("device")) });
             say(
                 epoch * 10 + 5,
@@ -184,7 +192,15 @@ mod tests {
         let connection =
             Connection { node: 3, generation: 1, transport: Transport::Mqtt, address: name("127.0.0.1:9") };
         let client = name("c");
-        let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
+        let connect = Connect {
+            client,
+            keep: false,
+            resumes: false,
+            connection,
+            expiry_s: None,
+            will: None,
+            proof: Proof::Open,
+        };
         for input in [
             Input::Connect { connect, register: Some(name("device")) },
             Input::Report(json(r#"{"a":{"b":1}}"#)),

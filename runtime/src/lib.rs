@@ -56,7 +56,7 @@
 //! let node = Node::start(parts, Options::default()).await?;
 //!
 //! let pump = TwinId::in_default_tenant("pump-7")?;
-//! let register = Input::Register { kind: Name::fixed("device"), tags: None };
+//! let register = Input::Register { kind: Name::fixed("device"), tags: None, with: None };
 //! node.router().ask(pump.clone(), Header::default(), register).await?;
 //! let Reply::Twin(twin) = node.router().ask(pump, Header::default(), Input::Read).await? else {
 //!     panic!("a read is answered with the twin");
@@ -121,6 +121,7 @@ pub mod error;
 pub mod files;
 pub mod follower;
 pub mod log;
+mod look;
 pub mod mailbox;
 pub mod meter;
 pub mod metrics;

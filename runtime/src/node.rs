@@ -23,6 +23,7 @@ use crate::admission::{self, Admission};
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::log::ShardLog;
+use crate::look::Looks;
 use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
 use crate::router::{Backups, Inner, READS_MAX, Router};
@@ -225,6 +226,7 @@ impl Node {
             growth,
             backups,
             watches,
+            looks: Looks::default(),
         });
         let node = Self { router, indexer, keeper };
         let starts: Vec<_> =

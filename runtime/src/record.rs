@@ -239,6 +239,7 @@ fn of_change(change: &Change, after: &Twin) -> Option<Fact> {
         | Change::ExpiryChanged { .. }
         | Change::SessionEnded { .. }
         | Change::Redriven { .. }
+        | Change::Trust(_)
         | Change::Seen { .. }
         | Change::Answered { .. } => None,
     }

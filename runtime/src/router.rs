@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::files::Files;
 use crate::follower::Follower;
+use crate::look::Looks;
 use crate::mailbox::Mailbox;
 use crate::meter::{Refusals, ShardMeter, What};
 use crate::node::{Door, shard_of};
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) growth: Arc<Growth>,
     pub(crate) backups: Backups,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) looks: Looks,
 }
 
 /// What backups are made of. One is taken at a time.
@@ -106,6 +108,10 @@ pub struct Response {
 impl Router {
     pub(crate) fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
     }
 
     /// Hands inputs of one connection to their shards, in order for each shard. Does not wait. Each is answered in the
@@ -438,7 +444,7 @@ impl Router {
         }
     }
 
-    fn actor(&self, shard: u32) -> Result<ActorRef<Message>, Error> {
+    pub(crate) fn actor(&self, shard: u32) -> Result<ActorRef<Message>, Error> {
         self.0.doors[shard as usize].actor().map_err(|why| Error::Unwritten { shard, why })
     }
 }

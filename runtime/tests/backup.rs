@@ -150,7 +150,7 @@ async fn a_backup_that_retention_overtakes_is_broken_off_and_the_next_one_is_who
     let node = start(files.clone()).await;
     let router = node.router().clone();
     let (twin, kind) = (TwinId::in_default_tenant("t").expect("a plain id"), Name::fixed("device"));
-    let register = Input::Register { kind, tags: None };
+    let register = Input::Register { kind, tags: None, with: None };
     router.ask(twin, Header::default(), register).await.expect("it is taken");
     for _ in 0..10 {
         say(&router, 1_000).await;

@@ -27,6 +27,7 @@ use twins::name::Name;
 use twins::rejection::Code;
 use twins::reply::{Delivery, Reply};
 use twins::session::{Connect, Connection, Subscription, Topic};
+use twins::trust::Proof;
 
 /// What was done, in order.
 type Notes = Arc<Mutex<Vec<&'static str>>>;
@@ -223,7 +224,7 @@ impl World {
     }
 
     async fn register(&self, id: &str) -> Result<Reply, Error> {
-        let input = Input::Register { kind: Name::fixed("device"), tags: None };
+        let input = Input::Register { kind: Name::fixed("device"), tags: None, with: None };
         self.router().ask(twin(id), Header::default(), input).await
     }
 }
@@ -248,7 +249,15 @@ async fn connect(router: &Router, mailbox: &Arc<Mailbox>, id: &str) -> u64 {
     let address = Name::fixed("127.0.0.1");
     let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
     let client = Name::fixed("c");
-    let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
+    let connect = Connect {
+        client,
+        keep: false,
+        resumes: false,
+        connection,
+        expiry_s: None,
+        will: None,
+        proof: Proof::Open,
+    };
     let input = Input::Connect { connect, register: None };
     router.submit(mailbox, vec![Submission { token: 0, twin: twin(id), header: Header::default(), input }]);
     let mut mail = Vec::new();

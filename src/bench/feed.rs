@@ -102,7 +102,7 @@ pub(super) fn twin(n: u64) -> TwinId {
 
 /// Registers twins as devices.
 pub(super) fn registrations() -> Inputs {
-    Arc::new(|n| (twin(n), Input::Register { kind: Name::fixed(DEVICE), tags: None }))
+    Arc::new(|n| (twin(n), Input::Register { kind: Name::fixed(DEVICE), tags: None, with: None }))
 }
 
 /// Reports of so many twins in turn: merge patches of this size.

@@ -77,7 +77,7 @@ pub fn twin(number: u64) -> TwinId {
 }
 
 pub fn register() -> Input {
-    Input::Register { kind: Name::fixed("device"), tags: None }
+    Input::Register { kind: Name::fixed("device"), tags: None, with: None }
 }
 
 pub fn sample(serial: u64) -> Input {

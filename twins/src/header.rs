@@ -4,6 +4,7 @@ use crate::digest::Digest;
 use crate::id::TwinId;
 use crate::name::Name;
 use crate::time::Timestamp;
+use crate::trust::Proof;
 
 /// The envelope of an input, kept with the transition it leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
@@ -44,6 +45,9 @@ pub struct Header {
     /// The effect of another twin that it is, or that it answers.
     #[n(11)]
     pub cause: Option<Box<Cause>>,
+    /// What a device without a session proved of itself. That of a session is the session's.
+    #[n(12)]
+    pub proof: Option<Box<Proof>>,
 }
 
 impl Header {

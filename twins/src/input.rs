@@ -10,6 +10,7 @@ use crate::name::Name;
 use crate::rejection::Rejection;
 use crate::session::{Connect, Subscription};
 use crate::time::Timestamp;
+use crate::trust;
 
 /// An input. Topics, routes and verbs are mapped to these at the edge; past it nobody knows the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +19,13 @@ pub enum Input {
     Register {
         /// What kind of twin.
         kind: Name,
-        /// Its first tags.
+        /// Its tags, which replace those that it has.
         tags: Option<Document>,
+        /// What else is said of it.
+        with: Option<Box<trust::Registration>>,
     },
+    /// A step in the life of the device.
+    Trust(Box<trust::Step>),
     /// A device without a connection speaks for the first time: an absent twin is registered as that kind.
     Appear {
         /// The kind to register an unknown device as.
@@ -124,7 +129,11 @@ pub enum Input {
     pub fn bytes(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
         match self {
-            Self::Register { tags, .. } => tags.as_ref().map_or(0, Document::len),
+            Self::Register { tags, with, .. } => {
+                let with = with.as_ref().map_or(0, |with| with.bytes());
+                tags.as_ref().map_or(0, Document::len) + with
+            }
+            Self::Trust(step) => step.bytes(),
             Self::Sample { body, .. } | Self::Telemetry(body) => body.len(),
             Self::Report(patch) => patch.len(),
             Self::Outcome { result, .. } => json(result),
@@ -162,6 +171,7 @@ impl Input {
         matches!(
             self,
             Self::Remove
+                | Self::Trust(_)
                 | Self::Disconnect { .. }
                 | Self::Acknowledge(_)
                 | Self::CallRefused(_)
@@ -169,6 +179,22 @@ impl Input {
                 | Self::Complete(_)
                 | Self::Read
                 | Self::Due
+        )
+    }
+
+    /// Whether it manages the connection or the trust in the device, and says nothing of the device itself: it passes
+    /// whatever the device's standing.
+    pub(crate) fn is_of_management(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Disconnect { .. }
+                | Self::Subscribe(_)
+                | Self::Unsubscribe(_)
+                | Self::Acknowledge(_)
+                | Self::Release(_)
+                | Self::Complete(_)
+                | Self::Trust(_)
         )
     }
 }

@@ -155,6 +155,7 @@ model! {
     pub mod time;
     pub mod timers;
     pub mod transition;
+    pub mod trust;
     pub mod twin;
     pub mod will;
 }

@@ -48,6 +48,18 @@ pub enum Code {
     OutOfOrder,
     /// A count limit is reached (connections, devices, timers): the message names it.
     TooMany,
+    /// What was shown is not valid, or not for this.
+    NotAuthorized,
+    /// The device may not come in.
+    Disabled,
+    /// The device may come in, but neither speak nor be told anything.
+    Quarantined,
+    /// The activation key was used for another request.
+    AlreadyActivated,
+    /// Another device has taken its place.
+    Replaced,
+    /// The device has no such credential.
+    UnknownCredential,
     /// The behaviour panicked or broke a rule of the runtime; its part was dropped.
     BehaviorFailed,
 }
@@ -77,6 +89,12 @@ impl Code {
             Self::SessionEnded => "session-ended",
             Self::OutOfOrder => "out-of-order",
             Self::TooMany => "too-many",
+            Self::NotAuthorized => "not-authorized",
+            Self::Disabled => "disabled",
+            Self::Quarantined => "quarantined",
+            Self::AlreadyActivated => "already-activated",
+            Self::Replaced => "replaced",
+            Self::UnknownCredential => "unknown-credential",
             Self::BehaviorFailed => "behavior-failed",
         }
     }
@@ -105,6 +123,12 @@ impl Code {
             Self::SessionEnded => "connect again",
             Self::OutOfOrder => "connect again, and send what was not acknowledged",
             Self::TooMany => "close or remove one first",
+            Self::NotAuthorized => "show a credential that is valid, or ask for a new one",
+            Self::Disabled => "ask an operator to enable the device: POST /v1/devices/{id}/enable",
+            Self::Quarantined => "ask an operator to end the quarantine: POST /v1/devices/{id}/enable",
+            Self::AlreadyActivated => "send the nonce or certificate request of the first time, or ask for a new activation key",
+            Self::Replaced => "use the device that has taken its place",
+            Self::UnknownCredential => "read the device to see which credentials it has: GET /v1/devices/{id}",
             Self::BehaviorFailed => "see the node's log; the twin's state is as it was before",
         }
     }

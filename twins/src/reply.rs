@@ -10,6 +10,7 @@ use crate::json::Json;
 use crate::name::Name;
 use crate::session::Subscription;
 use crate::time::Timestamp;
+use crate::trust::Credential;
 use crate::twin::Twin;
 
 /// The answer to an input that was taken. It may leave the shard only when everything that it saw is committed.
@@ -48,6 +49,8 @@ pub enum Reply {
     Polled(Command),
     /// What the behaviour answered.
     Returned(Json),
+    /// The credential that the device was given, now or when it asked for the same before.
+    Granted(Box<Credential>),
 }
 
 /// Something for a connection of the device. Not journaled: what is durable in it can be told again from the twin.
@@ -120,8 +123,10 @@ impl Delivery {
 pub enum Closed {
     /// The same client connected again.
     TakenOver,
-    /// The twin was removed, or may no longer connect.
+    /// The twin was removed.
     Removed,
+    /// What the connection came with is not valid any more, or the device may not come in any more.
+    NotAuthorized,
     /// The node stops, or can no longer say what is durable.
     Unavailable,
 }

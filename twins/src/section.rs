@@ -1,6 +1,6 @@
 //! One section of a twin's shadow: a document, its version, and who changed which path when.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::header::Principal;
 use crate::json::{Document, Json, Operation, Patch, Pointer, pick};
@@ -27,6 +27,9 @@ pub enum Which {
     /// What the device says it is.
     #[n(2)]
     Reported,
+    /// Business data of the device.
+    #[n(3)]
+    Catalogue,
 }
 
 impl Which {
@@ -36,6 +39,7 @@ impl Which {
             Self::Tags => "tags",
             Self::Desired => "desired",
             Self::Reported => "reported",
+            Self::Catalogue => "catalogue",
         }
     }
 }
@@ -83,6 +87,12 @@ pub struct Stamp {
 }
 
 impl Section {
+    /// One in which nothing was ever said.
+    pub(crate) fn none() -> &'static Self {
+        static NONE: LazyLock<Section> = LazyLock::new(Section::default);
+        &NONE
+    }
+
     /// The document.
     pub fn document(&self) -> &Document {
         &self.document

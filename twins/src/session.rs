@@ -10,6 +10,7 @@ use crate::handshake::Handshakes;
 use crate::header::Transport;
 use crate::name::Name;
 use crate::time::Timestamp;
+use crate::trust::Proof;
 use crate::will::Will;
 
 /// How many connections a device may have at once.
@@ -60,6 +61,9 @@ pub struct Session {
     /// When it ends, while it is without a connection.
     #[n(11)]
     pub ends: Option<Timestamp>,
+    /// What its newest connection proved of the device.
+    #[n(12)]
+    pub proof: Proof,
 }
 
 /// A connection, and the gateway that holds it.
@@ -290,6 +294,7 @@ impl Sessions {
             will: connect.will.clone(),
             expiry_s: connect.expiry_s,
             ends: None,
+            proof: connect.proof.clone(),
         });
     }
 
@@ -331,4 +336,7 @@ pub struct Connect {
     /// What is to be said when it ends without a goodbye.
     #[n(5)]
     pub will: Option<Box<Will>>,
+    /// What was proved of the device.
+    #[n(6)]
+    pub proof: Proof,
 }

@@ -12,6 +12,7 @@ use crate::queue::Step;
 use crate::section::Which;
 use crate::session::{Connect, Subscription};
 use crate::time::Timestamp;
+use crate::trust;
 
 /// What one input made of one twin. All of it happens, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -278,6 +279,9 @@ pub enum Change {
         #[n(1)]
         returned: Option<Json>,
     },
+    /// The trust in the device changes. It adds to the [chain](trust::Chain).
+    #[n(28)]
+    Trust(#[n(0)] trust::Change),
 }
 
 /// Something that leaves the twin. Numbers 3 to 9 are reserved: integrations, alarms, webhooks.

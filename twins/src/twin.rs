@@ -3,6 +3,8 @@
 //! [`Twin::apply`] is total and knows no behaviour, so a live actor, a recovering node and a replica share it, and a
 //! follower needs none of a developer's code.
 
+use std::sync::Arc;
+
 use crate::handshake::Handshakes;
 use crate::header::{Header, Principal};
 use crate::json::Document;
@@ -15,6 +17,7 @@ use crate::session::{Session, Sessions};
 use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::transition::{Change, Transition};
+use crate::trust::{Lifecycle, Trust, link};
 
 /// The state of one device's twin. An id that was never registered has the default one: it is absent.
 ///
@@ -50,6 +53,13 @@ pub struct Twin {
     mids: Mids,
     #[n(12)]
     keys: Keys,
+    /// Absent where nothing was ever said of it.
+    #[n(13)]
+    #[cbor(with = "crate::codec::sparse")]
+    trust: Option<Arc<Trust>>,
+    #[n(14)]
+    #[cbor(with = "crate::codec::sparse")]
+    catalogue: Option<Arc<Section>>,
 }
 
 /// The behaviour's own state, as a document of one version of its kind. Version 0 is none yet.
@@ -95,6 +105,7 @@ impl Twin {
             Which::Tags => &self.tags,
             Which::Desired => &self.desired,
             Which::Reported => &self.reported,
+            Which::Catalogue => self.catalogue(),
         }
     }
 
@@ -111,6 +122,22 @@ impl Twin {
     /// What the device says it is.
     pub fn reported(&self) -> &Section {
         &self.reported
+    }
+
+    /// The business data of the device: for people and applications, never for the device.
+    pub fn catalogue(&self) -> &Section {
+        self.catalogue.as_deref().unwrap_or(Section::none())
+    }
+
+    /// Who the device is, and what it proves that with.
+    pub fn trust(&self) -> &Trust {
+        self.trust.as_deref().unwrap_or(Trust::none())
+    }
+
+    /// Where the device is in its life.
+    pub fn lifecycle(&self) -> Lifecycle {
+        let has_connected = self.sessions.last_ended().is_some() || self.sessions.connected().next().is_some();
+        self.trust().lifecycle(has_connected)
     }
 
     /// The behaviour's state.
@@ -150,7 +177,8 @@ impl Twin {
 
     /// When time alone will change it: the next timer or deadline, the next will or end of a session.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let due = [self.timers.next_due(), self.commands.next_deadline(), self.sessions.next_due()];
+        let trust = self.trust().next_due();
+        let due = [self.timers.next_due(), self.commands.next_deadline(), self.sessions.next_due(), trust];
         due.into_iter().flatten().min()
     }
 
@@ -161,7 +189,7 @@ impl Twin {
 
     /// About how much memory it takes, in bytes: what is large is counted, what is small is estimated.
     pub fn bytes(&self) -> usize {
-        let sections = [&self.tags, &self.desired, &self.reported].map(Section::bytes);
+        let sections = [&self.tags, &self.desired, &self.reported, self.catalogue()].map(Section::bytes);
         let sessions = self.sessions.iter().map(Session::bytes).sum::<usize>();
         let commands = self.commands.all().map(|command| 200 + command.bytes());
         size_of::<Self>()
@@ -172,6 +200,7 @@ impl Twin {
             + 48 * self.timers.len()
             + self.mids.bytes()
             + self.keys.bytes()
+            + self.trust.as_ref().map_or(0, |trust| trust.bytes())
     }
 
     /// Makes of the twin what was decided. A transition that does not follow the twin's current one is none, and
@@ -207,7 +236,8 @@ impl Twin {
     fn bare(&self) -> Self {
         let sessions = self.sessions.ended();
         let keys = self.keys.clone();
-        Self { generation: self.generation, sequence: self.sequence, sessions, keys, ..Self::default() }
+        let trust = self.trust.as_ref().map(|trust| Arc::new(trust.bare())).filter(|trust| !trust.is_none());
+        Self { generation: self.generation, sequence: self.sequence, sessions, keys, trust, ..Self::default() }
     }
 
     /// One change. Total: what does not fit changes nothing.
@@ -225,6 +255,7 @@ impl Twin {
                     Which::Tags => &mut self.tags,
                     Which::Desired => &mut self.desired,
                     Which::Reported => &mut self.reported,
+                    Which::Catalogue => Arc::make_mut(self.catalogue.get_or_insert_default()),
                 };
                 section.apply(patch, at, by);
             }
@@ -280,6 +311,11 @@ impl Twin {
             }
             Change::SessionEnded { epoch } => self.sessions.end(*epoch),
             Change::Redriven { id } => self.commands.redriven(*id),
+            Change::Trust(change) => {
+                let trust = Arc::make_mut(self.trust.get_or_insert_default());
+                trust.apply(change, at);
+                trust.chain_on(&link(at, &header.principal, change));
+            }
             Change::Seen { returned } => {
                 if let Some(mid) = header.mid {
                     self.mids.remember(mid, at, returned.as_ref());

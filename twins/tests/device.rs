@@ -16,6 +16,7 @@ use twins::reply::{Closed, Delivery, Output, Reply};
 use twins::session::{Connect, Connection, Subscription, Topic};
 use twins::time::Timestamp;
 use twins::transition::{Effect, Transition};
+use twins::trust::Proof;
 use twins::twin::Twin;
 
 /// A device's twin, its journal, and what its connections got.
@@ -38,7 +39,7 @@ impl Device {
             journal: Vec::new(),
             got: Vec::new(),
         };
-        device.system(Input::Register { kind: Name::fixed("device"), tags: None }).unwrap();
+        device.system(Input::Register { kind: Name::fixed("device"), tags: None, with: None }).unwrap();
         device
     }
 
@@ -73,6 +74,7 @@ impl Device {
             connection,
             expiry_s: None,
             will: None,
+            proof: Proof::Open,
         };
         self.system(Input::Connect { connect, register: None })
     }
@@ -418,7 +420,7 @@ fn an_id_that_is_registered_again_inherits_nothing() {
     device.system(Input::Remove).unwrap();
     assert_eq!(device.system(Input::Read).unwrap_err().code(), Code::UnknownTwin);
 
-    device.system(Input::Register { kind: Name::fixed("device"), tags: None }).unwrap();
+    device.system(Input::Register { kind: Name::fixed("device"), tags: None, with: None }).unwrap();
 
     assert_eq!(device.twin().generation(), 2);
     assert_eq!((device.twin().desired().document().as_str(), device.twin().commands().len()), ("{}", 0));

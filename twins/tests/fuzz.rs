@@ -17,6 +17,7 @@ use twins::reply::Reply;
 use twins::session::{Connect, Connection, Subscription, Topic};
 use twins::time::Timestamp;
 use twins::transition::Transition;
+use twins::trust::Proof;
 use twins::twin::Twin;
 use twins::will::{Will, Words};
 
@@ -64,7 +65,7 @@ fn connect() -> impl Strategy<Value = Connect> {
     (client(), lives, prop::option::of(will)).prop_map(|(client, (keep, resumes, expiry_s), will)| {
         let address = Name::fixed("127.0.0.1");
         let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
-        Connect { client, keep, resumes, connection, expiry_s, will }
+        Connect { client, keep, resumes, connection, expiry_s, will, proof: Proof::Open }
     })
 }
 
@@ -85,7 +86,7 @@ fn input() -> impl Strategy<Value = Input> {
             }
         });
     prop_oneof![
-        1 => Just(Input::Register { kind: kind(), tags: Some(Document::default()) }),
+        1 => Just(Input::Register { kind: kind(), tags: Some(Document::default()), with: None }),
         1 => Just(Input::Remove),
         3 => (connect(), any::<bool>()).prop_map(move |(connect, register)| Input::Connect {
             connect,
@@ -125,7 +126,7 @@ fn lived(all: Vec<(Input, Option<u64>, u64)>) -> (Twin, Vec<Transition>) {
     let (id, kinds) = (TwinId::in_default_tenant("pump-7").unwrap(), Kinds::default());
     let (mut live, mut journal, mut now) = (Live::default(), Vec::new(), START);
     let mut newest = 0;
-    let register = Input::Register { kind: Name::fixed("device"), tags: None };
+    let register = Input::Register { kind: Name::fixed("device"), tags: None, with: None };
     for (input, epoch, seconds) in std::iter::once((register, None, 0)).chain(all) {
         now = now + Duration::from_secs(seconds);
         // Half of what sessions say comes by the newest one, at its turn.

@@ -53,7 +53,7 @@ impl Hosted {
         let kinds = Kinds::default().with(kind);
         let mut hosted =
             Self { kinds, live: Live::default(), now: Timestamp::from_millis(1_000_000), last: None };
-        hosted.say(Input::Register { kind: Name::fixed(name), tags: None }).unwrap();
+        hosted.say(Input::Register { kind: Name::fixed(name), tags: None, with: None }).unwrap();
         hosted
     }
 

@@ -16,6 +16,7 @@ use twins::reply::{Delivery, Reply};
 use twins::session::{Connect, Connection, KEPT_MAX, Subscription, Topic};
 use twins::time::Timestamp;
 use twins::transition::Transition;
+use twins::trust::Proof;
 use twins::twin::Twin;
 use twins::will::{Will, Words};
 
@@ -34,7 +35,10 @@ impl Device {
         let now = Timestamp::from_millis(1_767_225_600_000);
         let mut device = Self { id, live: Live::default(), now, n: 0, journal: Vec::new(), got: Vec::new() };
         device
-            .decide(Input::Register { kind: Name::fixed("device"), tags: None }, Header::default())
+            .decide(
+                Input::Register { kind: Name::fixed("device"), tags: None, with: None },
+                Header::default(),
+            )
             .unwrap();
         device
     }
@@ -98,7 +102,7 @@ impl Device {
         let address = Name::fixed("127.0.0.1");
         let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
         let (client, will) = (Name::new("a client", client).unwrap(), will.map(Box::new));
-        let connect = Connect { client, keep, resumes, connection, expiry_s, will };
+        let connect = Connect { client, keep, resumes, connection, expiry_s, will, proof: Proof::Open };
         self.n = 0;
         match self.system(Input::Connect { connect, register: None }) {
             Reply::Connected { epoch, present, .. } => (epoch, present),

@@ -105,7 +105,7 @@ pub(super) async fn register(
     let device = caller.may(Verb::Manage, &id)?;
     let Registration { kind, tags } = registration.unwrap_or_default();
     let kind = Name::new("`kind`", kind.as_deref().unwrap_or(DEVICE))?;
-    let (created, twin) = match device.ask(Input::Register { kind, tags }).await? {
+    let (created, twin) = match device.ask(Input::Register { kind, tags, with: None }).await? {
         Reply::Registered { created, twin } => (created, twin),
         other => return Err(unexpected(&other)),
     };

@@ -175,7 +175,11 @@ impl From<Rejection> for Problem {
             Code::UnknownTwin | Code::UnknownMethod | Code::UnknownCommand | Code::NotConnected => {
                 StatusCode::NOT_FOUND
             }
+            Code::NotAuthorized | Code::Disabled | Code::Quarantined => StatusCode::FORBIDDEN,
+            Code::UnknownCredential => StatusCode::NOT_FOUND,
             Code::NewerState
+            | Code::AlreadyActivated
+            | Code::Replaced
             | Code::Conflict
             | Code::SessionEnded
             | Code::OutOfOrder

@@ -18,7 +18,7 @@ pub(crate) struct What(u8);
 
 impl What {
     /// The names.
-    pub(crate) const NAMES: [&'static str; 24] = [
+    pub(crate) const NAMES: [&'static str; 25] = [
         "other",
         "register",
         "remove",
@@ -43,6 +43,7 @@ impl What {
         "cancel",
         "redrive",
         "call-refused",
+        "trust",
     ];
 
     pub(crate) fn of(input: &Input) -> Self {
@@ -70,6 +71,7 @@ impl What {
             Input::Cancel(_) => 21,
             Input::Redrive { .. } => 22,
             Input::CallRefused(_) => 23,
+            Input::Trust(_) => 24,
         })
     }
 

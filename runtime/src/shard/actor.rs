@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use twins::id::TwinId;
 use twins::name::Name;
 use twins::time::Timestamp;
+use twins::twin::Twin;
 
 use crate::clock::Clock;
 use crate::files::Files;
@@ -44,6 +45,8 @@ pub(crate) enum Message {
     Respond { twin: TwinId, id: Name, response: Response, waited: oneshot::Sender<bool> },
     /// Whoever asked gave up.
     Forget { twin: TwinId, id: Name },
+    /// A twin as it is committed, if it is here.
+    Look { id: TwinId, answer: oneshot::Sender<Option<Arc<Twin>>> },
     /// Which twins are there.
     List {
         tenant: String,
@@ -138,6 +141,7 @@ impl Actor for Host {
                 let _gone = waited.send(shard.respond(&twin, &id, response));
             }
             Message::Forget { twin, id } => shard.forget(&twin, &id),
+            Message::Look { id, answer } => drop(answer.send(shard.look(&id))),
             Message::List { tenant, after, limit, answer } => {
                 let (overlay, store) = (shard.overlay(&tenant, after.as_ref(), limit), self.store.clone());
                 spawn_blocking(move || answer.send(overlay.merge(&*store)));

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use twins::id::TwinId;
+use twins::twin::Twin;
 
 use crate::store::{Space, StateStore};
 
@@ -21,6 +23,14 @@ pub(crate) struct Overlay {
 }
 
 impl Shard {
+    /// A twin as it is committed, if it is here.
+    pub(crate) fn look(&self, id: &TwinId) -> Option<Arc<Twin>> {
+        match self.twins.get(id) {
+            Some(Slot::Resident(resident)) => Some(resident.committed.clone()),
+            _ => None,
+        }
+    }
+
     /// The registered ids of a tenant after `after`, as far as they are not in the state store.
     pub(crate) fn overlay(&self, tenant: &str, after: Option<&TwinId>, limit: usize) -> Overlay {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -15,6 +15,9 @@ use super::draft::Draft;
 
 impl Draft<'_> {
     pub(super) fn deliver(&mut self) {
+        if self.is_cut_off() {
+            return;
+        }
         self.deliver_command();
         self.deliver_desired();
     }

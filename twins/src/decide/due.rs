@@ -21,6 +21,7 @@ impl Draft<'_> {
         for epoch in self.twin().sessions().expired(now) {
             self.change(Change::SessionEnded { epoch });
         }
+        self.expire_credentials();
         let late = self.twin().commands().open().filter(|command| command.deadline <= now);
         for id in late.map(|command| command.id).collect::<Vec<_>>() {
             self.step(id, Step::Expired);

@@ -1,32 +1,95 @@
 //! Coming into being and ceasing to be.
 
-use crate::json::{Document, diff};
+use crate::json::{Document, Patch, diff};
 use crate::name::Name;
 use crate::rejection::{Code, Rejection};
 use crate::reply::{Closed, Delivery, Reply};
+use crate::routes::Plane;
 use crate::section::Which;
 use crate::transition::Change;
+use crate::trust::{self, Invitation, Registration};
 
 use super::draft::Draft;
 
 impl Draft<'_> {
-    pub(super) fn register(&mut self, kind: &Name, tags: Option<&Document>) -> Result<Reply, Rejection> {
+    pub(super) fn register(
+        &mut self,
+        kind: &Name,
+        tags: Option<&Document>,
+        with: Option<&Registration>,
+    ) -> Result<Reply, Rejection> {
         if self.twin().exists() && self.twin().kind() != kind.as_str() {
             let why = format!("`{}` is a `{}`, not a `{kind}`", self.id.id(), self.twin().kind());
             return Err(Rejection::new(Code::Conflict, why));
         }
-        let patch = tags.map(|tags| diff(self.twin().tags().document(), tags)).filter(|patch| !patch.is_empty());
-        if let Some(patch) = &patch {
-            self.check_size(Which::Tags, patch)?;
+        let catalogue = with.and_then(|with| with.catalogue.as_ref());
+        let patches = [(Which::Tags, tags), (Which::Catalogue, catalogue)].map(|(section, whole)| {
+            let patch = whole.map(|whole| diff(self.twin().section(section).document(), whole));
+            (section, patch.unwrap_or_default())
+        });
+        for (section, patch) in &patches {
+            self.check_size(*section, patch)?;
         }
         let created = !self.twin().exists();
+        if let Some(with) = with {
+            self.check_trust(with)?;
+        }
+        let desired = with.and_then(|with| with.desired.as_ref()).filter(|_| created);
+        let desired = desired.map_or(Ok(Patch::default()), |desired| self.merged(Which::Desired, desired))?;
+        self.check_size(Which::Desired, &desired)?;
         if created {
             self.change(Change::Created { kind: kind.clone() });
         }
-        if let Some(patch) = patch {
-            self.change(Change::Patched { section: Which::Tags, patch, by_behavior: false });
+        for (section, patch) in patches.into_iter().filter(|(_, patch)| !patch.is_empty()) {
+            self.change(Change::Patched { section, patch, by_behavior: false });
         }
+        self.begin_with(desired);
+        with.into_iter().for_each(|with| self.register_trust(with));
         Ok(Reply::Registered { created, twin: self.twin_shared() })
+    }
+
+    /// A device that was activated is invited again only once its credentials are revoked.
+    fn check_trust(&self, with: &Registration) -> Result<(), Rejection> {
+        let trust = self.twin().trust();
+        let known = trust.activation().map(|activation| &activation.verifier);
+        let invites = with.invitation.as_ref().is_some_and(|invitation| Some(&invitation.verifier) != known);
+        if invites && !trust.credentials().is_empty() {
+            let why = format!("`{}` is active already; its activation key was used", self.id.id());
+            return Err(Rejection::new(Code::Conflict, why));
+        }
+        Ok(())
+    }
+
+    /// The first desired section of a twin, from a template: what the behaviour says against it is an event.
+    fn begin_with(&mut self, desired: Patch) {
+        if desired.is_empty() {
+            return;
+        }
+        let after = self.twin().desired().document().apply(&desired);
+        let part = self.tell_changes(Plane::Desired, Which::Desired, &after);
+        self.change(Change::Patched { section: Which::Desired, patch: desired, by_behavior: false });
+        match part {
+            Ok(part) => part.into_iter().for_each(|part| self.record(part)),
+            Err(rejection) => self.complain(&rejection),
+        }
+    }
+
+    fn register_trust(&mut self, with: &Registration) {
+        let Registration { invitation, group, gateway, .. } = with;
+        let trust = self.twin().trust();
+        let named = (group.as_ref().or(trust.group()).cloned(), gateway.as_ref().or(trust.gateway()).cloned());
+        if (named.0.as_ref(), named.1.as_ref()) != (trust.group(), trust.gateway()) {
+            let (group, gateway) = named;
+            self.change(Change::Trust(trust::Change::Registered { group, gateway }));
+        }
+        let known = self.twin().trust().activation();
+        let is_new = |invitation: &&Invitation| {
+            known.is_none_or(|known| (&known.verifier, known.expires) != (&invitation.verifier, invitation.expires))
+        };
+        if let Some(invitation) = invitation.as_ref().filter(is_new) {
+            let issue = self.invite(invitation);
+            self.announce_trust("invited", Some(issue), None);
+        }
     }
 
     pub(super) fn appear(&mut self, kind: &Name) -> Result<Reply, Rejection> {

@@ -20,6 +20,7 @@ mod react;
 mod sessions;
 mod shadow;
 mod telemetry;
+mod trust;
 mod wills;
 
 use std::sync::Arc;
@@ -117,9 +118,11 @@ fn unknown_kind(name: &str) -> Rejection {
 
 impl Draft<'_> {
     fn take(&mut self, input: &Input) -> Result<Reply, Rejection> {
+        self.let_pass(input)?;
         match input {
             _ if self.kind.is_missing && !input.is_of_the_system() => Err(self.missing()),
-            Input::Register { kind, tags } => self.register(kind, tags.as_ref()),
+            Input::Register { kind, tags, with } => self.register(kind, tags.as_ref(), with.as_deref()),
+            Input::Trust(step) => self.trust(step),
             Input::Appear { kind } => self.appear(kind),
             Input::Remove => self.remove(),
             Input::Connect { connect, register } => self.connect(connect, register.as_ref()),

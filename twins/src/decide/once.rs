@@ -62,7 +62,8 @@ impl Draft<'_> {
         }
         if self.header.idempotency.is_some() {
             let answer = match reply {
-                Reply::Done | Reply::Connected { .. } | Reply::Polled(_) => Answer::Done,
+                // A credential is not repeated by an idempotency key: its own request does that.
+                Reply::Done | Reply::Connected { .. } | Reply::Polled(_) | Reply::Granted(_) => Answer::Done,
                 Reply::Registered { created, .. } => Answer::Registered(*created),
                 Reply::Twin(_) => Answer::Twin,
                 Reply::Command { id, state } => Answer::Command(*id, *state),

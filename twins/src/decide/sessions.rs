@@ -13,6 +13,7 @@ use super::draft::Draft;
 
 impl Draft<'_> {
     pub(super) fn connect(&mut self, connect: &Connect, register: Option<&Name>) -> Result<Reply, Rejection> {
+        self.admit(&connect.proof)?;
         let before = self.twin().sessions().of(&connect.client).cloned();
         let others = self.twin().sessions().connected().filter(|session| session.client != connect.client).count();
         if others >= CONNECTIONS_MAX {

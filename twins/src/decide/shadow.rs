@@ -79,7 +79,7 @@ impl Draft<'_> {
     }
 
     /// A merge patch from outside as a patch of ours.
-    fn merged(&self, which: Which, patch: &Json) -> Result<Patch, Rejection> {
+    pub(super) fn merged(&self, which: Which, patch: &Json) -> Result<Patch, Rejection> {
         refuse_reserved(patch.as_raw())?;
         let section = self.twin().section(which).document();
         let timed = patch.as_raw().get(&format!("/{TIME}")).is_some();
@@ -114,7 +114,7 @@ impl Draft<'_> {
     }
 
     /// Tells the behaviour which of its properties a section's new document changes.
-    fn tell_changes(
+    pub(super) fn tell_changes(
         &mut self,
         plane: Plane,
         which: Which,

@@ -16,6 +16,9 @@ impl Draft<'_> {
         let session = self.twin().sessions().known(epoch);
         let Some(will) = session.and_then(|session| session.will.clone()) else { return };
         self.change(Change::WillEnded { epoch });
+        if self.is_cut_off() {
+            return;
+        }
         self.header.principal = Principal::Device;
         let said = match &will.words {
             Words::Sample { channel, body } => self.sample(channel, body),

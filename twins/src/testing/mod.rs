@@ -26,6 +26,7 @@ use crate::rejection::Rejection;
 use crate::reply::{Delivery, Reply};
 use crate::session::{Connect, Connection, Subscription, Topic};
 use crate::time::Timestamp;
+use crate::trust::Proof;
 use crate::transition::{Change, Effect, Transition};
 use crate::twin::Twin;
 
@@ -265,6 +266,7 @@ impl<B: Behavior> Bench<B> {
             connection,
             expiry_s: None,
             will: None,
+            proof: Proof::Open,
         };
         let input = Input::Connect { connect, register: Some(Name::trusted(B::KIND)) };
         let Ok(Reply::Connected { epoch, present, .. }) = self.input(input, Principal::Device) else {

@@ -17,6 +17,7 @@ use twins::reply::{Delivery, Reply};
 use twins::session::{Connect, Connection, Subscription, Topic};
 use twins::time::Timestamp;
 use twins::transition::{Effect, Transition};
+use twins::trust::Proof;
 use twins::twin::Twin;
 
 mod commands;
@@ -88,7 +89,7 @@ impl World {
     }
 
     fn register(&mut self, header: Header) -> Result<Reply, Rejection> {
-        self.decide(header, Input::Register { kind: Name::fixed("adder"), tags: None })
+        self.decide(header, Input::Register { kind: Name::fixed("adder"), tags: None, with: None })
     }
 
     /// A connection that listens to commands.
@@ -106,6 +107,7 @@ impl World {
             connection,
             expiry_s: None,
             will: None,
+            proof: Proof::Open,
         };
         let Ok(Reply::Connected { epoch, .. }) = self.system(Input::Connect { connect, register: None })
         else {

@@ -20,6 +20,7 @@ use twins::input::Input;
 use twins::name::Name;
 use twins::rejection::Code;
 use twins::reply::Reply;
+use twins::trust::Proof;
 use twins::twin::Twin;
 
 use super::super::caller::unexpected;
@@ -97,6 +98,7 @@ impl Device {
             principal: self.identity.principal(),
             transport: Transport::Http,
             trace: self.trace,
+            proof: Some(Box::new(Proof::Open)),
             ..beside
         };
         let twin = &self.twin;

@@ -10,6 +10,7 @@ use twins::name::Name;
 use twins::rejection::{Code, Rejection};
 use twins::reply::Reply;
 use twins::session;
+use twins::trust::Proof;
 
 use super::answer::Then;
 use super::codec::TooLarge;
@@ -76,6 +77,7 @@ impl Session {
             },
             expiry_s,
             will,
+            proof: Proof::Open,
         };
         self.device = Some(Device { twin, client, principal, rights, epoch: 0, n: 0, kept: keep });
         self.submit(now, Input::Connect { connect: begins, register }, Header::default(), Then::Connect);
@@ -168,7 +170,9 @@ fn of_error(error: &Error) -> Reason {
 fn of_rejection(rejection: &Rejection) -> Reason {
     match rejection.code() {
         Code::TooMany => Reason::Quota,
-        Code::UnknownTwin => Reason::NotAuthorized,
+        Code::UnknownTwin | Code::NotAuthorized | Code::Disabled | Code::Quarantined | Code::Replaced => {
+            Reason::NotAuthorized
+        }
         Code::Malformed => Reason::ClientId,
         _ => Reason::Implementation,
     }

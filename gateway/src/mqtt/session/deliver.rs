@@ -157,7 +157,10 @@ impl Session {
     fn closed(&mut self, now: Instant, closed: Closed) {
         match closed {
             Closed::TakenOver => self.close(now, Reason::TakenOver, "the same client connected again"),
-            Closed::Removed => self.close(now, Reason::Administrative, "the device may no longer connect"),
+            Closed::Removed => self.close(now, Reason::Administrative, "the device was removed"),
+            Closed::NotAuthorized => {
+                self.close(now, Reason::NotAuthorized, "what the connection came with is not valid any more");
+            }
             Closed::Unavailable => self.close(now, Reason::Busy, "the twin cannot be reached; connect again"),
         }
     }

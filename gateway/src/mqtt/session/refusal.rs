@@ -66,7 +66,12 @@ impl From<Rejection> for Refusal {
         let reason = match code {
             Code::Malformed => Reason::PayloadFormat,
             Code::TooLarge | Code::QueueFull | Code::TooMany => Reason::Quota,
-            Code::UnknownTwin => Reason::NotAuthorized,
+            Code::UnknownTwin
+            | Code::NotAuthorized
+            | Code::Disabled
+            | Code::Quarantined
+            | Code::AlreadyActivated
+            | Code::Replaced => Reason::NotAuthorized,
             _ => Reason::Implementation,
         };
         let message = rejection.message().to_owned().into();

@@ -71,7 +71,7 @@ impl Run {
             world.start().expect("an empty disk can be begun");
         }
         for twin in 0..TWINS {
-            self.tell(twin, Input::Register { kind: Name::fixed("neighbour"), tags: None });
+            self.tell(twin, Input::Register { kind: Name::fixed("neighbour"), tags: None, with: None });
             self.settle();
         }
         for _ in 0..STEPS {

@@ -34,7 +34,7 @@ fn pair() -> ([World; 2], [TwinId; 2]) {
         drop(world.say(
             twin,
             Header::default(),
-            Input::Register { kind: Name::fixed("neighbour"), tags: None },
+            Input::Register { kind: Name::fixed("neighbour"), tags: None, with: None },
         ));
         world.settle().unwrap();
     }

@@ -12,6 +12,7 @@ use twins::json::{Json, Operation, Pointer};
 use twins::name::Name;
 use twins::session::{Connect, Connection, Subscription, Topic};
 use twins::transition::{Change, Transition};
+use twins::trust::Proof;
 
 use crate::error::Error;
 use crate::log;
@@ -43,7 +44,7 @@ fn say(world: &mut World, twin: &TwinId, input: Input) {
 }
 
 fn register(world: &mut World, twin: &TwinId) {
-    say(world, twin, Input::Register { kind: Name::fixed("adder"), tags: None });
+    say(world, twin, Input::Register { kind: Name::fixed("adder"), tags: None, with: None });
 }
 
 fn sample(n: u64) -> Input {
@@ -65,7 +66,15 @@ fn connect(world: &mut World) -> Arc<Mailbox> {
     let address = Name::fixed("127.0.0.1");
     let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
     let client = Name::fixed("c");
-    let connect = Connect { client, keep: false, resumes: false, connection, expiry_s: None, will: None };
+    let connect = Connect {
+        client,
+        keep: false,
+        resumes: false,
+        connection,
+        expiry_s: None,
+        will: None,
+        proof: Proof::Open,
+    };
     tell(world, &mailbox, None, Input::Connect { connect, register: Some(Name::fixed("device")) });
     mailbox
 }
@@ -258,7 +267,7 @@ fn a_state_store_that_is_slower_than_the_log_stops_what_comes_from_outside_and_n
 #[test]
 fn inputs_that_make_many_records_wait_before_a_batch_is_too_large() {
     let mut world = world(Options::default());
-    say(&mut world, &twin(0), Input::Register { kind: Name::fixed("device"), tags: None });
+    say(&mut world, &twin(0), Input::Register { kind: Name::fixed("device"), tags: None, with: None });
     world.settle().unwrap();
     let batch = Json::of(&vec![1; 1_000]).unwrap();
     let mut waits = Vec::new();

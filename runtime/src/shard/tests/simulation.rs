@@ -14,6 +14,7 @@ use twins::json::Json;
 use twins::name::Name;
 use twins::reply::Reply;
 use twins::session::{Connect, Connection, Subscription, Topic};
+use twins::trust::Proof;
 
 use crate::error::{Error, Outcome};
 use crate::files::sim::Random;
@@ -151,7 +152,7 @@ impl Run {
         let kind = Name::fixed(if twin.id() == "twin-0" { "device" } else { "adder" });
         let number = || Json::of(&serial).unwrap();
         let input = match self.random.below(12) {
-            0 => Input::Register { kind, tags: None },
+            0 => Input::Register { kind, tags: None, with: None },
             1 => self.connect(&twin, serial, kind),
             2 => Input::Report(Json::of(&BTreeMap::from([(format!("k{}", serial % 5), serial)])).unwrap()),
             3 => {
@@ -186,8 +187,15 @@ impl Run {
         let address = Name::fixed("127.0.0.1");
         let connection = Connection { node: 1, generation: 1, transport: Transport::Mqtt, address };
         let keep = self.random.chance(50);
-        let connect =
-            Connect { client: Name::fixed("c"), keep, resumes: keep, connection, expiry_s: None, will: None };
+        let connect = Connect {
+            client: Name::fixed("c"),
+            keep,
+            resumes: keep,
+            connection,
+            expiry_s: None,
+            will: None,
+            proof: Proof::Open,
+        };
         self.connecting.push((twin.clone(), serial));
         Input::Connect { connect, register: Some(kind) }
     }

@@ -1,0 +1,66 @@
+//! A change of trust as data, journaled like every change of a twin.
+
+use super::{Activation, Ancestor, Credential, Standing, Used};
+use crate::id::TwinId;
+use crate::name::Name;
+use crate::time::Timestamp;
+
+/// What changes in the trust in a device.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub enum Change {
+    /// It is registered as one that a group or a gateway speaks for; absent where none does.
+    #[n(0)]
+    Registered {
+        /// The enrolment group.
+        #[n(0)]
+        group: Option<Name>,
+        /// The gateway.
+        #[n(1)]
+        gateway: Option<Name>,
+    },
+    /// It has an activation key, instead of any that it had.
+    #[n(1)]
+    Invited(#[n(0)] Activation),
+    /// The activation key was used.
+    #[n(2)]
+    Activated(#[n(0)] Used),
+    /// It has one credential more.
+    #[n(3)]
+    Issued(#[n(0)] Credential),
+    /// A credential is valid until then.
+    #[n(4)]
+    Limited {
+        /// Which one.
+        #[n(0)]
+        issue: u64,
+        /// Until when.
+        #[n(1)]
+        expires: Timestamp,
+    },
+    /// A credential is not valid any more.
+    #[n(5)]
+    Withdrawn {
+        /// Which one.
+        #[n(0)]
+        issue: u64,
+    },
+    /// It may come in, or not, or only so far.
+    #[n(6)]
+    Stands(#[n(0)] Standing),
+    /// What its group gave it up to now is not taken any more.
+    #[n(7)]
+    Barred,
+    /// The activation key is not valid any more.
+    #[n(8)]
+    Closed,
+    /// Another device has taken its place.
+    #[n(9)]
+    Replaced {
+        /// Which one.
+        #[n(0)]
+        by: TwinId,
+    },
+    /// It has taken the place of another.
+    #[n(10)]
+    Inherited(#[n(0)] Ancestor),
+}
