@@ -152,7 +152,7 @@ fn every_flag_has_a_variable_of_its_own_and_one_of_many_verbs_means_one_thing() 
         assert_eq!(variable, name.variable(), "{words} --{flag}");
         let is_verb =
             |noun: &Command| variable.starts_with(&format!("TWINFOLD_{}_", noun.get_name().to_uppercase()));
-        let is_of_noun = grammar.get_subcommands().any(|noun| is_verb(noun));
+        let is_of_noun = grammar.get_subcommands().any(is_verb);
         assert!(
             is_of_noun == name.table.is_some() || flag == "log-format",
             "{variable} looks like one of a noun"

@@ -165,6 +165,6 @@ mod tests {
         assert_eq!(bytes.len(), 2 * BLOCK);
         let (key, runs) = decode(&mut Decoder::new(&bytes[BLOCK + HEAD..])).unwrap();
         let pages = (PAIRS_MAX as u64).div_ceil(BODY) as u32;
-        assert_eq!((key, &runs[..]), (0, &[0..pages][..]));
+        assert_eq!((key, &runs[..]), (0, std::slice::from_ref(&(0..pages))));
     }
 }
