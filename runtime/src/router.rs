@@ -1,15 +1,14 @@
 //! From a twin's id to its shard (step 4 of the path): the handle through which everybody outside speaks to twins.
 
+mod backups;
+
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ractor::ActorRef;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use twins::body::Body;
 use twins::header::{Header, Trace};
 use twins::id::TwinId;
@@ -22,10 +21,8 @@ use twins::time::Timestamp;
 
 use crate::access::Access;
 use crate::admission::Admission;
-use crate::backup::{self, Definitions};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::files::Files;
 use crate::follower::Follower;
 use crate::look::Looks;
 use crate::mailbox::Mailbox;
@@ -36,17 +33,15 @@ use crate::path::step;
 use crate::shard::actor::Message;
 use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
-use crate::store::StateStore;
 use crate::stream::growth::Growth;
 use crate::stream::{self, Page, Selection, Unread};
 use crate::unready::Unready;
 use crate::watch::{Watch, Watches, Whom};
 
+pub(crate) use backups::Backups;
+
 /// How many requests may wait for one device's answers.
 pub const REQUESTS_MAX: usize = 64;
-
-/// How long the shards may take to write the checkpoints that a backup begins with.
-const SAVED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How many calls read the streams at once; more wait. Each holds up to 24 MiB and a thread, which others need too.
 pub(crate) const READS_MAX: usize = 8;
@@ -72,15 +67,6 @@ pub(crate) struct Inner {
     pub(crate) backups: Backups,
     pub(crate) watches: Arc<Watches>,
     pub(crate) looks: Looks,
-}
-
-/// What backups are made of. One is taken at a time.
-pub(crate) struct Backups {
-    pub(crate) store: Arc<dyn StateStore>,
-    pub(crate) files: Arc<dyn Files>,
-    pub(crate) streams: PathBuf,
-    pub(crate) definitions: OnceLock<Arc<dyn Definitions>>,
-    pub(crate) turn: Arc<Semaphore>,
 }
 
 /// One input of a session.
@@ -268,59 +254,6 @@ impl Router {
     /// The one shard that a selection is about, if it is.
     fn shard_read(&self, selection: &Selection) -> Option<u32> {
         selection.twin.as_ref().map(|twin| shard_of(&self.0.slots, twin)).or(selection.shard)
-    }
-
-    /// Takes a backup of the whole node while it serves: pieces of an archive, which end with an error if it cannot be
-    /// ended. Everything that was acknowledged before is in it. Dropping the receiver breaks it off.
-    ///
-    /// At most 1 MiB of rows, and of pieces, are in memory, and the longest row.
-    ///
-    /// # Errors
-    /// `too-many` while another one is taken; [`Error::Unwritten`] when a shard cannot write its checkpoint.
-    pub async fn backup(&self) -> Result<mpsc::Receiver<io::Result<Bytes>>, Error> {
-        let Inner { backups, .. } = &*self.0;
-        let turn = backups.turn.clone().try_acquire_owned();
-        let turn =
-            turn.map_err(|_| Rejection::new(Code::TooMany, "another backup is being taken; one at a time"))?;
-        let taken = self.now();
-        let mut waits = Vec::new();
-        for shard in 0..self.shards() {
-            let (saved, wait) = oneshot::channel();
-            drop(self.actor(shard)?.cast(Message::Save(saved)));
-            waits.push((shard, wait));
-        }
-        let end = tokio::time::Instant::now() + SAVED_WITHIN;
-        for (shard, wait) in waits {
-            let saved = tokio::time::timeout_at(end, wait).await;
-            if !matches!(saved, Ok(Ok(()))) {
-                let why = "its checkpoint for the backup could not be written; see the node's log".to_owned();
-                return Err(Error::Unwritten { shard, why });
-            }
-        }
-        let source = backup::Source {
-            node: self.0.node,
-            shards: self.shards(),
-            taken,
-            store: backups.store.clone(),
-            files: backups.files.clone(),
-            streams: backups.streams.clone(),
-            definitions: backups.definitions.get().cloned(),
-        };
-        let (mut sink, pieces) = backup::Sink::new();
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            if let Err(error) = source.write(&mut sink) {
-                tracing::warn!(%error, "a backup was broken off");
-                sink.fail(&error);
-            }
-        });
-        Ok(pieces)
-    }
-
-    /// Has every backup contain the definitions of the log's room. Said once, at the start of the node.
-    pub fn back_up_with(&self, definitions: Arc<dyn Definitions>) {
-        // A second one would be a second log, and a node has one.
-        let _already = self.0.backups.definitions.set(definitions);
     }
 
     /// The kinds of twins that the node knows.
