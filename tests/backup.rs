@@ -243,6 +243,13 @@ fn what_is_there_is_never_overwritten() {
     let (folder, file, node) = taken();
     let refusal = refused(&backup(&node, &file));
     assert!(refusal.contains("is there already"), "{refusal}");
+    let refusal = refused(&backup(&node, &folder.path().join("none").join("a.tar")));
+    assert!(
+        refusal.contains("no file can be made in ") && refusal.contains("next: name a file"),
+        "{refusal}"
+    );
+    let refusal = refused(&restore(&folder.path().join("none.tar"), &folder.path().join("data"), &[]));
+    assert!(refusal.ends_with("next: name a file that `twinfold backup` made\n"), "{refusal}");
 
     let running = node.data();
     let refusal = refused(&restore(&file, running, &["--force"]));

@@ -314,7 +314,11 @@ fn print<'a>(
             _ => "default".to_owned(),
         };
         let values = given.get_raw(id).into_iter().flatten();
-        let mut values: Vec<_> = values.map(|raw| literal(&raw.to_string_lossy())).collect();
+        let mut values: Vec<_> = match is_switch(arg) {
+            // In the environment it has many words, in a file two.
+            true => vec![Value::Boolean(given.get_flag(id))],
+            false => values.map(|raw| literal(&raw.to_string_lossy())).collect(),
+        };
         let key = &name.key;
         let line = match values.len() {
             0 => writeln!(printed, "# {key} is not set"),
@@ -328,9 +332,7 @@ fn print<'a>(
 }
 
 fn literal(value: &str) -> Value {
-    let number = value.parse().ok().map(Value::Integer);
-    let truth = || value.parse().ok().map(Value::Boolean);
-    number.or_else(truth).unwrap_or_else(|| Value::String(value.to_owned()))
+    value.parse().map_or_else(|_| Value::String(value.to_owned()), Value::Integer)
 }
 
 /// What to write instead of a key that there is not.

@@ -283,5 +283,9 @@ mod tests {
         let refused = Log::Verify { log: Folder { folder: data.path().join("none") }, json: false };
         let refused = refused.run(&mut Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("next: name the data folder"), "{refused}");
+
+        let empty = Log::Verify { log: Folder { folder: data.path().to_owned() }, json: false };
+        let refused = empty.run(&mut Vec::new()).unwrap_err().to_string();
+        assert!(refused.contains("holds no log\nnext: name the data folder"), "{refused}");
     }
 }

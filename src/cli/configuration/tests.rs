@@ -102,9 +102,10 @@ fn one_file_is_for_all_verbs_and_each_takes_what_is_its_own() {
     assert_eq!(events.get_one::<u16>("limit"), Some(&7));
     let types: Vec<_> = events.get_many::<String>("types").unwrap().collect();
     assert_eq!(types, ["event", "command"]);
-    let (list, _) = resolved_of(&["device", "list"], content, &["--print-config"]).unwrap();
+    let (list, _) = resolved_of(&["device", "list"], content, &["--json", "--print-config"]).unwrap();
     let printed = list.printed.unwrap();
     assert!(printed.starts_with("# twinfold device list\nurl = \"http://127.0.0.1:9\""), "{printed}");
+    assert!(printed.contains("\njson = true  # flag --json\n"), "{printed}");
     assert!(printed.contains("\n[device]\n# limit is not set\n"), "the limit is that of events: {printed}");
     let (add, file) = resolved_of(&["device", "add"], content, &["t-1", "--print-config"]).unwrap();
     let printed = add.printed.unwrap();
