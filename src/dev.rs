@@ -23,8 +23,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Options {
     /// The data folder; a temporary one where none is given.
     pub(crate) data: Option<PathBuf>,
-    /// Where MQTT listens.
-    pub(crate) mqtt: SocketAddr,
+    /// Where MQTT listens, and its limits.
+    pub(crate) mqtt: gateway::mqtt::Options,
     /// Where HTTP listens.
     pub(crate) http: SocketAddr,
     /// How many devices to simulate.
@@ -58,7 +58,7 @@ pub(crate) enum Error {
 
 /// Runs until SIGTERM or SIGINT; a second one ends the process at once. `say` tells the operator something.
 pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), Error> {
-    for address in [options.mqtt, options.http] {
+    for address in [options.mqtt.address, options.http] {
         if !address.ip().is_loopback() {
             return Err(Error::NotLoopback(address));
         }
@@ -105,7 +105,7 @@ pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
             stream: options.streams,
             ..Default::default()
         },
-        mqtt: gateway::mqtt::Options { address: options.mqtt, ..Default::default() },
+        mqtt: options.mqtt.clone(),
         http: gateway::http::Options {
             address: options.http,
             stall_timeout: options.http_stall,

@@ -2,6 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::Value;
@@ -76,6 +78,8 @@ fn a_device_is_measured_while_others_do_what_a_node_must_bear() {
         let report = measured(&["storm", "--connections", "20", "--scenario", scenario]);
         assert_eq!(report["scenario"], scenario);
         assert!(report["rest_p99_us"].as_u64() > Some(0), "{report}");
+        let (used, max) = (&report["bytes_per_connection"], &report["bytes_per_connection_max"]);
+        assert!(used.as_u64() <= max.as_u64() && max.is_u64(), "as THREATS.md has it: {report}");
     }
 }
 
@@ -83,6 +87,31 @@ fn a_device_is_measured_while_others_do_what_a_node_must_bear() {
 fn all_come_back_after_a_kill() {
     let report = measured(&["storm", "--connections", "100"]);
     assert_eq!((&report["scenario"], &report["others_open"]), (&"reconnect".into(), &100.into()), "{report}");
+}
+
+#[test]
+fn a_measurement_with_losses_fails_and_reports_them() {
+    // Lets a device in, and leaves at its first message.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let target = listener.local_addr().expect("it is bound").to_string();
+    let broker = std::thread::spawn(move || {
+        let (mut device, _) = listener.accept().expect("the device connects");
+        for answer in [&[0x20, 2, 0, 0][..], &[0x90, 3, 0, 1, 0]] {
+            assert!(device.read(&mut [0; 1_024]).expect("the device speaks") > 0);
+            device.write_all(answer).expect("the device listens");
+        }
+        drop(device.read(&mut [0; 1_024]));
+    });
+
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_twinfold"));
+    bench.args(["bench", "mqtt", "--connections", "1", "--seconds", "0.5", "--json", "--target", &target]);
+    let output = bench.output().expect("it runs");
+    broker.join().expect("the broker did its part");
+
+    let (out, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_str(out.lines().last().unwrap_or_default()).expect("a line of JSON");
+    assert!(!output.status.success() && said.contains("refused or lost\nnext: "), "{said}");
+    assert!(report["errors"].as_u64() > Some(0), "{report}");
 }
 
 #[test]

@@ -68,5 +68,6 @@ pub mod envelope;
 pub mod http;
 pub mod metrics;
 pub mod mqtt;
+mod pace;
 mod peer;
 mod trace;

@@ -31,6 +31,11 @@ pub const MQTT_PACKETS: Metric =
     Metric::new("twinfold_mqtt_packets", "MQTT packets, by direction: in or out");
 /// MQTT.
 pub const MQTT_BYTES: Metric = Metric::new("twinfold_mqtt_bytes", "Bytes of MQTT, by direction: in or out");
+/// MQTT.
+pub const MQTT_PAUSES: Metric = Metric::new(
+    "twinfold_mqtt_pauses",
+    "How often an MQTT connection was not read for a while because it spoke faster than it may",
+);
 /// Who was not let in.
 pub const AUTH_FAILURES: Metric = Metric::new(
     "twinfold_auth_failures",
@@ -61,6 +66,7 @@ struct Counts {
     closes: Mutex<BTreeMap<&'static str, u64>>,
     packets: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
+    pauses: AtomicU64,
     denials: [[AtomicU64; DENIALS.len()]; 2],
     routes: Vec<&'static str>,
     /// A row for each route and one for what is none; a histogram for each method and class.
@@ -93,6 +99,7 @@ impl Default for Metrics {
             closes: Mutex::default(),
             packets: Default::default(),
             bytes: Default::default(),
+            pauses: AtomicU64::default(),
             denials: Default::default(),
             routes,
             requests,
@@ -124,6 +131,13 @@ impl Metrics {
     pub(crate) fn sent(&self, packets: u64, bytes: u64) {
         self.0.packets[1].fetch_add(packets, Relaxed);
         self.0.bytes[1].fetch_add(bytes, Relaxed);
+    }
+
+    /// So many pauses of a connection began.
+    pub(crate) fn paused(&self, pauses: u64) {
+        if pauses > 0 {
+            self.0.pauses.fetch_add(pauses, Relaxed);
+        }
     }
 
     /// Somebody was not let in, or may not do something.
@@ -169,6 +183,7 @@ impl Collector for Metrics {
         let directions = || ["in", "out"].into_iter().map(|direction| [("direction", direction)]);
         page.counters(MQTT_PACKETS, directions().zip(counts.packets.iter().map(read)))?;
         page.counters(MQTT_BYTES, directions().zip(counts.bytes.iter().map(read)))?;
+        page.counter(MQTT_PAUSES, read(&counts.pauses))?;
         let denials = ["mqtt", "http"].into_iter().zip(&counts.denials).flat_map(|(protocol, reasons)| {
             let reasons = DENIALS.into_iter().zip(reasons);
             reasons.map(move |(reason, n)| ([("protocol", protocol), ("reason", reason)], read(n)))

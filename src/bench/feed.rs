@@ -59,7 +59,8 @@ where
     let shard = runtime::shard::Options::default();
     let http_stall = gateway::http::Options::default().stall_timeout;
     let streams = runtime::stream::Options::default();
-    let options = dev::Options { data: None, mqtt: free, http: free, devices: 0, shard, streams, http_stall };
+    let mqtt = gateway::mqtt::Options { address: free, ..Default::default() };
+    let options = dev::Options { data: None, mqtt, http: free, devices: 0, shard, streams, http_stall };
     threads.block_on(async {
         let started = Running::start(data, dev::node_options(&options, Kinds::default())).await;
         let running = started.map_err(|error| Error::NotReady(error.to_string()))?;

@@ -29,6 +29,17 @@ impl Report {
         }
     }
 
+    /// Why its figures mean nothing, if they do: something was refused or lost, or nothing was acknowledged.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let count =
+            |name| self.0.iter().find(|(known, _)| *known == name).and_then(|(_, count)| count.as_u64());
+        match (count("errors").unwrap_or(0), count("acked")) {
+            (0, Some(1..)) => None,
+            (0, _) => Some("nothing was acknowledged".into()),
+            (errors, _) => Some(format!("{errors} messages were refused or lost")),
+        }
+    }
+
     /// As one line of JSON.
     pub(crate) fn json(&self) -> String {
         let member = |(name, value): &(&str, Value)| format!("\"{name}\":{value}");
@@ -59,5 +70,19 @@ mod tests {
         assert_eq!(read["acked_per_s"], 2.667);
         assert!(read["cpu_s_per_million"].is_null());
         assert!(!report.json().contains('\n'));
+    }
+
+    #[test]
+    fn a_report_of_losses_or_of_nothing_is_a_failure() {
+        let failure = |acked: u64, errors: u64| {
+            let mut report = Report::of("mqtt");
+            report.set("acked", acked);
+            report.set("errors", errors);
+            report.failure()
+        };
+        assert_eq!(failure(7, 0), None);
+        assert_eq!(failure(0, 0).as_deref(), Some("nothing was acknowledged"));
+        assert_eq!(failure(7, 2).as_deref(), Some("2 messages were refused or lost"));
+        assert!(Report::of("mqtt").failure().is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! `bench storm`: what one device feels while many others do what a node must bear.
 //!
-//! A probe device reports at a low, even rate. It is measured at rest, and then while the others are idle, silent,
-//! slow, flooding, or all come back at once after the node was killed.
+//! A neighbour reports at a low, even rate. It is measured at rest, and then while the others are idle, silent, slow,
+//! flooding, or all come back at once after the node was killed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use super::report::Report;
 use super::swarm::{Manner, Swarm};
 use super::{Error, Scenario, Setting, disk, process};
 
-/// How often the probe reports, in messages a second.
-const PROBE_RATE: f64 = 200.0;
-/// How long the probe runs before it is measured.
+/// How often the neighbour reports, in messages a second.
+const RATE: f64 = 200.0;
+/// How long it does before it is measured.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How long all the others may take to connect.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let target = own.as_ref().map_or(setting.target, |node| Some(node.mqtt)).ok_or(Error::NoTarget)?;
 
     progress.say("a device reports, and nothing else happens");
-    let rest = probe(target, setting.duration)?;
+    let rest = Neighbour::connect(target)?.measured(setting.duration);
     let pid = own.as_ref().map(Node::pid).or(setting.pid);
     let rss = |pid: Option<u32>| -> Result<Option<u64>, Error> {
         let used = pid.map(|pid| process::usage(Some(pid))).transpose().map_err(Error::Process)?;
@@ -53,14 +53,19 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     progress.say(&format!("{others} others: {}", setting.scenario.as_str()));
     let mut crowd = Crowd::gather(target, setting)?;
     crowd.wait(CONNECT);
-    if setting.scenario == Scenario::Reconnect {
+    let during = if setting.scenario == Scenario::Reconnect {
         own = own.map(|node| node.restart(data.path())).transpose()?;
         crowd.end();
+        // It is back before the others, or it might be measured when they all are.
+        let neighbour = Neighbour::connect(target)?;
+        neighbour.begin(setting.duration);
         crowd = Crowd::gather(target, setting)?;
-    }
-    let during = probe(target, setting.duration)?;
-    // Those who come back may still be on their way.
-    crowd.wait(CONNECT);
+        let during = neighbour.end();
+        crowd.wait(CONNECT);
+        during
+    } else {
+        Neighbour::connect(target)?.measured(setting.duration)
+    };
     let rss_during = rss(own.as_ref().map(Node::pid).or(setting.pid))?;
     let gathered = crowd.end();
     drop(own);
@@ -87,6 +92,8 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
             report.set("bytes_per_connection", during.saturating_sub(before) / others as u64);
         }
     }
+    // Of a node whose limits are the defaults.
+    report.set("bytes_per_connection_max", gateway::mqtt::Options::default().connection_bytes_max());
     disk::report(&mut report, &before, &after);
     if let Some(why) = rest.why.or(during.why) {
         report.set("first_error", why);
@@ -114,13 +121,31 @@ impl Setting {
     }
 }
 
-/// One device that reports at an even rate, for so long.
-fn probe(target: SocketAddr, duration: Duration) -> Result<Counts, Error> {
-    let speech = Speech { qos: 1, window: 1_000, payload: 300, about: About::Reports };
-    let plan = Plan { target, prefix: "probe", connections: 1, threads: 1, speech, rate: Some(PROBE_RATE) };
-    let load = Load::connect(&plan)?;
-    load.begin(SETTLE, duration);
-    Ok(load.end())
+/// One device that reports at an even rate.
+struct Neighbour(Load);
+
+impl Neighbour {
+    fn connect(target: SocketAddr) -> Result<Self, Error> {
+        let speech = Speech { qos: 1, window: 1_000, payload: 300, about: About::Reports };
+        let rate = Some(RATE);
+        let plan = Plan { target, prefix: "probe", connections: 1, threads: 1, speech, rate };
+        Load::connect(&plan).map(Self)
+    }
+
+    /// Speaks, and is measured for so long from when this returns.
+    fn begin(&self, duration: Duration) {
+        self.0.begin(SETTLE, duration);
+        std::thread::sleep(SETTLE);
+    }
+
+    fn end(self) -> Counts {
+        self.0.end()
+    }
+
+    fn measured(self, duration: Duration) -> Counts {
+        self.begin(duration);
+        self.end()
+    }
 }
 
 /// The others, on a thread of their own.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Error;
 use super::table::Table;
+use super::{Error, note};
 use crate::bench::{self, PAYLOAD_BYTES_MIN, Scenario, Setting, What};
 
-/// Measure a node, or a broker beside it.
+/// Measure a node, or a broker beside it. It fails when something was refused or lost, or nothing was acknowledged.
 #[derive(Subcommand)]
 pub(super) enum Bench {
     /// Devices that report over MQTT 3.1.1, to a node or to any broker
@@ -118,7 +118,13 @@ impl Bench {
             writeln!(out, "{table}")?;
         }
         writeln!(out, "{}", report.json())?;
-        Ok(ExitCode::SUCCESS)
+        match report.failure() {
+            None => Ok(ExitCode::SUCCESS),
+            Some(why) => {
+                note(&format!("error: {why}\nnext: see first_error in the report, and what the target says"));
+                Ok(ExitCode::FAILURE)
+            }
+        }
     }
 }
 

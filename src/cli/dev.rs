@@ -1,7 +1,7 @@
 //! `twinfold dev`: its flags; the node itself is [`crate::dev`].
 
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,6 +43,15 @@ pub(super) struct Dev {
     /// Keep so many bytes of what happened, in equal parts for each of the 64 shards
     #[arg(long, value_name = "BYTES", default_value_t = streams().keep_bytes)]
     keep_bytes: NonZeroU64,
+    /// Accept so many MQTT connections a second; more wait until it is their turn
+    #[arg(long, value_name = "N", default_value_t = mqtt().connects_per_s)]
+    connects_per_s: NonZeroU32,
+    /// Read so many packets of an MQTT connection a second; its device is held back until more are read
+    #[arg(long, value_name = "N", default_value_t = mqtt().connection_packets_per_s)]
+    connection_packets_per_s: NonZeroU32,
+    /// Read so many bytes of an MQTT connection a second, in the same way
+    #[arg(long, value_name = "BYTES", default_value_t = mqtt().connection_bytes_per_s)]
+    connection_bytes_per_s: NonZeroU32,
     /// Cut a stream of events whose client takes nothing of it for so many seconds
     #[arg(long, value_name = "S", default_value_t = http_stall_s(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     http_stall_s: u64,
@@ -67,8 +76,15 @@ impl Dev {
             keep_bytes: self.keep_bytes,
             ..streams()
         };
+        let mqtt = gateway::mqtt::Options {
+            address: self.mqtt,
+            connects_per_s: self.connects_per_s,
+            connection_packets_per_s: self.connection_packets_per_s,
+            connection_bytes_per_s: self.connection_bytes_per_s,
+            ..mqtt()
+        };
         let http_stall = Duration::from_secs(self.http_stall_s);
-        let Self { data, mqtt, http, devices, .. } = self;
+        let Self { data, http, devices, .. } = self;
         let options = Options { data, mqtt, http, devices, shard, streams, http_stall };
         let ran = dev::run(options, kinds, telemetry.voice());
         telemetry.end();
@@ -84,6 +100,10 @@ fn streams() -> runtime::stream::Options {
 
 fn shard() -> runtime::shard::Options {
     runtime::shard::Options::default()
+}
+
+fn mqtt() -> gateway::mqtt::Options {
+    gateway::mqtt::Options::default()
 }
 
 fn checkpoint_every_ms() -> u64 {

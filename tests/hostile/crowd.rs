@@ -106,6 +106,46 @@ fn a_burst_is_acknowledged_whole_and_in_order() {
 }
 
 #[test]
+fn who_floods_is_held_back_and_loses_nothing() {
+    let node = Arc::new(Node::start_with(&["--connection-packets-per-s", "500"]));
+    let mut all = Neighbourhood::on(node.clone(), "n-flood");
+    let mut wire = Wire::connect(all.mqtt(), true, "h-flood");
+    let said: Vec<_> =
+        (1..=400_u16).map(|id| publish(true, "twins/me/telemetry/a", b"1", Some(id))).collect();
+
+    wire.send(&said.concat());
+
+    all.is_unharmed("a flood that is held back");
+    for id in 1..=400_u16 {
+        let ack = wire.next().expect("a PUBACK");
+        assert_eq!((ack.kind, &ack.body[..2], ack.reason()), (PUBACK, &id.to_be_bytes()[..], 0));
+    }
+    let mut page = ureq::get(format!("http://{}/metrics", node.at.http)).call().expect("the node answers");
+    let page = page.body_mut().read_to_string().expect("it is text");
+    let pauses = page.lines().find_map(|line| line.strip_prefix("twinfold_mqtt_pauses_total "));
+    assert!(pauses.expect("it is counted") != "0", "it was read without a pause");
+}
+
+#[test]
+fn those_who_come_at_once_wait_at_the_door_and_are_all_let_in() {
+    let node = Arc::new(Node::start_with(&["--connects-per-s", "100"]));
+    let mut all = Neighbourhood::on(node.clone(), "n-door");
+
+    let begin = |n: usize| {
+        let mut wire = Wire::open(node.at.mqtt, true);
+        wire.send(&Connect::of(true, &format!("h-door-{n}")).bytes());
+        wire
+    };
+    let mut crowd: Vec<_> = (0..60).map(begin).collect();
+
+    for wire in &mut crowd {
+        let answer = wire.next().expect("a CONNACK");
+        assert_eq!((answer.kind, answer.reason()), (CONNACK, 0));
+    }
+    all.is_unharmed("60 at once");
+}
+
+#[test]
 fn who_never_reads_is_not_read_and_costs_little() {
     let mut all = Neighbourhood::of("n-deaf");
     let mut wire = Wire::connect(all.mqtt(), false, "h-deaf");

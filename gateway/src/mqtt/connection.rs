@@ -22,10 +22,9 @@ use twins::reply::Reply;
 
 use crate::metrics::{Metrics, Protocol};
 
+use super::options::READ_BYTES;
 use super::session::{Actions, Respond, Session};
 
-/// The most that is read at once.
-const READ_BYTES: usize = 64 << 10;
 /// How long a closed connection's client may go on sending.
 const LINGER: Duration = Duration::from_secs(1);
 /// An idle connection's timer is set this far ahead.
@@ -211,6 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if sent + bytes_out > 0 {
             self.metrics.sent(sent, bytes_out);
         }
+        self.metrics.paused(self.session.paused());
     }
 
     /// Says how it ended. Whole fleets come and go, so that it is no news but to who looks for it.

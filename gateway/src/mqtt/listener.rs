@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::router::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use twins::header::Transport;
 use twins::name::Name;
 use uuid::Uuid;
@@ -19,12 +19,17 @@ use super::connection::Connection;
 use super::session::{Origin, Session};
 use crate::descriptors::Shares;
 use crate::metrics::Metrics;
+use crate::pace::{Pace, Rate};
 use crate::peer;
 
 use super::Options;
 
 /// The pause after the system had nothing to accept with, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many connections wait to be accepted, where the system allows as many.
+const BACKLOG: u32 = 4_096;
+/// What may be accepted at once, as the time that it takes at the rate: some ticks of the timer.
+const BURST: Duration = Duration::from_millis(10);
 
 /// A listener for MQTT over TCP. Dropping it lets it run on; [`stop`](Self::stop) ends it.
 ///
@@ -52,7 +57,7 @@ impl Listener {
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start(options: Options, router: Router, metrics: Metrics) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.address).await?;
+        let listener = listen(options.address)?;
         let local_addr = listener.local_addr()?;
         let spawned =
             Actor::spawn(None, Host { options: Arc::new(options), router, metrics }, listener).await;
@@ -162,12 +167,25 @@ impl Host {
     }
 }
 
-/// Accepts connections until it is aborted.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A node that starts again takes its own address, whatever the connections before it left behind.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts connections until it is aborted, as fast as those who are there already can bear. Whoever waits does so in the
+/// system's queue: its time to send a CONNECT has not begun.
 async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Options>, metrics: Metrics) {
     let connections_max = options.connections_max.get().min(Shares::claim().mqtt);
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
+    let (rate, mut pace) = (Rate { per_s: options.connects_per_s, burst: BURST }, Pace::default());
     loop {
+        if let Some(until) = pace.wait(rate, Instant::now()) {
+            sleep_until(until.into()).await;
+        }
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -176,6 +194,7 @@ async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Op
                 continue;
             }
         };
+        pace.take(rate, Instant::now(), 1);
         let Ok(permit) = permits.clone().try_acquire_owned() else {
             metrics.closed("too many connections");
             if !std::mem::replace(&mut full, true) {

@@ -1,7 +1,7 @@
 //! What an operator may set of MQTT.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use twins::handshake::HELD_MAX;
@@ -9,12 +9,26 @@ use twins::handshake::HELD_MAX;
 /// What a packet may have beside its payload: topic, properties, and a client's name and password.
 const OVERHEAD_BYTES: usize = 4 << 10;
 
+/// What an unanswered packet takes beside its payload: its topic, its place in the queue and in the shard.
+const ENTRY_BYTES: usize = 1 << 10;
+/// The topics that a client may name by numbers: 8 of at most 1 KiB, and one of 64 KiB, which ends the connection.
+const ALIASES_BYTES: usize = 72 << 10;
+/// A twin with sections of full size, all of whose members have times.
+const DOCUMENT_BYTES: usize = 4 << 20;
+/// The most that is read at once.
+pub(super) const READ_BYTES: usize = 64 << 10;
+/// The bytes of all that a device was told and has not acknowledged. More than a twin has in flight, so that only a
+/// device that asks for documents and calls methods without ever acknowledging the answers gets here.
+pub(super) const UNACKNOWLEDGED_BYTES_MAX: usize = 8 << 20;
+/// Past so many bytes that are not written yet, answers wait: a question is far smaller than the document that answers
+/// it.
+pub(super) const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
+
 /// Limits of MQTT.
 ///
-/// The memory of one connection, at worst: one packet that has not arrived whole (`payload_bytes` and 4 KiB), one read
-/// that waits (64 KiB), what is in flight from the device (`in_flight_bytes_max` and one packet more), topic aliases
-/// (72 KiB), and what the device has not acknowledged (8 MiB, after which it is disconnected). With the defaults that is
-/// less than 10 MiB. An idle connection has none of it: about 4 KiB with its task.
+/// The memory of one connection is at most [`connection_bytes_max`](Self::connection_bytes_max): with the defaults 22
+/// MiB for a device that never acknowledges what it asks for, and 2 MiB for one that only speaks. An idle connection has
+/// none of it: about 4 KiB with its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Where to listen; port 0 takes a free one. Default 127.0.0.1:1883.
@@ -23,6 +37,16 @@ pub struct Options {
     /// is 200 MB when all are idle. Where the system grants fewer file descriptors, it is three quarters of those that
     /// are not kept for files.
     pub connections_max: NonZeroUsize,
+    /// How many connections are taken up a second; the others wait in the system's queue for the listener, and what does
+    /// not fit there is tried again by their TCP. Default 2,000. Too small lets a fleet wait for long after a restart;
+    /// too large lets those who come back delay the answers to those who are there.
+    pub connects_per_s: NonZeroU32,
+    /// How many packets of one connection are read a second, with 20 ms of it at once; what comes faster is read later,
+    /// and its sender is held back by TCP. Default 20,000. Too small delays a device that has much to say; too large
+    /// lets one that floods the node delay the others.
+    pub connection_packets_per_s: NonZeroU32,
+    /// How many bytes of one connection are read a second, in the same way. Default 16 MiB.
+    pub connection_bytes_per_s: NonZeroU32,
     /// How long a connection may take to send its CONNECT. Default 10 s. Too short cuts off slow links; too long lets
     /// anybody hold connections for nothing.
     pub connect_timeout: Duration,
@@ -57,6 +81,20 @@ pub struct Options {
 }
 
 impl Options {
+    /// The memory of one connection in bytes, at worst. What it said: one packet that has not arrived whole, one read
+    /// that waits, what is in flight (`in_flight_bytes_max`, one packet more, and 1 KiB for each of `in_flight_max`
+    /// packets) and topic aliases. What it is told: 8 MiB that it has not acknowledged and one document of 4 MiB, twice
+    /// while they are written, and answers of 256 KiB.
+    #[must_use]
+    pub fn connection_bytes_max(&self) -> usize {
+        let packet = self.payload_bytes + OVERHEAD_BYTES;
+        let in_flight =
+            self.in_flight_bytes_max + packet + usize::from(self.in_flight_max.get()) * ENTRY_BYTES;
+        let said = packet + READ_BYTES + in_flight + ALIASES_BYTES;
+        let told = 2 * (UNACKNOWLEDGED_BYTES_MAX + DOCUMENT_BYTES) + UNWRITTEN_BYTES_MAX;
+        said + told
+    }
+
     /// The largest packet, in bytes.
     pub(super) fn packet_bytes_max(&self) -> u32 {
         u32::try_from(self.payload_bytes + OVERHEAD_BYTES).unwrap_or(u32::MAX)
@@ -78,6 +116,9 @@ impl Default for Options {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)),
             connections_max: const { NonZeroUsize::new(50_000).unwrap() },
+            connects_per_s: const { NonZeroU32::new(2_000).unwrap() },
+            connection_packets_per_s: const { NonZeroU32::new(20_000).unwrap() },
+            connection_bytes_per_s: const { NonZeroU32::new(16 << 20).unwrap() },
             connect_timeout: Duration::from_secs(10),
             payload_bytes: 256 << 10,
             in_flight_max: const { NonZeroU16::new(256).unwrap() },

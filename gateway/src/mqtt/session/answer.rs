@@ -12,6 +12,7 @@ use twins::session::{Subscription, Topic};
 
 use crate::document::document;
 
+use super::super::options::UNWRITTEN_BYTES_MAX;
 use super::packet::Ack;
 use super::queue::Answer;
 use super::reason::Reason;
@@ -81,9 +82,11 @@ struct Returned<'a, T> {
 }
 
 impl Session {
-    /// Gives the answers whose turn it is.
+    /// Gives the answers whose turn it is, while there is room for them.
     pub(super) fn settle(&mut self, now: Instant) {
-        while let Some((then, answer)) = self.queue.pop() {
+        while self.has_room_for_answers()
+            && let Some((then, answer)) = self.queue.pop()
+        {
             match answer {
                 Answer::Shard(outcome) => self.answered(now, then, outcome),
                 Answer::Own(own) => self.answered_here(now, then, own),
@@ -94,6 +97,10 @@ impl Session {
             Phase::Ending(_) if self.queue.is_empty() => self.phase = Phase::Over,
             _ => {}
         }
+    }
+
+    fn has_room_for_answers(&self) -> bool {
+        !matches!(self.phase, Phase::Connected) || self.actions.bytes.len() < UNWRITTEN_BYTES_MAX
     }
 
     fn answered(&mut self, now: Instant, then: Then, outcome: Outcome) {

@@ -21,6 +21,7 @@ mod filter;
 mod login;
 mod outbox;
 mod packet;
+mod pause;
 mod publish;
 mod queue;
 mod reason;
@@ -52,6 +53,7 @@ use codec::Codec;
 use login::Rights;
 use outbox::Outbox;
 use packet::{Connect, Packet};
+use pause::Pauses;
 use queue::Queue;
 use reason::Reason;
 
@@ -107,6 +109,7 @@ pub(super) struct Session {
     /// When the client was accepted, last heard, or began to be heard again.
     heard: Instant,
     keep_alive: Option<Duration>,
+    pauses: Pauses,
     queue: Queue<Then, Own>,
     outbox: Outbox,
     subscriptions: Vec<Subscription>,
@@ -160,6 +163,7 @@ impl Session {
             unread: Bytes::new(),
             heard: now,
             keep_alive: None,
+            pauses: Pauses::default(),
             queue: Queue::new(),
             outbox: Outbox::default(),
             subscriptions: Vec::new(),
@@ -211,6 +215,7 @@ impl Session {
         for message in self.outbox.written() {
             self.tell(now, Input::Acknowledge(message), Then::Nothing);
         }
+        self.go_on(now);
     }
 
     /// When to call [`timeout`](Self::timeout), at the latest.
@@ -227,7 +232,7 @@ impl Session {
             Phase::Over => None,
         };
         let draining = self.draining.filter(|_| matches!(self.phase, Phase::Connected));
-        [deadline, self.queue.pause(), draining].into_iter().flatten().min()
+        [deadline, self.queue.pause(), self.pauses.until(), draining].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -235,6 +240,7 @@ impl Session {
         if let Some(device) = &self.device {
             self.actions.submissions.extend(self.queue.again(now, &device.twin));
         }
+        self.resume(now);
         match &self.phase {
             Phase::Silent if self.heard + self.options.connect_timeout <= now => {
                 self.close(now, Reason::Protocol, "no CONNECT in time");
@@ -271,10 +277,11 @@ impl Session {
         self.end.as_ref()
     }
 
-    /// Whether packets are taken now: what is in flight is bounded whatever the client does.
+    /// Whether packets are taken now: what is in flight, and how fast it comes, is bounded whatever the client does.
     fn has_room(&self) -> bool {
         matches!(self.phase, Phase::Silent | Phase::Connected)
             && self.draining.is_none()
+            && self.pauses.until().is_none()
             && self.queue.len() < usize::from(self.options.in_flight_max.get())
             && self.queue.bytes() < self.options.in_flight_bytes_max
     }
@@ -283,7 +290,10 @@ impl Session {
     fn parse(&mut self, now: Instant, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.has_room() {
-            match self.codec.read(&mut rest, &mut self.actions.bytes) {
+            let before = rest.len();
+            let read = self.codec.read(&mut rest, &mut self.actions.bytes);
+            self.pauses.taken(&self.options, now, before - rest.len());
+            match read {
                 None => {}
                 Some(Ok(packet)) => {
                     let twin = self.device.as_ref().map(|device| tracing::field::display(&device.twin));

@@ -4,15 +4,14 @@ use std::collections::{HashMap, VecDeque};
 
 use twins::input;
 
+use super::super::options::UNACKNOWLEDGED_BYTES_MAX;
 use super::codec::{Codec, TooLarge};
 use super::packet::Message;
 
 /// How many messages may be unacknowledged by the device, whatever its receive maximum.
 const IN_FLIGHT_MAX: usize = 128;
-/// How many may wait for room, and the bytes of all that is unacknowledged. More than a twin has in flight, so that only
-/// a device that asks for documents and calls methods without ever acknowledging the answers gets here.
+/// How many may wait for room.
 const WAITING_MAX: usize = 256;
-const BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -40,7 +39,7 @@ pub(super) struct Full;
 
 impl Outbox {
     pub(super) fn push(&mut self, letter: Letter) -> Result<(), Full> {
-        if self.waiting.len() >= WAITING_MAX || self.bytes >= BYTES_MAX {
+        if self.waiting.len() >= WAITING_MAX || self.bytes >= UNACKNOWLEDGED_BYTES_MAX {
             return Err(Full);
         }
         self.bytes += letter.message.payload.len();

@@ -6,6 +6,7 @@ mod fuzz;
 mod hearing;
 mod hostile;
 mod once;
+mod pausing;
 mod speaking;
 mod wire;
 

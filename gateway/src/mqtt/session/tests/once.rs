@@ -131,6 +131,8 @@ fn a_receive_maximum_counts_until_the_packet_id_is_released() {
 fn a_client_of_311_that_never_releases_is_disconnected() {
     let mut bench = Bench::connected(false);
     for id in 1..=u16::try_from(HELD_MAX).unwrap() {
+        // As fast as it is read without a pause.
+        bench.now += Duration::from_millis(1);
         bench.send(&wire::publish_2(false, "twins/me/telemetry/a", b"1", id)).answer(Ok(Reply::Done));
     }
     assert!(!bench.closed);
