@@ -285,7 +285,9 @@ fn what_is_too_old_is_trimmed_also_where_nothing_happens_and_a_reader_hears_wher
         format!("/events?type=telemetry&from={everywhere}"),
     ] {
         let (status, page) = node.api().get(&from).expect("an answer");
-        assert_eq!((status, &page["items"][0]["data"]["value"]), (200, &10.into()), "{page}");
+        // Of what came before, some may be in a segment of its own that is not old enough yet.
+        let last = page["items"].as_array().and_then(|items| items.last());
+        assert_eq!((status, last.map(|last| &last["data"]["value"])), (200, Some(&10.into())), "{page}");
     }
 
     // The files are gone, and a restart does not bring back what was in them.
