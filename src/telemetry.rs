@@ -22,18 +22,19 @@ const FILTER: &str = "TWINFOLD_LOG";
 /// The target of what an operator is told whatever is selected.
 const TOLD: &str = "told";
 
-/// The variable of `--otlp-endpoint`.
+/// The variable of `--otlp-endpoint`, where there is no such flag.
+#[cfg(not(feature = "otlp"))]
 const OTLP_ENDPOINT: &str = "TWINFOLD_OTLP_ENDPOINT";
 
 /// How a node says what it does.
 #[derive(Args)]
 pub(crate) struct Flags {
     /// How the lines of the log on stderr are written
-    #[arg(long, env = "TWINFOLD_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: Format,
     /// Send the steps of what comes with a sampled traceparent to this collector, by OTLP over HTTP
     #[cfg(feature = "otlp")]
-    #[arg(long, env = OTLP_ENDPOINT, value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<crate::cli::client::Url>,
 }
 
