@@ -98,7 +98,7 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
 pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
     node::Options {
         kinds,
-        access: Arc::new(Permissive),
+        access: Box::new(|_| Arc::new(Permissive)),
         log: log_options(),
         twins: runtime::node::Options {
             shard: options.shard.clone(),

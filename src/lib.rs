@@ -78,6 +78,7 @@ pub use twins::{prelude, testing};
 mod bench;
 mod cli;
 mod dev;
+mod first;
 mod metrics;
 mod node;
 mod restore;

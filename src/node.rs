@@ -11,6 +11,7 @@ use gateway::metrics::Metrics;
 use gateway::{http, mqtt};
 use runtime::access::Access;
 use runtime::clock::SystemClock;
+use runtime::directory::Definitions;
 use runtime::files::disk::Disk;
 use runtime::node::{Node, Parts};
 use runtime::router::Router;
@@ -28,7 +29,8 @@ const LONE: u64 = 1;
 /// What a node is started with.
 pub(crate) struct Options {
     pub(crate) kinds: Kinds,
-    pub(crate) access: Arc<dyn Access>,
+    /// Made of the directory, which is known once the storage is open.
+    pub(crate) access: Box<dyn FnOnce(Arc<dyn Definitions>) -> Arc<dyn Access> + Send>,
     pub(crate) log: cluster::Options,
     pub(crate) twins: runtime::node::Options,
     pub(crate) mqtt: mqtt::Options,
@@ -99,7 +101,7 @@ impl Running {
             files,
             streams: folder.join("streams"),
             clock: Arc::new(SystemClock),
-            access,
+            access: access(storage.meta()),
         };
         let (node, starting) = Node::begin(parts, twins).await?;
         node.router().back_up_with(storage.definitions());
@@ -112,7 +114,7 @@ impl Running {
         };
         // It comes first, so that whoever watches the node sees what it waits for.
         let (address, flag) = (http.address, "--http");
-        let listening = http::Server::start(http, router.clone(), watch);
+        let listening = http::Server::start(http, router.clone(), storage.meta(), watch);
         let http = listening.map_err(|why| Error::Listen { what: "HTTP", address, why, flag })?;
         let (address, flag) = (mqtt.address, "--mqtt");
         let listening = async {

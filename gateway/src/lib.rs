@@ -62,6 +62,7 @@
 
 #![warn(missing_docs)]
 
+pub mod audit;
 mod descriptors;
 pub mod document;
 pub mod envelope;
@@ -71,3 +72,4 @@ pub mod mqtt;
 mod pace;
 mod peer;
 mod trace;
+pub mod trust;

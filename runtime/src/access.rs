@@ -1,30 +1,29 @@
 //! Who may come in, and what they may do: two steps of every path, whatever the protocol.
 //!
-//! The gateway asks [`Access::authenticate`] once for each connection or call, and [`Access::authorize`] for each thing
-//! that it wants. What stands behind is chosen at start; [`Permissive`] is for `dev` alone.
+//! The gateway asks [`Access::bearer`] or [`Access::device`] once for each call or connection, and for each thing that is
+//! wanted [`Access::authorize`], or [`Access::reach`] where many parts of one twin are looked at. What stands behind is
+//! chosen at start; [`Permissive`] is for `dev` alone.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
 
 use twins::header::Principal;
 use twins::id::{DEFAULT_TENANT, TwinId};
 use twins::kind::DEVICE;
 use twins::name::Name;
 
-/// What a caller shows.
+use crate::directory::{Listener, Reach, TokenId};
+use crate::router::Router;
+
+/// What a device shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credentials<'a> {
-    /// A device at CONNECT.
-    Device {
-        /// The username, where there is one.
-        username: Option<&'a str>,
-        /// The client id; empty where the client gave none.
-        client: &'a str,
-        /// The password, where there is one.
-        password: Option<&'a [u8]>,
-    },
-    /// A caller of the API.
-    Bearer {
-        /// The token, where there is one.
-        token: Option<&'a str>,
-    },
+pub struct Shown<'a> {
+    /// The username, where there is one.
+    pub username: Option<&'a str>,
+    /// The client id; empty where the client gave none.
+    pub client: &'a str,
+    /// The password, where there is one.
+    pub password: Option<&'a [u8]>,
 }
 
 /// Who was let in.
@@ -43,6 +42,8 @@ pub enum Identity {
         tenant: String,
         /// The name.
         name: Name,
+        /// The token they showed; `dev` asks for none.
+        token: Option<TokenId>,
     },
 }
 
@@ -54,9 +55,17 @@ impl Identity {
             Self::User { name, .. } => Principal::User(name.clone()),
         }
     }
+
+    /// Whose twins it speaks of.
+    pub fn tenant(&self) -> &str {
+        match self {
+            Self::Device { twin, .. } => twin.tenant(),
+            Self::User { tenant, .. } => tenant,
+        }
+    }
 }
 
-/// What somebody wants of a twin.
+/// What somebody wants of a twin, or of their tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// Read it, or its history.
@@ -68,7 +77,50 @@ pub enum Verb {
     /// Send it commands and requests, call its methods.
     Control,
     /// Register or remove it.
-    Manage,
+    Register,
+    /// Activate it in the name of its device.
+    Activate,
+    /// Shut it out or let it in again, change its credentials.
+    Secure,
+    /// Change who may what in the tenant.
+    Administer,
+    /// Read what was changed of that.
+    Audit,
+}
+
+impl Verb {
+    /// All of them. Sets of verbs are written by their place here: a new one comes last.
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Speak,
+        Self::Write,
+        Self::Control,
+        Self::Register,
+        Self::Activate,
+        Self::Secure,
+        Self::Administer,
+        Self::Audit,
+    ];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Speak => "speak",
+            Self::Write => "write",
+            Self::Control => "control",
+            Self::Register => "register",
+            Self::Activate => "activate",
+            Self::Secure => "secure",
+            Self::Administer => "administer",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// The verb of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == name)
+    }
 }
 
 /// Why somebody was not let in, or may not do something.
@@ -85,28 +137,63 @@ pub enum Denied {
     Forbidden(String),
 }
 
+/// Whether a device is let in, once its twin was looked at.
+pub type Admitting<'a> = Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>>;
+
 /// Authentication and authorisation.
 pub trait Access: Send + Sync + 'static {
-    /// Lets somebody in, or not.
+    /// Lets a caller of the API in, or not.
     ///
     /// # Errors
     /// Why not.
-    fn authenticate(&self, credentials: Credentials<'_>) -> Result<Identity, Denied>;
+    fn bearer(&self, token: Option<&str>) -> Result<Identity, Denied>;
 
-    /// Whether somebody may do this to that twin.
-    ///
-    /// # Errors
-    /// Why not. Twins of other tenants are to be treated as unknown, whatever it says.
-    fn authorize(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Result<(), Denied>;
-
-    /// Whether somebody may do what concerns the whole node, all tenants: a backup is everything. Nobody may, unless
-    /// an implementation says otherwise.
+    /// Lets a device in, or not. What it shows may have to be compared with what its twin has, which `router` leads to.
     ///
     /// # Errors
     /// Why not.
-    fn operate(&self, who: &Identity) -> Result<(), Denied> {
-        Err(Denied::Forbidden(format!("{:?} does not operate this node", who.principal())))
+    fn device<'a>(&'a self, router: &'a Router, shown: Shown<'a>) -> Admitting<'a>;
+
+    /// What somebody may do of this to the parts of that twin. Twins of other tenants are to be treated as unknown,
+    /// whatever it says.
+    fn reach(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Reach;
+
+    /// Whether somebody may do this to that part of a twin: `desired/heating`, `commands/open`; empty for the twin
+    /// itself.
+    ///
+    /// # Errors
+    /// Why not.
+    fn authorize(&self, who: &Identity, verb: Verb, twin: &TwinId, path: &str) -> Result<(), Denied> {
+        let verdict = self.reach(who, verb, twin).verdict(path);
+        if verdict.allowed {
+            return Ok(());
+        }
+        let (who, verb, id) = (who.principal(), verb.as_str(), twin.id());
+        let because: Vec<_> = verdict.because.iter().map(ToString::to_string).collect();
+        let of = if path.is_empty() { String::new() } else { format!("`{path}` of ") };
+        Err(Denied::Forbidden(format!("{who} may not {verb} {of}`{id}`: {}", because.join(", "))))
     }
+
+    /// Whether somebody may do this to the definitions of their tenant: [`Verb::Administer`], [`Verb::Audit`].
+    ///
+    /// # Errors
+    /// Why not.
+    fn govern(&self, who: &Identity, verb: Verb) -> Result<(), Denied>;
+
+    /// Whether somebody may do what concerns the whole node, all tenants: a backup is everything.
+    ///
+    /// # Errors
+    /// Why not.
+    fn operate(&self, who: &Identity) -> Result<(), Denied>;
+
+    /// Whether somebody who was let in before still would be.
+    ///
+    /// # Errors
+    /// Why not.
+    fn confirm(&self, who: &Identity) -> Result<(), Denied>;
+
+    /// Turns when what somebody may could be something else; `None` where that never is.
+    fn changes(&self) -> Option<Listener>;
 }
 
 /// Lets everybody in, for `dev` on loopback: the username, else the client id, is the device, and an unknown device is
@@ -114,40 +201,59 @@ pub trait Access: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Permissive;
 
-impl Access for Permissive {
-    fn authenticate(&self, credentials: Credentials<'_>) -> Result<Identity, Denied> {
-        match credentials {
-            Credentials::Device { username, client, .. } => {
-                let id = username.filter(|name| !name.is_empty()).unwrap_or(client);
-                let id = TwinId::in_default_tenant(id);
-                let twin = id.map_err(|error| Denied::BadName(error.to_string()))?;
-                let register = Name::new("a kind", DEVICE).ok();
-                Ok(Identity::Device { twin, register })
-            }
-            Credentials::Bearer { .. } => {
-                let name = Name::new("a user", "dev").map_err(|error| Denied::BadName(error.to_string()))?;
-                Ok(Identity::User { tenant: DEFAULT_TENANT.into(), name })
-            }
-        }
+impl Permissive {
+    /// Lets a device in by its name alone.
+    ///
+    /// # Errors
+    /// [`Denied::BadName`] where the name cannot be a device's.
+    pub fn named(&self, shown: Shown<'_>) -> Result<Identity, Denied> {
+        let id = shown.username.filter(|name| !name.is_empty()).unwrap_or(shown.client);
+        let id = TwinId::in_default_tenant(id);
+        let twin = id.map_err(|error| Denied::BadName(error.to_string()))?;
+        Ok(Identity::Device { twin, register: Some(Name::fixed(DEVICE)) })
     }
 
-    fn operate(&self, who: &Identity) -> Result<(), Denied> {
+    fn only_people(who: &Identity) -> Result<(), Denied> {
         match who {
             Identity::Device { .. } => Err(Denied::Forbidden("a device only speaks for itself".into())),
             Identity::User { .. } => Ok(()),
         }
     }
+}
+
+impl Access for Permissive {
+    fn bearer(&self, _: Option<&str>) -> Result<Identity, Denied> {
+        Ok(Identity::User { tenant: DEFAULT_TENANT.into(), name: Name::fixed("dev"), token: None })
+    }
+
+    fn device<'a>(&'a self, _: &'a Router, shown: Shown<'a>) -> Admitting<'a> {
+        Box::pin(ready(self.named(shown)))
+    }
 
     /// A device may do what its protocol lets it say, to its own twin; everybody else may do everything.
-    fn authorize(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Result<(), Denied> {
+    fn reach(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Reach {
         match who {
-            Identity::Device { twin: own, .. } if own != twin => {
-                Err(Denied::Forbidden(format!("`{}` is another device's twin", twin.id())))
-            }
+            Identity::Device { twin: own, .. } if own != twin => Reach::nothing(),
             Identity::Device { .. } if !matches!(verb, Verb::Read | Verb::Speak | Verb::Control) => {
-                Err(Denied::Forbidden("a device only speaks for itself".into()))
+                Reach::nothing()
             }
-            _ => Ok(()),
+            _ => Reach::everything(),
         }
+    }
+
+    fn govern(&self, who: &Identity, _: Verb) -> Result<(), Denied> {
+        Self::only_people(who)
+    }
+
+    fn operate(&self, who: &Identity) -> Result<(), Denied> {
+        Self::only_people(who)
+    }
+
+    fn confirm(&self, _: &Identity) -> Result<(), Denied> {
+        Ok(())
+    }
+
+    fn changes(&self) -> Option<Listener> {
+        None
     }
 }

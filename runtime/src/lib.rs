@@ -117,6 +117,7 @@ pub mod access;
 pub mod admission;
 pub mod backup;
 pub mod clock;
+pub mod directory;
 pub mod error;
 pub mod files;
 pub mod follower;

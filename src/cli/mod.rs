@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. A verb ends with 0, with 1 when it was refused or failed, and with 2
 //! when it was misspelled. Verbs that ask a node speak its HTTP API through the [client]; `dev` is the node itself.
 
+mod audit;
 mod backup;
 #[cfg(target_os = "linux")]
 mod bench;
@@ -19,6 +20,8 @@ mod follow;
 mod list;
 mod log;
 mod man;
+mod member;
+mod policy;
 mod problem;
 mod record;
 mod remote;
@@ -26,6 +29,8 @@ mod send;
 mod stock;
 mod streams;
 mod table;
+mod tenant;
+mod token;
 mod twin;
 mod value;
 mod watch;
@@ -65,6 +70,18 @@ enum Noun {
     #[command(subcommand)]
     Events(events::Events),
     #[command(subcommand)]
+    User(member::User),
+    #[command(subcommand)]
+    Service(member::Service),
+    #[command(subcommand)]
+    Token(token::Token),
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
     Log(log::Log),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -101,6 +118,10 @@ enum Error {
     NoFolder { folder: std::path::PathBuf, why: io::Error },
     #[error(transparent)]
     Restore(#[from] crate::restore::Error),
+    #[error(transparent)]
+    First(#[from] crate::first::Error),
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
     #[error("{} is there already\nnext: choose another name, or remove it", file.display())]
     FileExists { file: std::path::PathBuf },
     #[error(transparent)]
@@ -159,6 +180,12 @@ impl Noun {
             Self::Twin(verb) => verb.run(&kinds, out),
             Self::Command(verb) => verb.run(out),
             Self::Events(verb) => verb.run(out),
+            Self::User(verb) => verb.run(out),
+            Self::Service(verb) => verb.run(out),
+            Self::Token(verb) => verb.run(out),
+            Self::Policy(verb) => verb.run(out),
+            Self::Tenant(verb) => verb.run(out),
+            Self::Audit(verb) => verb.run(out),
             Self::Log(verb) => verb.run(out),
             Self::Backup(verb) => verb.run(out),
             Self::Restore(verb) => verb.run(out),
@@ -212,6 +239,9 @@ mod tests {
             "twinfold dev --mqtt localhost",
             "twinfold backup",
             "twinfold restore a.tar",
+            "twinfold user add ada --role root",
+            "twinfold policy add night --verb read",
+            "twinfold audit verify --head 7",
             "twinfold query",
         ] {
             let refused = Cli::try_parse_from(line.split(' ')).err();

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use cluster::META_GROUP;
 use cluster::inspect::Located;
 use cluster::membership::Membership;
+use cluster::meta;
 use cluster::wal::record::NODE;
 use cluster::wal::{Kind, Record};
 use runtime::shard::entry::Batch;
@@ -73,6 +74,7 @@ fn name(kind: Kind) -> &'static str {
 fn content(record: &Record) -> String {
     match record.kind {
         Kind::Normal if record.group != META_GROUP => decisions(&record.payload),
+        Kind::Normal => meta::describe(&record.payload).unwrap_or_else(unreadable),
         Kind::Membership => voters(&record.payload),
         Kind::Vote => record.as_vote().map_or_else(unreadable, |vote| {
             format!("node {}{}", vote.node, if vote.committed { ", granted" } else { "" })

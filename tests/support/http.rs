@@ -20,6 +20,35 @@ impl Api {
         Self { agent: config.into(), base: format!("http://{address}/v1") }
     }
 
+    /// As whoever shows this token.
+    pub fn with_token(address: SocketAddr, token: &str) -> Self {
+        let shown = format!("Bearer {token}");
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(std::time::Duration::from_secs(30)))
+            .middleware(
+                move |mut request: ureq::http::Request<ureq::SendBody<'_>>,
+                      next: ureq::middleware::MiddlewareNext<'_>| {
+                    let shown = shown.parse().expect("a token is plain text");
+                    request.headers_mut().insert("authorization", shown);
+                    next.handle(request)
+                },
+            )
+            .build();
+        Self { agent: config.into(), base: format!("http://{address}/v1") }
+    }
+
+    /// Opens a stream that is read to its end; `None` when it is not a success.
+    pub fn open(&self, path: &str) -> Option<impl std::io::Read + Send + use<>> {
+        let response = self.agent.get(format!("{}{path}", self.base)).call().ok()?;
+        response.status().is_success().then(|| response.into_body().into_reader())
+    }
+
+    /// A PUT that is made for one version.
+    pub fn put_if(&self, path: &str, etag: &str, body: &Value) -> Option<(u16, Value)> {
+        answer(self.agent.put(format!("{}{path}", self.base)).header("If-Match", etag).send_json(body))
+    }
+
     /// As a device that speaks HTTP: its own calls, with its id and a key.
     pub fn of_device(address: SocketAddr, id: &str) -> Self {
         Self { base: format!("http://{id}:key@{address}/v1/twins/me"), ..Self::of(address) }

@@ -41,6 +41,9 @@ pub enum Command {
         #[n(1)]
         shards: u32,
     },
+    /// Changes who may come in and what they may do.
+    #[n(3)]
+    Directory(#[n(0)] runtime::directory::Entry),
 }
 
 /// Where a node is in its life-cycle.
@@ -64,11 +67,11 @@ pub enum NodeState {
 /// A command in the log, with the version it is conditional on.
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     #[n(0)]
     pub(super) expected: u64,
     #[n(1)]
-    pub(super) command: Command,
+    pub(crate) command: Command,
 }
 
 impl Entry {
@@ -76,7 +79,7 @@ impl Entry {
         minicbor::to_vec(self).expect("encoding into memory cannot fail")
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, minicbor::decode::Error> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, minicbor::decode::Error> {
         minicbor::decode(bytes)
     }
 }

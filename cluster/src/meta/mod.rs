@@ -1,10 +1,12 @@
-//! The meta group: what the nodes agree on about themselves, which nodes there are and how keys map to shards.
+//! The meta group: what the nodes agree on about themselves, which nodes there are and how keys map to shards; and the
+//! [directory](runtime::directory), who may come in and what they may do.
 //!
 //! Its log is group 0, and its state is made by that log alone. The log is never purged: it holds some hundred bytes
 //! for each start of a node and each change of an operator, and its tail is moved forward with the log's old segments.
-//! So there is no snapshot to keep, and a start replays it from the beginning.
+//! So there is no snapshot to keep, a start replays it from the beginning, and it is the audit of the directory itself.
 
 mod command;
+mod definitions;
 mod state;
 
 pub use command::{Command, NodeState};
@@ -12,6 +14,7 @@ pub use state::{Domain, Node, SLOTS, State};
 
 use crate::Error;
 use command::Entry;
+use runtime::directory::{Changes, Refused};
 use runtime::log::{Error as LogError, LogId, ShardLog};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -20,6 +23,7 @@ pub struct Meta {
     log: Arc<dyn ShardLog>,
     term: u64,
     state: Mutex<Arc<State>>,
+    changes: Changes,
     /// Held while a command waits for its commit, since each is decided on the state that the one before left.
     proposing: Mutex<()>,
 }
@@ -43,6 +47,9 @@ pub enum Refusal {
         /// The state's version.
         current: u64,
     },
+    /// The change of the directory makes no sense there.
+    #[error(transparent)]
+    Directory(#[from] Refused),
     /// The log did not take it.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -56,22 +63,13 @@ impl Meta {
     pub fn open(log: Arc<dyn ShardLog>) -> Result<Self, Error> {
         let term = log.lead()?;
         let mut state = State::default();
-        let mut failure = None;
-        log.replay(0, &mut |entry| match Entry::decode(&entry.payload) {
-            Ok(Entry { expected, command }) => {
-                // An entry whose condition failed is in the log all the same, and changes nothing here either.
-                drop(state.apply(expected, &command));
-                true
-            }
-            Err(error) => {
-                failure = Some(Error::Meta { index: entry.id.index, reason: error.to_string() });
-                false
-            }
+        replay(&*log, &mut |entry| {
+            // An entry whose condition failed is in the log all the same, and changes nothing here either.
+            drop(state.apply(entry.expected, &entry.command));
+            true
         })?;
-        match failure {
-            Some(failure) => Err(failure),
-            None => Ok(Self { log, term, state: Mutex::new(Arc::new(state)), proposing: Mutex::new(()) }),
-        }
+        let changes = Changes::new(state.directory.version);
+        Ok(Self { log, term, state: Mutex::new(Arc::new(state)), changes, proposing: Mutex::new(()) })
     }
 
     /// The committed state.
@@ -96,7 +94,11 @@ impl Meta {
             return Ok(version);
         }
         self.commit(&Entry { expected, command })?;
+        let directory = after.directory.version;
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        if directory != before.directory.version {
+            self.changes.announce(directory);
+        }
         Ok(version)
     }
 
@@ -106,4 +108,33 @@ impl Meta {
         self.log.propose(self.term, entry.encode().into(), done);
         fate.recv().unwrap_or_else(|_| Err(LogError::Unknown("the log dropped the entry".to_owned())))
     }
+}
+
+/// What an entry of the group's log says, in words and without secrets; `None` where it is not readable.
+pub fn describe(payload: &[u8]) -> Option<String> {
+    let Entry { command, .. } = Entry::decode(payload).ok()?;
+    Some(match command {
+        Command::RegisterNode { node, generation, .. } => {
+            format!("node {node} starts, generation {generation}")
+        }
+        Command::SetNodeState { node, state } => format!("node {node} is {state:?}"),
+        Command::CreateDomain { name, shards } => format!("domain {name} has {shards} shards"),
+        Command::Directory(entry) => {
+            let subject = entry.change.subject().map_or_else(String::new, |subject| format!(" {subject}"));
+            format!("{}: {}{subject}, by {}", entry.tenant, entry.change.action(), entry.by)
+        }
+    })
+}
+
+/// Shows every entry of the log, until `visit` returns false.
+fn replay(log: &dyn ShardLog, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> {
+    let mut failure = None;
+    log.replay(0, &mut |entry| match Entry::decode(&entry.payload) {
+        Ok(decoded) => visit(decoded),
+        Err(error) => {
+            failure = Some(Error::Meta { index: entry.id.index, reason: error.to_string() });
+            false
+        }
+    })?;
+    failure.map_or(Ok(()), Err)
 }

@@ -2,7 +2,9 @@
 
 use super::{Command, NodeState, Refusal};
 use crate::SHARDS;
+use runtime::directory::Directory;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How many slots a domain's keys hash to.
 pub const SLOTS: u32 = 1 << 16;
@@ -16,6 +18,8 @@ pub struct State {
     pub nodes: BTreeMap<u64, Node>,
     /// The placement domains, by name.
     pub domains: BTreeMap<String, Domain>,
+    /// Who may come in, and what they may do.
+    pub directory: Arc<Directory>,
 }
 
 /// A node as the group knows it.
@@ -63,6 +67,11 @@ impl State {
             }
             Command::SetNodeState { node, state } => self.set_state(*node, *state),
             Command::CreateDomain { name, shards } => self.create_domain(name, *shards),
+            // Who holds the directory of the version before keeps that.
+            Command::Directory(entry) => {
+                Arc::make_mut(&mut self.directory).apply(entry)?;
+                Ok(())
+            }
         };
         outcome.map_err(|reason| Refusal::Unfit { reason, current: self.version })?;
         self.version += 1;
@@ -80,6 +89,8 @@ impl State {
             Command::CreateDomain { name, shards } => {
                 self.domains.get(name).is_some_and(|d| d.shards == *shards)
             }
+            // Each is a fact of its own in the audit.
+            Command::Directory(_) => false,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The tenant comes from the credentials, never from the path, so that what belongs to another tenant has no name here.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use bytes::Bytes;
 use futures_util::future::{Ready, ready};
-use runtime::access::{Credentials, Denied, Identity, Verb};
+use runtime::access::{Denied, Identity, Verb};
+use runtime::directory::{By, Change, Definitions, Directory, Entry, Listener, Reach};
 use runtime::follower::Follower;
 use runtime::path::step;
 use runtime::router::{Response, Router};
@@ -34,6 +36,7 @@ use crate::trace;
 
 use super::once::{self, Repeatable};
 use super::problem::Problem;
+use super::readable;
 
 /// An authenticated caller.
 pub(super) struct Caller {
@@ -42,6 +45,7 @@ pub(super) struct Caller {
     trace: Option<Trace>,
     repeatable: Option<Repeatable>,
     metrics: Option<Metrics>,
+    definitions: Option<Arc<dyn Definitions>>,
 }
 
 impl FromRequest for Caller {
@@ -59,40 +63,110 @@ impl Caller {
         let router =
             request.app_data::<Router>().ok_or_else(|| Problem::internal("the API has no router"))?;
         let token = header(AUTHORIZATION.as_str()).and_then(bearer);
-        let identity = router.access().authenticate(Credentials::Bearer { token });
+        let identity = router.access().bearer(token);
         let metrics = request.app_data::<Metrics>().cloned();
         let identity = identity.map_err(|denied| count(metrics.as_ref(), denied))?;
         let trace = header(trace::TRACEPARENT).and_then(trace::parse);
         let repeatable = Repeatable::of(request)?;
-        Ok(Self { router: router.clone(), identity, trace, repeatable, metrics })
+        let definitions = request.app_data::<Arc<dyn Definitions>>().cloned();
+        Ok(Self { router: router.clone(), identity, trace, repeatable, metrics, definitions })
     }
 
-    /// The twin `id` of the caller's tenant, if the caller may do this to it. Whether it exists is not asked.
-    pub(super) fn may(&self, verb: Verb, id: &str) -> Result<Allowed<'_>, Problem> {
-        let id = TwinId::new(self.tenant(), id).map_err(|error| Problem::parameter(error.to_string()))?;
-        if let Identity::Device { twin, .. } = &self.identity
-            && *twin != id
-        {
-            // To a device, all others are as if they were not.
-            return Err(Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id())).into());
-        }
-        let allowed = self.router.access().authorize(&self.identity, verb, &id);
-        allowed.map_err(|denied| count(self.metrics.as_ref(), denied))?;
+    /// The twin `id` of the caller's tenant, if the caller may do this to that part of it; an empty path is the twin
+    /// itself. Whether it exists is not asked.
+    pub(super) fn may(&self, verb: Verb, id: &str, path: &str) -> Result<Allowed<'_>, Problem> {
+        let id = self.twin(id)?;
+        self.allowed(self.router.access().authorize(&self.identity, verb, &id, path))?;
         Ok(Allowed { caller: self, id })
+    }
+
+    /// The same for all of these parts with everything below them. Where there are none, for any part of it.
+    pub(super) fn may_whole(&self, verb: Verb, id: &str, paths: &[String]) -> Result<Allowed<'_>, Problem> {
+        let id = self.twin(id)?;
+        let reach = self.router.access().reach(&self.identity, verb, &id);
+        if let Some(path) = paths.iter().find(|path| !reach.may_whole(path)) {
+            self.allowed(self.router.access().authorize(&self.identity, verb, &id, path))?;
+            let (verb, id) = (verb.as_str(), id.id());
+            let why = format!("you may {verb} `{path}` of `{id}`, but not all that is below it");
+            self.allowed(Err(Denied::Forbidden(why)))?;
+        }
+        if paths.is_empty() && !reach.may_some("") {
+            self.allowed(self.router.access().authorize(&self.identity, verb, &id, ""))?;
+        }
+        Ok(Allowed { caller: self, id })
+    }
+
+    fn twin(&self, id: &str) -> Result<TwinId, Problem> {
+        let id = TwinId::new(self.tenant(), id).map_err(|error| Problem::parameter(error.to_string()))?;
+        match &self.identity {
+            // To a device, all others are as if they were not.
+            Identity::Device { twin, .. } if *twin != id => {
+                Err(Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id())).into())
+            }
+            _ => Ok(id),
+        }
+    }
+
+    fn allowed(&self, allowed: Result<(), Denied>) -> Result<(), Denied> {
+        allowed.map_err(|denied| count(self.metrics.as_ref(), denied))
     }
 
     /// Whose twins the caller speaks of.
     pub(super) fn tenant(&self) -> &str {
-        match &self.identity {
-            Identity::Device { twin, .. } => twin.tenant(),
-            Identity::User { tenant, .. } => tenant,
-        }
+        self.identity.tenant()
+    }
+
+    /// Who calls.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the caller would still be let in.
+    pub(super) fn confirm(&self) -> Result<(), Denied> {
+        self.allowed(self.router.access().confirm(&self.identity))
+    }
+
+    /// Turns when what the caller may could be something else.
+    pub(super) fn changes(&self) -> Option<Listener> {
+        self.router.access().changes()
+    }
+
+    /// The directory, for what needs no right but to be let in: what the caller is and may.
+    pub(super) fn directory(&self) -> Result<Arc<Directory>, Problem> {
+        Ok(self.definitions()?.current())
+    }
+
+    /// The definitions of the caller's tenant, if the caller may do this to them.
+    pub(super) fn govern(&self, verb: Verb) -> Result<Governed<'_>, Problem> {
+        self.allowed(self.router.access().govern(&self.identity, verb))?;
+        Ok(Governed { caller: self, definitions: self.definitions()?.clone() })
+    }
+
+    /// The definitions of all tenants, if the caller operates the node.
+    pub(super) fn operate(&self) -> Result<Governed<'_>, Problem> {
+        self.allowed(self.router.access().operate(&self.identity))?;
+        Ok(Governed { caller: self, definitions: self.definitions()?.clone() })
+    }
+
+    /// The definitions, for a change that concerns nobody but the caller.
+    pub(super) fn govern_self(&self) -> Result<Governed<'_>, Problem> {
+        Ok(Governed { caller: self, definitions: self.definitions()?.clone() })
+    }
+
+    fn definitions(&self) -> Result<&Arc<dyn Definitions>, Problem> {
+        self.definitions.as_ref().ok_or_else(|| Problem::internal("the API has no directory"))
     }
 
     /// The ids of the tenant's twins after `after`, in order; at most `limit`. Each is to be asked for with
     /// [`may`](Self::may) before anything of it is shown.
     pub(super) async fn ids(&self, after: Option<&TwinId>, limit: usize) -> Result<Vec<TwinId>, Problem> {
         Ok(self.router.list(self.tenant(), after, limit).await?)
+    }
+
+    /// Whether a tenant has devices, of whichever tenant the caller is: for who operates the node.
+    pub(super) async fn has_devices(&self, tenant: &str) -> Result<bool, Problem> {
+        self.allowed(self.router.access().operate(&self.identity))?;
+        Ok(!self.router.list(tenant, None, 1).await?.is_empty())
     }
 
     /// Reads the tenant's history. Records of twins that the caller may not read are left out.
@@ -108,14 +182,28 @@ impl Caller {
         self.router.follow(selection)
     }
 
-    /// Leaves out the records of twins that the caller may not read.
+    /// Leaves out what the caller may not read: records, or parts of them.
     pub(super) fn keep_readable(&self, page: &mut stream::Page) {
-        page.records.retain(|placed| self.may(Verb::Read, placed.record.twin.id()).is_ok());
+        let mut reaches: HashMap<TwinId, Reach> = HashMap::new();
+        let access = self.router.access();
+        let records = std::mem::take(&mut page.records).into_iter().filter_map(|mut placed| {
+            let twin = &placed.record.twin;
+            if !reaches.contains_key(twin) {
+                let reach = match self.twin(twin.id()) {
+                    Ok(id) if id == *twin => access.reach(&self.identity, Verb::Read, &id),
+                    _ => Reach::nothing(),
+                };
+                reaches.insert(twin.clone(), reach);
+            }
+            placed.record = readable::record(placed.record.clone(), &reaches[twin])?;
+            Some(placed)
+        });
+        page.records = records.collect();
     }
 
     /// Takes a backup of the whole node, if the caller operates it.
     pub(super) async fn backup(&self) -> Result<mpsc::Receiver<io::Result<Bytes>>, Problem> {
-        self.router.access().operate(&self.identity)?;
+        self.allowed(self.router.access().operate(&self.identity))?;
         Ok(self.router.backup().await?)
     }
 
@@ -153,6 +241,12 @@ impl Allowed<'_> {
         &self.id
     }
 
+    /// What of this the caller may do to the twin's parts.
+    pub(super) fn reach(&self, verb: Verb) -> Reach {
+        let Self { caller, id } = self;
+        caller.router.access().reach(&caller.identity, verb, id)
+    }
+
     /// Says something to the twin, and waits until the answer is durable. What came before under the same
     /// `Idempotency-Key` is answered as it was.
     pub(super) async fn ask(&self, input: Input) -> Result<Reply, Problem> {
@@ -181,6 +275,50 @@ impl Allowed<'_> {
             return Err(once::unsupported());
         }
         Ok(caller.router.request(id.clone(), name, payload, caller.trace, timeout).await?)
+    }
+}
+
+/// Definitions that the caller may see, or change, as it asked for.
+pub(super) struct Governed<'a> {
+    caller: &'a Caller,
+    definitions: Arc<dyn Definitions>,
+}
+
+impl Governed<'_> {
+    /// The directory as it is.
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        self.definitions.current()
+    }
+
+    /// Where the directory and its audit are read.
+    pub(super) fn definitions(&self) -> Arc<dyn Definitions> {
+        self.definitions.clone()
+    }
+
+    /// Makes a change in a tenant and waits until it is durable; with `expected` only if the directory has that version.
+    pub(super) async fn change(
+        &self,
+        tenant: &str,
+        change: Change,
+        reason: Option<String>,
+        expected: Option<u64>,
+    ) -> Result<u64, Problem> {
+        let by = match &self.caller.identity {
+            Identity::User { tenant, name, token } => {
+                By::Principal { tenant: tenant.clone(), name: name.clone(), token: *token }
+            }
+            Identity::Device { .. } => {
+                return Err(Denied::Forbidden("a device only speaks for itself".into()).into());
+            }
+        };
+        if self.caller.repeatable.is_some() {
+            return Err(once::undirected());
+        }
+        let entry = Entry { at: self.caller.now(), by, reason, tenant: tenant.to_owned(), change };
+        let definitions = self.definitions.clone();
+        // It waits for the disk.
+        let changed = tokio::task::spawn_blocking(move || definitions.change(entry, expected)).await;
+        Ok(changed.map_err(|_| Problem::internal("the change was broken off"))??)
     }
 }
 

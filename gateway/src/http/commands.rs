@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::Path;
 use runtime::access::Verb;
+use runtime::directory::Reach;
 use serde::{Deserialize, Serialize};
 use twins::command::{Command, CommandId, State};
 use twins::input::Input;
@@ -123,7 +124,7 @@ pub(super) async fn send(
     id: Path<String>,
     Object(order): Object<Order>,
 ) -> Result<HttpResponse, Problem> {
-    let twin = caller.may(Verb::Control, &id)?;
+    let twin = caller.may(Verb::Control, &id, &format!("commands/{}", order.name()))?;
     queue(&twin, Input::Command(order.send(caller.now())?)).await
 }
 
@@ -146,8 +147,9 @@ pub(super) async fn send(
 )]
 pub(super) async fn cancel(caller: Caller, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let (id, command) = path.into_inner();
-    let twin = caller.may(Verb::Control, &id)?;
-    let taken = take(&twin, Input::Cancel(command_id(&command)?)).await?;
+    let command = command_id(&command)?;
+    let twin = controlled(&caller, &id, command).await?;
+    let taken = take(&twin, Input::Cancel(command)).await?;
     Ok(HttpResponse::Ok().json(taken))
 }
 
@@ -177,9 +179,21 @@ pub(super) async fn redrive(
     Object(redrive): Object<Option<Redrive>>,
 ) -> Result<HttpResponse, Problem> {
     let (id, command) = path.into_inner();
-    let twin = caller.may(Verb::Control, &id)?;
+    let dead = command_id(&command)?;
+    let twin = controlled(&caller, &id, dead).await?;
     let ttl = redrive.and_then(|redrive| redrive.ttl_s).map(ttl).transpose()?;
-    queue(&twin, Input::Redrive { dead: command_id(&command)?, id: new_id(caller.now()), ttl }).await
+    queue(&twin, Input::Redrive { dead, id: new_id(caller.now()), ttl }).await
+}
+
+/// The twin, if the caller may control it by commands of that one's name. A command that is not there has none.
+async fn controlled<'a>(caller: &'a Caller, id: &str, command: CommandId) -> Result<Allowed<'a>, Problem> {
+    let twin = caller.may_whole(Verb::Control, id, &[])?;
+    if twin.reach(Verb::Control).may_whole("commands") {
+        return Ok(twin);
+    }
+    let read = twin.read().await?;
+    let name = read.commands().get(command).map(|command| &*command.name).unwrap_or_default();
+    caller.may(Verb::Control, id, format!("commands/{name}").trim_end_matches('/'))
 }
 
 async fn queue(twin: &Allowed<'_>, input: Input) -> Result<HttpResponse, Problem> {
@@ -216,10 +230,12 @@ fn command_id(text: &str) -> Result<CommandId, Rejection> {
 )]
 pub(super) async fn get(caller: Caller, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let (id, command) = path.into_inner();
-    let twin = caller.may(Verb::Read, &id)?.read().await?;
+    let twin = caller.may(Verb::Read, &id, "")?;
+    let (read, reach) = (twin.read().await?, twin.reach(Verb::Read));
     let command = command_id(&command)?;
     let unknown = || Rejection::new(Code::UnknownCommand, format!("no command `{command}`"));
-    Ok(HttpResponse::Ok().json(Shown::from(twin.commands().get(command).ok_or_else(unknown)?)))
+    let found = read.commands().get(command).filter(|command| is_readable(command, &reach));
+    Ok(HttpResponse::Ok().json(Shown::from(found.ok_or_else(unknown)?)))
 }
 
 /// Lists the commands that are open, the last ones that ended and the dead ones, in the order of their ids.
@@ -244,10 +260,12 @@ pub(super) async fn list(
         listing.after.as_deref().map(str::parse).transpose().map_err(|_| {
             Problem::parameter("parameter `after`: it is not the `next` of a page of commands")
         })?;
-    let twin = caller.may(Verb::Read, &id)?.read().await?;
-    let queue = twin.commands();
+    let twin = caller.may(Verb::Read, &id, "")?;
+    let (read, reach) = (twin.read().await?, twin.reach(Verb::Read));
+    let queue = read.commands();
     let mut selected: Vec<_> = queue
         .all()
+        .filter(|command| is_readable(command, &reach))
         .filter(|command| state.is_none_or(|state| command.state == state))
         .filter(|command| after.is_none_or(|after| command.id > after))
         .collect();
@@ -255,6 +273,10 @@ pub(super) async fn list(
     selected.sort_unstable_by_key(|command| command.id);
     let shown = selected.into_iter().map(|command| (Shown::from(command), command.id.to_string()));
     Ok(HttpResponse::Ok().json(Page::of(shown, listing.limit.get())?))
+}
+
+fn is_readable(command: &Command, reach: &Reach) -> bool {
+    reach.may(&format!("commands/{}", command.name))
 }
 
 fn state(name: &str) -> Result<State, Problem> {

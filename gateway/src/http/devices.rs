@@ -20,10 +20,11 @@ use twins::twin::Twin;
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Object;
-use super::caller::{Caller, unexpected};
+use super::caller::{Allowed, Caller, unexpected};
 use super::page::{Limit, Page};
 use super::problem::Problem;
 use super::query::Query;
+use super::readable;
 
 /// How many twins of a page are read at once.
 const READS_MAX: usize = 64;
@@ -68,7 +69,9 @@ pub(super) struct Listing {
 }
 
 impl Device {
-    fn of(id: &TwinId, twin: &Twin) -> Self {
+    /// What may be read of it.
+    fn of(allowed: &Allowed<'_>, twin: &Twin) -> Self {
+        let id = allowed.id();
         let is_connected = twin.sessions().connected().next().is_some();
         Self {
             id: id.id().to_owned(),
@@ -76,7 +79,7 @@ impl Device {
             created: twin.created(),
             generation: twin.generation(),
             connection: if is_connected { "connected" } else { "disconnected" },
-            tags: twin.tags().document().clone(),
+            tags: readable::section(twin.tags().document(), "tags", &allowed.reach(Verb::Read)),
         }
     }
 }
@@ -102,14 +105,21 @@ pub(super) async fn register(
     id: Path<String>,
     Object(registration): Object<Option<Registration>>,
 ) -> Result<HttpResponse, Problem> {
-    let device = caller.may(Verb::Manage, &id)?;
+    let device = caller.may(Verb::Register, &id, "")?;
     let Registration { kind, tags } = registration.unwrap_or_default();
+    if tags.is_some() {
+        // Whoever registers gives the tags; but what a policy keeps from being written, registering does not write.
+        caller.may_whole(Verb::Register, &id, &["tags".to_owned()])?;
+        if device.reach(Verb::Write).denies_below("tags") {
+            caller.may_whole(Verb::Write, &id, &["tags".to_owned()])?;
+        }
+    }
     let kind = Name::new("`kind`", kind.as_deref().unwrap_or(DEVICE))?;
     let (created, twin) = match device.ask(Input::Register { kind, tags, with: None }).await? {
         Reply::Registered { created, twin } => (created, twin),
         other => return Err(unexpected(&other)),
     };
-    let shown = Device::of(device.id(), &twin);
+    let shown = Device::of(&device, &twin);
     if !created {
         return Ok(HttpResponse::Ok().json(shown));
     }
@@ -129,9 +139,9 @@ pub(super) async fn register(
     )
 )]
 pub(super) async fn get(caller: Caller, id: Path<String>) -> Result<web::Json<Device>, Problem> {
-    let device = caller.may(Verb::Read, &id)?;
+    let device = caller.may(Verb::Read, &id, "")?;
     let twin = device.read().await?;
-    Ok(web::Json(Device::of(device.id(), &twin)))
+    Ok(web::Json(Device::of(&device, &twin)))
 }
 
 /// Removes a device with its twin.
@@ -148,7 +158,7 @@ pub(super) async fn get(caller: Caller, id: Path<String>) -> Result<web::Json<De
     )
 )]
 pub(super) async fn remove(caller: Caller, id: Path<String>) -> Result<HttpResponse, Problem> {
-    caller.may(Verb::Manage, &id)?.ask(Input::Remove).await?;
+    caller.may(Verb::Register, &id, "")?.ask(Input::Remove).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -186,9 +196,9 @@ pub(super) async fn list(
 
 /// A device of the list; `None` if it went meanwhile, or is not for this caller to see.
 async fn read(caller: &Caller, id: &TwinId) -> Result<Option<Device>, Problem> {
-    let Ok(device) = caller.may(Verb::Read, id.id()) else { return Ok(None) };
+    let Ok(device) = caller.may(Verb::Read, id.id(), "") else { return Ok(None) };
     match device.read().await {
-        Ok(twin) => Ok(Some(Device::of(id, &twin))),
+        Ok(twin) => Ok(Some(Device::of(&device, &twin))),
         Err(problem) if problem.code() == Code::UnknownTwin.as_str() => Ok(None),
         Err(problem) => Err(problem),
     }

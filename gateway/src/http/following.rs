@@ -14,6 +14,7 @@ use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream::unfold;
+use runtime::directory::Listener;
 use runtime::error::Error;
 use runtime::follower::Follower;
 use runtime::stream::{From, Page, Selection, Unread};
@@ -141,6 +142,7 @@ pub(super) async fn follow(
     // The first look happens before the answer begins, so that a cursor that does not fit has a status of its own.
     let first = follower.next(Duration::ZERO).await?;
     let following = Following {
+        changes: caller.changes(),
         caller,
         follower,
         stopping: followers.stopping.subscribe(),
@@ -183,6 +185,8 @@ struct Following {
     caller: Caller,
     follower: Follower,
     stopping: watch::Receiver<bool>,
+    /// Turns when the caller may be one who is no longer let in.
+    changes: Option<Listener>,
     stall_timeout: Duration,
     heartbeat: Duration,
     /// What the first look found.
@@ -211,16 +215,21 @@ impl Following {
         }
         let page = match self.first.take() {
             Some(page) => Ok(page),
-            None => {
+            None => loop {
+                // Also before a page that was there at once: a token may have expired meanwhile.
+                if let Err(denied) = self.caller.confirm() {
+                    return self.end("closed", &denied.to_string(), None);
+                }
                 let looked = tokio::select! {
                     page = self.follower.next(self.heartbeat) => Some(page),
                     _ = self.stopping.wait_for(|stopping| *stopping) => None,
+                    () = changed(&mut self.changes) => continue,
                 };
-                let Some(page) = looked else {
-                    return self.end("closed", &Error::Stopping.to_string(), None);
-                };
-                page
-            }
+                match looked {
+                    Some(page) => break page,
+                    None => return self.end("closed", &Error::Stopping.to_string(), None),
+                }
+            },
         };
         match page {
             Ok(page) => self.events(page),
@@ -254,6 +263,15 @@ impl Following {
         let end = serde_json::to_string(&End { why, earliest });
         event(&mut text, Some(name), None, &end.expect("two texts have a form in JSON"));
         text
+    }
+}
+
+/// Waits until what somebody may could be something else.
+async fn changed(changes: &mut Option<Listener>) {
+    let Some(listener) = changes else { return std::future::pending().await };
+    if listener.changed().await.is_err() {
+        // The node ends, which the stream hears of otherwise.
+        std::future::pending().await
     }
 }
 

@@ -3,6 +3,8 @@
 //! A page cannot forge `Host` and `Origin`, and it cannot send a JSON content type without asking first, which nothing
 //! here allows. So a node that trusts whoever reaches its loopback address asks for the three.
 
+use std::sync::Arc;
+
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
@@ -12,8 +14,11 @@ use actix_web::http::uri::Authority;
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError};
+use runtime::directory::{By, Change, Definitions, Entry};
+use runtime::router::Router;
 
 use super::problem::Problem;
+use crate::trust::token::Text;
 
 /// Where devices send their samples.
 const SAMPLES: &str = "/v1/twins/me/telemetry";
@@ -29,10 +34,37 @@ pub(super) async fn pass(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let LoopbackOnly(loopback_only) = request.app_data().copied().unwrap_or(LoopbackOnly(true));
     let checked = if loopback_only { from_here(request.uri(), request.headers()) } else { Ok(()) };
+    let checked = checked.and_then(|()| no_token(&request));
     match checked.and_then(|()| is_json(request.method(), request.path(), request.headers())) {
         Ok(()) => next.call(request).await,
         Err(problem) => Ok(request.into_response(problem.error_response())),
     }
+}
+
+/// Refuses a token in a URL, which proxies write to their logs and browsers remember. One that is real is known to be
+/// exposed from then on.
+fn no_token(request: &ServiceRequest) -> Result<(), Problem> {
+    let url = request.uri().path_and_query().map_or("", |url| url.as_str());
+    let Some(text) = Text::find(url) else { return Ok(()) };
+    let id = text.id();
+    if let Some(definitions) = request.app_data::<Arc<dyn Definitions>>() {
+        expose(definitions.clone(), request.app_data::<Router>(), &text);
+    }
+    tracing::warn!(token = %id, "a token was sent in a URL; remove it");
+    let detail = format!("token {id} stands in the URL, where others can read it");
+    let next = "remove that token, make another, and send it as `Authorization: Bearer TOKEN`";
+    Err(Problem::new(StatusCode::BAD_REQUEST, "token-in-url", detail, next))
+}
+
+/// Notes in the audit that a token is exposed, the first time.
+fn expose(definitions: Arc<dyn Definitions>, router: Option<&Router>, text: &Text) {
+    let directory = definitions.current();
+    let known = directory.tokens.get(&text.id()).filter(|known| known.digest == text.digest());
+    let (Some(known), Some(router)) = (known.filter(|known| known.exposed.is_none()), router) else { return };
+    let change = Change::ExposeToken { id: text.id() };
+    let entry = Entry { at: router.now(), by: By::Node, reason: None, tenant: known.tenant.clone(), change };
+    // It waits for the disk, and whoever is refused need not. One that comes twice is refused the second time.
+    drop(tokio::task::spawn_blocking(move || definitions.change(entry, None)));
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -196,7 +196,7 @@ pub(super) fn known_shard(caller: &Caller, shard: u32) -> Result<u32, Problem> {
 
 /// The twin, if it is there and may be read.
 pub(super) async fn known(caller: &Caller, id: &str) -> Result<TwinId, Problem> {
-    let twin = caller.may(Verb::Read, id)?;
+    let twin = caller.may(Verb::Read, id, "")?;
     twin.read().await?;
     Ok(twin.id().clone())
 }

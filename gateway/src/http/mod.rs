@@ -6,6 +6,8 @@
 //!
 //! actix-web is named in this folder only.
 
+mod access;
+mod audit;
 mod backup;
 mod body;
 mod caller;
@@ -20,16 +22,22 @@ mod kinds;
 mod me;
 mod methods;
 mod metrics;
+mod names;
 mod once;
 mod openapi;
 mod options;
 mod order;
 mod page;
+mod people;
+mod policies;
 mod problem;
 mod query;
+mod readable;
 mod requests;
 mod routes;
 mod server;
+mod tenants;
+mod tokens;
 mod twins;
 
 pub use health::Watch;

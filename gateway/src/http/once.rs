@@ -76,6 +76,15 @@ pub(super) fn unsupported() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "idempotency-unsupported", detail, next)
 }
 
+/// What is defined is the same after a repeat, and the text of a token is not kept.
+pub(super) fn undirected() -> Problem {
+    let detail =
+        "a change of who may what takes no `Idempotency-Key`: a PUT or a DELETE may be repeated as it is";
+    let next =
+        "send it without the key; of a token whose text did not arrive, remove the new one: GET /v1/tokens";
+    Problem::new(StatusCode::BAD_REQUEST, "idempotency-unsupported", detail, next)
+}
+
 /// Refuses the header where a device speaks for itself: its messages have ids of their own.
 pub(super) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
     if !request.headers().contains_key(NAME) {

@@ -11,7 +11,8 @@ use utoipa::{Modify, OpenApi};
 use super::once;
 use super::problem::Details;
 use super::{
-    backup, commands, devices, following, health, history, kinds, me, methods, metrics, requests, twins,
+    access, audit, backup, commands, devices, following, health, history, kinds, me, methods, metrics,
+    people, policies, requests, tenants, tokens, twins,
 };
 
 #[derive(OpenApi)]
@@ -48,6 +49,29 @@ use super::{
         me::commands::answer,
         kinds::list,
         kinds::get,
+        people::users,
+        people::user,
+        people::put_user,
+        people::remove_user,
+        people::services,
+        people::service,
+        people::put_service,
+        people::remove_service,
+        tokens::make,
+        tokens::list,
+        tokens::remove,
+        policies::list,
+        policies::get,
+        policies::put,
+        policies::remove,
+        access::explain,
+        tenants::make,
+        tenants::list,
+        tenants::get,
+        tenants::change,
+        tenants::remove,
+        audit::list,
+        audit::head,
         backup::take,
         health::alive,
         health::ready,

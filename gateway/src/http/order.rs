@@ -57,6 +57,11 @@ pub(super) enum Expectation {
 }
 
 impl Order {
+    /// What it asks for.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The command, with a new id.
     pub(super) fn send(self, now: Timestamp) -> Result<Send, Rejection> {
         let Self { name, payload, ttl_s, mode, answer } = self;

@@ -6,7 +6,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use runtime::access::Denied;
+use runtime::directory::Refused;
 use runtime::error::Error;
+use runtime::log::Error as LogError;
 use runtime::stream::Unread;
 use runtime::unready::Unready;
 use serde::Serialize;
@@ -220,6 +222,39 @@ impl From<Error> for Problem {
                 let next = "read the twin to see whether it was done, before sending it again";
                 Self::unavailable("outcome-unknown", &error, next)
             }
+        }
+    }
+}
+
+/// A change of the directory that was refused.
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        let (status, code, next) = match &refused {
+            Refused::Stale { .. } => {
+                let next = "read it again, and use the new `ETag`";
+                (StatusCode::PRECONDITION_FAILED, "version-mismatch", next)
+            }
+            Refused::Unknown(_) => (StatusCode::NOT_FOUND, "unknown", "list what there is"),
+            Refused::Conflict(_) => (StatusCode::CONFLICT, "conflict", "change what stands in the way first"),
+            Refused::Full(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many",
+                "remove what is not needed any more, or make it smaller",
+            ),
+            Refused::Unfit(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "malformed", "see GET /openapi.json for what it may be")
+            }
+            Refused::Log(LogError::Unknown(_)) => {
+                let next = "read it to see whether it was changed, before sending it again";
+                (StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", next)
+            }
+            Refused::Log(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-written", "send it again later"),
+        };
+        let problem = Self::new(status, code, detail, next);
+        match refused {
+            Refused::Log(_) => problem.with(Hint::RetryAfter),
+            _ => problem,
         }
     }
 }

@@ -7,8 +7,8 @@ use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
 use super::{
-    backup, commands, devices, following, health, history, kinds, me, methods, metrics, openapi, requests,
-    twins,
+    access, audit, backup, commands, devices, following, health, history, kinds, me, methods, metrics,
+    openapi, people, policies, requests, tenants, tokens, twins,
 };
 
 /// Each path, with what it answers to. Every handler but those of health and of the document begins with a
@@ -43,6 +43,35 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/twins/{id}/events", vec![(GET, to(history::of_twin))]),
         ("/v1/events", vec![(GET, to(history::of_all))]),
         ("/v1/events/stream", vec![(GET, to(following::follow))]),
+        ("/v1/users", vec![(GET, to(people::users))]),
+        (
+            "/v1/users/{name}",
+            vec![(GET, to(people::user)), (PUT, to(people::put_user)), (DELETE, to(people::remove_user))],
+        ),
+        ("/v1/services", vec![(GET, to(people::services))]),
+        (
+            "/v1/services/{name}",
+            vec![
+                (GET, to(people::service)),
+                (PUT, to(people::put_service)),
+                (DELETE, to(people::remove_service)),
+            ],
+        ),
+        ("/v1/tokens", vec![(GET, to(tokens::list)), (POST, to(tokens::make))]),
+        ("/v1/tokens/{id}", vec![(DELETE, to(tokens::remove))]),
+        ("/v1/policies", vec![(GET, to(policies::list))]),
+        (
+            "/v1/policies/{name}",
+            vec![(GET, to(policies::get)), (PUT, to(policies::put)), (DELETE, to(policies::remove))],
+        ),
+        ("/v1/access/explain", vec![(POST, to(access::explain))]),
+        ("/v1/tenants", vec![(GET, to(tenants::list)), (POST, to(tenants::make))]),
+        (
+            "/v1/tenants/{name}",
+            vec![(GET, to(tenants::get)), (PATCH, to(tenants::change)), (DELETE, to(tenants::remove))],
+        ),
+        ("/v1/audit", vec![(GET, to(audit::list))]),
+        ("/v1/audit/head", vec![(GET, to(audit::head))]),
         ("/v1/backup", vec![(POST, to(backup::take))]),
         ("/v1/kinds", vec![(GET, to(kinds::list))]),
         ("/v1/kinds/{kind}", vec![(GET, to(kinds::get))]),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -10,6 +11,7 @@ use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::PathConfig;
 use actix_web::{App, Error, HttpServer};
+use runtime::directory::Definitions;
 use runtime::router::Router;
 use tokio::task::JoinHandle;
 
@@ -40,7 +42,12 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be listened on, or is not loopback though `loopback_only` is set.
-    pub fn start(options: Options, router: Router, watch: Watch) -> io::Result<Self> {
+    pub fn start(
+        options: Options,
+        router: Router,
+        definitions: Arc<dyn Definitions>,
+        watch: Watch,
+    ) -> io::Result<Self> {
         let address = options.address;
         if options.loopback_only && !address.ip().is_loopback() {
             let why =
@@ -57,6 +64,7 @@ impl Server {
             app(steps.clone())
                 .app_data(router.clone())
                 .app_data(seats.clone())
+                .app_data(definitions.clone())
                 .app_data(watch.metrics)
                 .app_data(watch.registry)
                 .app_data(Asked(watch.unready))

@@ -5,7 +5,6 @@ use actix_web::http::header::ETAG;
 use actix_web::web::Path;
 use runtime::access::Verb;
 use serde::{Deserialize, Deserializer};
-use twins::id::TwinId;
 use twins::input::{Desire, Input};
 use twins::json::{self, Json};
 use twins::reply::Reply;
@@ -18,6 +17,7 @@ use super::body::{Body, Object};
 use super::caller::{Allowed, Caller, unexpected};
 use super::etag::IfMatch;
 use super::problem::Problem;
+use super::readable::{self, touched};
 
 /// Changes of a twin, all or nothing.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -76,14 +76,14 @@ pub(super) struct Shown {
     tag = "twins",
     params(("id" = String, Path, description = "The device's id.")),
     responses(
-        (status = 200, description = "The twin. Its `ETag` covers tags and desired.", body = Shown),
+        (status = 200, description = "The twin, without what the caller may not read. Its `ETag` covers tags and desired.", body = Shown),
         (status = 404, description = "`unknown-twin`"),
     )
 )]
 pub(super) async fn get(caller: Caller, id: Path<String>) -> Result<HttpResponse, Problem> {
-    let twin = caller.may(Verb::Read, &id)?;
+    let twin = caller.may(Verb::Read, &id, "")?;
     let read = twin.read().await?;
-    Ok(show(twin.id(), &read))
+    Ok(show(&twin, &read))
 }
 
 /// Changes tags and desired by merge patches.
@@ -111,8 +111,10 @@ pub(super) async fn update(
     IfMatch(if_match): IfMatch,
     Object(changes): Object<Changes>,
 ) -> Result<HttpResponse, Problem> {
-    let twin = caller.may(Verb::Write, &id)?;
     let Changes { tags, desired } = changes;
+    let sections = [("tags", &tags), ("desired", &desired)].into_iter();
+    let paths = sections.filter_map(|(section, patch)| patch.as_ref().map(|patch| touched(patch, section)));
+    let twin = caller.may_whole(Verb::Write, &id, &paths.flatten().collect::<Vec<_>>())?;
     change(&twin, Input::Update { tags, desired: desired.map(Desire::Merge), if_match }).await
 }
 
@@ -139,19 +141,21 @@ pub(super) async fn replace_desired(
     IfMatch(if_match): IfMatch,
     Body(desired): Body<json::Document>,
 ) -> Result<HttpResponse, Problem> {
-    let twin = caller.may(Verb::Write, &id)?;
+    let twin = caller.may_whole(Verb::Write, &id, &["desired".to_owned()])?;
     change(&twin, Input::Update { tags: None, desired: Some(Desire::Replace(desired)), if_match }).await
 }
 
 async fn change(twin: &Allowed<'_>, update: Input) -> Result<HttpResponse, Problem> {
     match twin.ask(update).await? {
-        Reply::Twin(changed) => Ok(show(twin.id(), &changed)),
+        Reply::Twin(changed) => Ok(show(twin, &changed)),
         other => Err(unexpected(&other)),
     }
 }
 
-fn show(id: &TwinId, twin: &Twin) -> HttpResponse {
-    HttpResponse::Ok().insert_header((ETAG, twin.etag())).json(document(id, twin))
+/// What the caller may read of it.
+fn show(allowed: &Allowed<'_>, twin: &Twin) -> HttpResponse {
+    let shown = readable::document(document(allowed.id(), twin), &allowed.reach(Verb::Read));
+    HttpResponse::Ok().insert_header((ETAG, twin.etag())).json(shown)
 }
 
 #[cfg(test)]

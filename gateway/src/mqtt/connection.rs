@@ -134,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return;
             }
             if let Some(login) = login {
-                let admitted = login.present(self.router.access());
+                let admitted = login.present(&self.router).await;
                 if let Err(denied) = &admitted {
                     self.metrics.denied(Protocol::Mqtt, denied);
                 }

@@ -7,8 +7,8 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::future::{Ready, ready};
-use runtime::access::{Credentials, Denied, Identity, Verb};
+use futures_util::future::LocalBoxFuture;
+use runtime::access::{Denied, Identity, Shown, Verb};
 use runtime::error::Error;
 use runtime::path::step;
 use runtime::router::Router;
@@ -40,15 +40,16 @@ pub(in super::super) struct Device {
 
 impl FromRequest for Device {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::of(request))
+        let request = request.clone();
+        Box::pin(async move { Self::of(&request).await })
     }
 }
 
 impl Device {
-    fn of(request: &HttpRequest) -> Result<Self, Problem> {
+    async fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let router =
             request.app_data::<Router>().ok_or_else(|| Problem::internal("the API has no router"))?;
@@ -56,8 +57,8 @@ impl Device {
         let (id, key) = shown.ok_or_else(|| {
             Problem::of_device(Denied::Unauthenticated("the device does not say who it is".into()))
         })?;
-        let credentials = Credentials::Device { username: Some(&id), client: "", password: Some(&key) };
-        let identity = router.access().authenticate(credentials).map_err(Problem::of_device)?;
+        let shown = Shown { username: Some(&id), client: "", password: Some(&key) };
+        let identity = router.access().device(router, shown).await.map_err(Problem::of_device)?;
         let Identity::Device { twin, register } = identity.clone() else {
             return Err(Problem::of_device(Denied::Forbidden("only devices speak for themselves".into())));
         };
@@ -70,7 +71,7 @@ impl Device {
     /// first, where unknown devices are. `beside` is what its header has of the message itself.
     pub(super) async fn say(&self, verb: Verb, input: Input, beside: Header) -> Result<Reply, Problem> {
         let access = self.router.access();
-        access.authorize(&self.identity, verb, &self.twin).map_err(Problem::of_device)?;
+        access.authorize(&self.identity, verb, &self.twin, "").map_err(Problem::of_device)?;
         match (self.ask(input.clone(), beside.clone()).await, &self.register) {
             (Err(Error::Rejected(refused)), Some(kind)) if refused.code() == Code::UnknownTwin => {
                 self.ask(Input::Appear { kind: kind.clone() }, Header::default()).await?;

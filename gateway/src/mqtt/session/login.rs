@@ -1,6 +1,7 @@
 //! Who a client is, and what it may do. Asked once, when the connection begins: a change of rights ends it.
 
-use runtime::access::{Access, Credentials, Denied, Identity, Verb};
+use runtime::access::{Access, Denied, Identity, Shown, Verb};
+use runtime::router::Router;
 use twins::header::Principal;
 use twins::id::TwinId;
 use twins::name::Name;
@@ -36,17 +37,31 @@ impl Login {
     ///
     /// # Errors
     /// Why the client is not let in. Applications are not, here.
-    pub(crate) fn present(&self, access: &dyn Access) -> Result<Admitted, Denied> {
-        let (username, client, password) =
-            (self.username.as_deref(), &*self.client, self.password.as_deref());
-        let identity = access.authenticate(Credentials::Device { username, client, password })?;
+    pub(crate) async fn present(&self, router: &Router) -> Result<Admitted, Denied> {
+        let access = router.access();
+        Admitted::of(access.device(router, self.shown()).await?, access)
+    }
+
+    /// What the client shows.
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        let Self { username, client, password } = self;
+        Shown { username: username.as_deref(), client, password: password.as_deref() }
+    }
+}
+
+impl Admitted {
+    /// What somebody who was let in may do.
+    ///
+    /// # Errors
+    /// [`Denied::Forbidden`] when that is no device.
+    pub(crate) fn of(identity: Identity, access: &dyn Access) -> Result<Self, Denied> {
         let principal = identity.principal();
         let Identity::Device { twin, register } = &identity else {
             return Err(Denied::Forbidden("only devices connect here".into()));
         };
-        let may = |verb| access.authorize(&identity, verb, twin).is_ok();
+        let may = |verb| access.authorize(&identity, verb, twin, "").is_ok();
         let rights =
             Rights { reads: may(Verb::Read), speaks: may(Verb::Speak), controls: may(Verb::Control) };
-        Ok(Admitted { twin: twin.clone(), register: register.clone(), principal, rights })
+        Ok(Self { twin: twin.clone(), register: register.clone(), principal, rights })
     }
 }

@@ -28,6 +28,7 @@ use twins::reply::{Delivery, Reply};
 use twins::session::Subscription;
 
 use super::super::Options;
+use super::login::Admitted;
 use super::{Actions, Origin, Respond, Session};
 use wire::Packet;
 
@@ -161,7 +162,11 @@ impl Bench {
             self.submitted.extend(submissions);
             self.responses.extend(responses);
             match (login, bytes.is_empty()) {
-                (Some(login), _) => self.session.admitted(self.now, login.present(&Permissive)),
+                (Some(login), _) => {
+                    let identity = Permissive.named(login.shown());
+                    let admitted = identity.and_then(|identity| Admitted::of(identity, &Permissive));
+                    self.session.admitted(self.now, admitted);
+                }
                 (None, false) => {
                     self.out.extend(bytes);
                     self.session.written(self.now);

@@ -1,0 +1,192 @@
+//! Tenants: worlds of their own on one node, for whoever operates it.
+
+use actix_web::HttpResponse;
+use actix_web::web::Path;
+use runtime::directory::{Change, Refused, Tenant};
+use serde::{Deserialize, Serialize};
+use twins::time::Timestamp;
+use utoipa::ToSchema;
+
+use super::body::Object;
+use super::caller::Caller;
+use super::names::named;
+use super::page::Page;
+use super::people::{Because, Listing};
+use super::problem::Problem;
+use super::query::Query;
+use crate::trust::token::{LIFE, Text};
+
+/// A tenant to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with `name` and `admin`")]
+pub(super) struct Wanted {
+    /// 1 to 64 of A-Z a-z 0-9 . _ ~ : @ -
+    name: String,
+    /// The user who administers it.
+    admin: String,
+    /// Why, for the audit: at most 512 bytes.
+    reason: Option<String>,
+}
+
+/// A tenant that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Made<'a> {
+    /// The user who administers it.
+    admin: &'a str,
+    /// Their token. It is not kept, and cannot be shown again.
+    token: String,
+    #[schema(value_type = String, format = DateTime)]
+    expires: Timestamp,
+    #[serde(flatten)]
+    shown: Shown<'a>,
+}
+
+/// What a tenant becomes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with `disabled`")]
+pub(super) struct Changes {
+    /// Whether nobody of it is let in.
+    disabled: bool,
+    /// Why, for the audit: at most 512 bytes.
+    reason: Option<String>,
+}
+
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tenant)]
+pub(super) struct Shown<'a> {
+    name: &'a str,
+    disabled: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created: Timestamp,
+    /// How many users and services it has.
+    principals: usize,
+    /// How many policies it has.
+    policies: usize,
+}
+
+impl<'a> Shown<'a> {
+    fn of(name: &'a str, tenant: &Tenant) -> Self {
+        let (disabled, created) = (tenant.disabled, tenant.created);
+        Self { name, disabled, created, principals: tenant.principals.len(), policies: tenant.policies.len() }
+    }
+}
+
+/// Makes a tenant, with a user who administers it and a token for them.
+#[utoipa::path(
+    post,
+    path = "/v1/tenants",
+    tag = "tenants",
+    request_body = Wanted,
+    responses(
+        (status = 201, description = "It is made. Keep the token: it is not shown again.", body = Made),
+        (status = 403, description = "`forbidden`: the caller does not operate this node"),
+        (status = 409, description = "`conflict`: there is one of that name"),
+        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 429, description = "`too-many`: there are as many as may be"),
+    )
+)]
+pub(super) async fn make(caller: Caller, Object(wanted): Object<Wanted>) -> Result<HttpResponse, Problem> {
+    let governed = caller.operate()?;
+    let Wanted { name, admin, reason } = wanted;
+    let admin = named("`admin`", &admin)?;
+    let text = Text::new().map_err(|error| Problem::internal(error.to_string()))?;
+    let expires = caller.now() + LIFE;
+    let (token, digest) = (text.id(), text.digest());
+    let change = Change::AddTenant { admin: admin.clone(), token, digest, expires };
+    governed.change(&name, change, reason, None).await?;
+    let directory = governed.directory();
+    let shown = Shown::of(&name, found(directory.tenants.get(&name).map(|tenant| &**tenant), &name)?);
+    Ok(HttpResponse::Created().json(Made { admin: &admin, token: text.reveal(), expires, shown }))
+}
+
+/// Lists the tenants, in the order of their names.
+#[utoipa::path(
+    get,
+    path = "/v1/tenants",
+    tag = "tenants",
+    params(Listing),
+    responses((status = 200, description = "Some tenants, and where the list goes on.", body = Page<Shown>))
+)]
+pub(super) async fn list(caller: Caller, Query(listing): Query<Listing>) -> Result<HttpResponse, Problem> {
+    let directory = caller.operate()?.directory();
+    let after = listing.after.unwrap_or_default();
+    let selected = directory.tenants.iter().filter(|(name, _)| after.is_empty() || **name > after);
+    let shown = selected.map(|(name, tenant)| (Shown::of(name, tenant), name.clone()));
+    Ok(HttpResponse::Ok().json(Page::of(shown, listing.limit.get())?))
+}
+
+/// Reads a tenant.
+#[utoipa::path(
+    get,
+    path = "/v1/tenants/{name}",
+    tag = "tenants",
+    params(("name" = String, Path, description = "The tenant.")),
+    responses((status = 200, description = "The tenant.", body = Shown), (status = 404, description = "`unknown`"))
+)]
+pub(super) async fn get(caller: Caller, name: Path<String>) -> Result<HttpResponse, Problem> {
+    let directory = caller.operate()?.directory();
+    let tenant = found(directory.tenants.get(&*name).map(|tenant| &**tenant), &name)?;
+    Ok(HttpResponse::Ok().json(Shown::of(&name, tenant)))
+}
+
+/// Shuts a tenant out, with all its people and devices, or lets it in again.
+#[utoipa::path(
+    patch,
+    path = "/v1/tenants/{name}",
+    tag = "tenants",
+    params(("name" = String, Path, description = "The tenant.")),
+    request_body = Changes,
+    responses(
+        (status = 200, description = "It is so.", body = Shown),
+        (status = 404, description = "`unknown`"),
+        (status = 409, description = "`conflict`: the tenant `default` operates the node"),
+    )
+)]
+pub(super) async fn change(
+    caller: Caller,
+    name: Path<String>,
+    Object(changes): Object<Changes>,
+) -> Result<HttpResponse, Problem> {
+    let governed = caller.operate()?;
+    let Changes { disabled, reason } = changes;
+    governed.change(&name, Change::SetTenant { disabled }, reason, None).await?;
+    let directory = governed.directory();
+    let tenant = found(directory.tenants.get(&*name).map(|tenant| &**tenant), &name)?;
+    Ok(HttpResponse::Ok().json(Shown::of(&name, tenant)))
+}
+
+/// Removes a tenant with all that it defines.
+///
+/// It must be disabled, and its devices must be removed: whoever has the name later inherits nothing.
+#[utoipa::path(
+    delete,
+    path = "/v1/tenants/{name}",
+    tag = "tenants",
+    params(("name" = String, Path, description = "The tenant."), Because),
+    responses(
+        (status = 204, description = "It is removed."),
+        (status = 404, description = "`unknown`"),
+        (status = 409, description = "`conflict`: it is not disabled, or has devices"),
+    )
+)]
+pub(super) async fn remove(
+    caller: Caller,
+    name: Path<String>,
+    Query(because): Query<Because>,
+) -> Result<HttpResponse, Problem> {
+    let governed = caller.operate()?;
+    let directory = governed.directory();
+    let tenant = found(directory.tenants.get(&*name).map(|tenant| &**tenant), &name)?;
+    // Nobody registers more while it is disabled.
+    if tenant.disabled && caller.has_devices(&name).await? {
+        let why = format!("the tenant `{}` has devices; let it in again and remove them first", *name);
+        return Err(Refused::Conflict(why).into());
+    }
+    governed.change(&name, Change::RemoveTenant, because.reason, None).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn found<'a>(tenant: Option<&'a Tenant>, name: &str) -> Result<&'a Tenant, Problem> {
+    Ok(tenant.ok_or_else(|| Refused::Unknown(format!("tenant `{}`", name.escape_debug())))?)
+}

@@ -1,0 +1,165 @@
+//! `twinfold tenant`: worlds of their own on one node, for whoever operates it.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::client::Call;
+use super::list::{self, After, Limit, Row};
+use super::remote::Remote;
+use super::table::Table;
+use super::{Error, note};
+
+/// Make tenants, shut them out, and remove them.
+#[derive(Subcommand)]
+pub(super) enum Tenant {
+    /// Make a tenant with a user who administers it, and print their token: once, since it is not kept
+    #[command(after_help = "Example:\n  twinfold tenant add acme --admin ada")]
+    Add {
+        /// 1 to 64 of A-Z a-z 0-9 . _ ~ : @ -
+        name: String,
+        /// Who administers it
+        #[arg(long, value_name = "NAME")]
+        admin: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Show a tenant
+    #[command(after_help = "Example:\n  twinfold tenant show acme")]
+    Show {
+        /// The tenant
+        name: String,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// List the tenants, in the order of their names
+    #[command(after_help = "Example:\n  twinfold tenant list")]
+    List {
+        #[command(flatten)]
+        limit: Limit,
+        #[command(flatten)]
+        after: After,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Shut a tenant out, with all its people and devices
+    #[command(after_help = "Example:\n  twinfold tenant disable acme --reason 'contract ended'")]
+    Disable {
+        /// The tenant
+        name: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Let a tenant in again
+    #[command(after_help = "Example:\n  twinfold tenant enable acme")]
+    Enable {
+        /// The tenant
+        name: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Remove a tenant that is disabled and has no devices
+    #[command(after_help = "Example:\n  twinfold tenant remove acme")]
+    Remove {
+        /// The tenant
+        name: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
+}
+
+#[derive(Serialize)]
+struct Wanted<'a> {
+    name: &'a str,
+    admin: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// The token of the one who administers it: alone on its line, so that a script can take it.
+#[derive(Deserialize)]
+struct Made {
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    name: String,
+    disabled: bool,
+    created: String,
+    principals: usize,
+    policies: usize,
+}
+
+impl Tenant {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
+        match self {
+            Self::Add { name, admin, reason, at } => {
+                let wanted = Wanted { name: &name, admin: &admin, reason: reason.as_deref() };
+                at.show::<Made>(&at.call(Call::post(&["tenants"], &wanted))?, out)?;
+                out.flush()?;
+                note(&format!("keep the token of `{admin}`: it is not shown again"));
+            }
+            Self::Show { name, at } => at.show::<Shown>(&at.call(Call::get(&["tenants", &name]))?, out)?,
+            Self::List { limit, after, at } => {
+                list::show::<Shown>(&at, after.of(limit.of(Call::get(&["tenants"]))), "--after", out)?;
+            }
+            Self::Disable { name, reason, at } => set(&name, true, reason.as_deref(), &at, out)?,
+            Self::Enable { name, reason, at } => set(&name, false, reason.as_deref(), &at, out)?,
+            Self::Remove { name, reason, at } => {
+                drop(at.call(Call::delete(&["tenants", &name]).query("reason", reason))?);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn set(
+    name: &str,
+    disabled: bool,
+    reason: Option<&str>,
+    at: &Remote,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let call = Call::patch(&["tenants", name], &json!({"disabled": disabled, "reason": reason}));
+    at.show::<Shown>(&at.call(call)?, out)
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.token)
+    }
+}
+
+impl Row for Shown {
+    const HEAD: &'static [&'static str] = &["NAME", "STATE", "PRINCIPALS", "POLICIES", "CREATED"];
+
+    fn row(&self, table: &mut Table) {
+        let state = if self.disabled { "disabled" } else { "enabled" };
+        table.row(&[&self.name, &state, &self.principals, &self.policies, &self.created]);
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(Self::HEAD);
+        self.row(&mut table);
+        table.fmt(f)
+    }
+}
