@@ -105,7 +105,8 @@
 //!
 //! # Ports
 //! What the room needs and others fill: [`log::ShardLog`] (the cluster), [`store::StateStore`] (here, on fjall and in
-//! memory), [`files::Files`] (here, on the operating system and simulated), [`clock::Clock`], [`access::Access`].
+//! memory), [`files::Files`] (here, on the operating system and simulated), [`clock::Clock`], [`access::Access`] (the
+//! gateway), [`directory::Definitions`] (the cluster).
 //!
 //! # Tests
 //! `shard/tests` runs a shard on a simulated disk and log through thousands of seeds of crashes and faults, and compares

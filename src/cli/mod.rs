@@ -241,6 +241,7 @@ mod tests {
             "twinfold restore a.tar",
             "twinfold user add ada --role root",
             "twinfold policy add night --verb read",
+            "twinfold policy add night --deny ada --verb own",
             "twinfold audit verify --head 7",
             "twinfold query",
         ] {

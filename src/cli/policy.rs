@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand};
+use runtime::access::Verb;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -31,8 +32,8 @@ pub(super) enum Policy {
         #[arg(long, value_name = "WHO")]
         deny: Vec<String>,
         /// What: read, write, control, register, activate, secure
-        #[arg(long = "verb", value_name = "VERB", required = true)]
-        verbs: Vec<String>,
+        #[arg(long = "verb", value_name = "VERB", required = true, value_parser = verb)]
+        verbs: Vec<Verb>,
         /// Of which devices: * stands for any characters, ? for one
         #[arg(long, value_name = "PATTERN", default_value = "*")]
         device: String,
@@ -77,8 +78,9 @@ pub(super) enum Policy {
     /// Say whether somebody may do something, and why; ends with 1 if not
     #[command(after_help = "Example:\n  twinfold policy explain control pump-7 commands/open --who ada")]
     Explain {
-        /// What: read, write, control, register, activate, secure
-        verb: String,
+        /// What: read, write, control, register, activate, secure, administer, audit
+        #[arg(value_parser = verb)]
+        verb: Verb,
         /// To which device
         device: String,
         /// To which part; else to the twin itself
@@ -97,7 +99,7 @@ struct Rule<'a> {
     who: &'a [String],
     devices: &'a str,
     path: &'a str,
-    verbs: &'a [String],
+    verbs: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -138,8 +140,8 @@ impl Policy {
         match self {
             Self::Add { name, allow, deny, verbs, device, path, reason, at } => {
                 let (effect, who) = if deny.is_empty() { ("allow", allow) } else { ("deny", deny) };
-                let (who, verbs, reason) = (&*who, &*verbs, reason.as_deref());
-                let rule = Rule { effect, who, devices: &device, path: &path, verbs, reason };
+                let (verbs, reason) = (verbs.into_iter().map(Verb::as_str).collect(), reason.as_deref());
+                let rule = Rule { effect, who: &who, devices: &device, path: &path, verbs, reason };
                 at.show::<Shown>(&at.call(Call::put(&["policies", &name], &rule))?, out)?;
             }
             Self::Show { name, at } => at.show::<Shown>(&at.call(Call::get(&["policies", &name]))?, out)?,
@@ -151,7 +153,7 @@ impl Policy {
             }
             Self::Explain { verb, device, path, who, at } => {
                 let path = path.as_deref().unwrap_or("");
-                let question = Question { who: who.as_deref(), verb: &verb, device: &device, path };
+                let question = Question { who: who.as_deref(), verb: verb.as_str(), device: &device, path };
                 let answer = at.call(Call::post(&["access", "explain"], &question))?;
                 at.show::<Answer>(&answer, out)?;
                 if !answer.read::<Answer>()?.allowed {
@@ -161,6 +163,12 @@ impl Policy {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A verb by its name.
+fn verb(name: &str) -> Result<Verb, String> {
+    let names = || format!("it is one of {}", Verb::ALL.map(Verb::as_str).join(", "));
+    Verb::parse(name).ok_or_else(names)
 }
 
 impl Row for Shown {

@@ -115,7 +115,7 @@ fn follow(who: &Person, path: &str) -> std::thread::JoinHandle<String> {
     let (began, wait) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
-        drop(began.send(()));
+        began.send(()).expect("somebody waits");
         stream.read_to_string(&mut text).expect("the stream ends as one should");
         text
     });
@@ -322,16 +322,16 @@ fn a_tenant_is_removed_only_when_nothing_is_left_of_it() {
     let boss = world.tenant(&root, "acme");
     done(boss.put("/devices/pump-1", json!({})));
 
-    refused(root.delete("/tenants/acme"), 409, "conflict");
+    refused(root.delete("/tenants/acme"), 409, "contradiction");
     done(root.patch("/tenants/acme", json!({"disabled": true})));
-    refused(root.delete("/tenants/acme"), 409, "conflict");
+    refused(root.delete("/tenants/acme"), 409, "contradiction");
     done(root.patch("/tenants/acme", json!({"disabled": false})));
     done(boss.delete("/devices/pump-1"));
     done(root.patch("/tenants/acme", json!({"disabled": true})));
     done(root.delete("/tenants/acme"));
 
     refused(boss.get("/devices"), 401, "not-authenticated");
-    refused(root.delete("/tenants/default"), 409, "conflict");
+    refused(root.delete("/tenants/default"), 409, "contradiction");
 }
 
 #[test]

@@ -110,9 +110,9 @@ pub(super) async fn user(caller: Caller, name: Path<String>) -> Result<HttpRespo
     responses(
         (status = 201, description = "It is added.", body = Shown),
         (status = 200, description = "It was there, and has these roles.", body = Shown),
-        (status = 409, description = "`conflict`: it is a service, or nobody could administer the tenant any more"),
+        (status = 409, description = "`contradiction`: it is a service, or nobody could administer the tenant any more"),
         (status = 412, description = "`version-mismatch`"),
-        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 422, description = "`malformed` or `unfit`: what does not fit is named"),
     )
 )]
 pub(super) async fn put_user(
@@ -137,7 +137,7 @@ pub(super) async fn put_user(
     responses(
         (status = 204, description = "It is removed."),
         (status = 404, description = "`unknown`"),
-        (status = 409, description = "`conflict`: nobody could administer the tenant any more"),
+        (status = 409, description = "`contradiction`: nobody could administer the tenant any more"),
         (status = 412, description = "`version-mismatch`"),
     )
 )]
@@ -190,9 +190,9 @@ pub(super) async fn service(caller: Caller, name: Path<String>) -> Result<HttpRe
     responses(
         (status = 201, description = "It is added.", body = Shown),
         (status = 200, description = "It was there, and has these roles.", body = Shown),
-        (status = 409, description = "`conflict`: it is a user"),
+        (status = 409, description = "`contradiction`: it is a user"),
         (status = 412, description = "`version-mismatch`"),
-        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 422, description = "`malformed` or `unfit`: what does not fit is named"),
     )
 )]
 pub(super) async fn put_service(

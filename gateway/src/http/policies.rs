@@ -156,7 +156,7 @@ pub(super) async fn get(caller: Caller, name: Path<String>) -> Result<HttpRespon
     responses(
         (status = 200, description = "It counts.", body = Shown),
         (status = 412, description = "`version-mismatch`"),
-        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 422, description = "`malformed` or `unfit`: what does not fit is named"),
         (status = 429, description = "`too-many`: there are as many as may be"),
     )
 )]

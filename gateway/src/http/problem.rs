@@ -236,14 +236,16 @@ impl From<Refused> for Problem {
                 (StatusCode::PRECONDITION_FAILED, "version-mismatch", next)
             }
             Refused::Unknown(_) => (StatusCode::NOT_FOUND, "unknown", "list what there is"),
-            Refused::Conflict(_) => (StatusCode::CONFLICT, "conflict", "change what stands in the way first"),
+            Refused::Conflict(_) => {
+                (StatusCode::CONFLICT, "contradiction", "change what stands in the way first")
+            }
             Refused::Full(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many",
                 "remove what is not needed any more, or make it smaller",
             ),
             Refused::Unfit(_) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "malformed", "see GET /openapi.json for what it may be")
+                (StatusCode::UNPROCESSABLE_ENTITY, "unfit", "see GET /openapi.json for what it may be")
             }
             Refused::Log(LogError::Unknown(_)) => {
                 let next = "read it to see whether it was changed, before sending it again";

@@ -81,8 +81,8 @@ impl<'a> Shown<'a> {
     responses(
         (status = 201, description = "It is made. Keep the token: it is not shown again.", body = Made),
         (status = 403, description = "`forbidden`: the caller does not operate this node"),
-        (status = 409, description = "`conflict`: there is one of that name"),
-        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 409, description = "`contradiction`: there is one of that name"),
+        (status = 422, description = "`malformed` or `unfit`: what does not fit is named"),
         (status = 429, description = "`too-many`: there are as many as may be"),
     )
 )]
@@ -140,7 +140,7 @@ pub(super) async fn get(caller: Caller, name: Path<String>) -> Result<HttpRespon
     responses(
         (status = 200, description = "It is so.", body = Shown),
         (status = 404, description = "`unknown`"),
-        (status = 409, description = "`conflict`: the tenant `default` operates the node"),
+        (status = 409, description = "`contradiction`: the tenant `default` operates the node"),
     )
 )]
 pub(super) async fn change(
@@ -167,7 +167,7 @@ pub(super) async fn change(
     responses(
         (status = 204, description = "It is removed."),
         (status = 404, description = "`unknown`"),
-        (status = 409, description = "`conflict`: it is not disabled, or has devices"),
+        (status = 409, description = "`contradiction`: it is not disabled, or has devices"),
     )
 )]
 pub(super) async fn remove(

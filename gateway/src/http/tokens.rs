@@ -82,7 +82,7 @@ impl<'a> Shown<'a> {
         (status = 201, description = "The token. Keep it: it is not shown again.", body = Made),
         (status = 403, description = "`forbidden`: it is another's, or goes further than the caller's own"),
         (status = 404, description = "`unknown` owner"),
-        (status = 422, description = "`malformed`: what does not fit is named"),
+        (status = 422, description = "`malformed` or `unfit`: what does not fit is named"),
         (status = 429, description = "`too-many`: there are as many as may be"),
     )
 )]

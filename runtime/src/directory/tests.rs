@@ -14,7 +14,7 @@ use crate::access::Verb;
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 fn name(text: &str) -> Name {
-    check_name("a name", text).unwrap()
+    Name::new("a name", text).unwrap()
 }
 
 fn entry(tenant: &str, change: Change) -> Entry {
@@ -154,7 +154,9 @@ fn there_are_no_more_policies_than_may_be() {
         let policy = policy(Effect::Allow, "*", "*", "**", &[Verb::Read]);
         entry("default", Change::PutPolicy { name: name(&format!("p{n}")), policy })
     };
-    (0..256).for_each(|n| drop(directory.apply(&put(n)).unwrap()));
+    for n in 0..256 {
+        directory.apply(&put(n)).unwrap();
+    }
 
     assert!(matches!(directory.apply(&put(256)), Err(Refused::Full(_))));
     assert!(directory.apply(&put(0)).is_ok(), "one that is there may be replaced");
