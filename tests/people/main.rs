@@ -6,6 +6,8 @@ mod support;
 mod world;
 
 use std::io::Read;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gateway::audit::read;
@@ -13,6 +15,7 @@ use runtime::directory::Role;
 use runtime::directory::audit::Chain;
 use serde_json::{Value, json};
 
+use support::node::eventually;
 use world::{Person, World};
 
 /// A call was refused with this status and code.
@@ -100,38 +103,60 @@ fn another_tenants_device_is_as_if_it_were_not() {
         assert_eq!(done(intruder.get("/devices"))["items"], json!([]));
         assert_eq!(done(intruder.get("/events?from=earliest"))["items"], json!([]));
     }
-    // What they follow is their own alone: the first that comes is theirs.
-    let stream = follow(&other, "/events/stream?from=earliest");
+    // What they follow is their own alone.
+    let stream = Stream::of(&other, "/events/stream?from=earliest");
     done(other.put("/devices/fan-1", json!({})));
+    assert!(stream.says("fan-1"));
     done(other.delete(&format!("/tokens/{}", other.id())));
-    let heard = stream.join().unwrap();
-    assert!(heard.contains("fan-1") && !heard.contains("pump-1"), "{heard}");
+    assert!(!stream.end().contains("pump-1"));
     assert_eq!(done(acme.get("/devices"))["items"][0]["tags"], json!({"of": "acme"}));
 }
 
-/// Follows a stream to its end.
-fn follow(who: &Person, path: &str) -> std::thread::JoinHandle<String> {
-    let mut stream = who.api.open(path).expect("the node answers");
-    let (began, wait) = std::sync::mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        began.send(()).expect("somebody waits");
-        stream.read_to_string(&mut text).expect("the stream ends as one should");
-        text
-    });
-    wait.recv().expect("the reader runs");
-    reader
+/// A stream of events that is followed to its end.
+struct Stream {
+    heard: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Stream {
+    fn of(who: &Person, path: &str) -> Self {
+        let mut stream = who.api.open(path).expect("the node answers");
+        let heard = Arc::new(Mutex::new(String::new()));
+        let hears = heard.clone();
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 4_096];
+            loop {
+                let length = stream.read(&mut piece).expect("the stream ends as one should");
+                if length == 0 {
+                    return;
+                }
+                hears.lock().unwrap().push_str(std::str::from_utf8(&piece[..length]).unwrap());
+            }
+        });
+        Self { heard, reader }
+    }
+
+    /// Waits until it said this.
+    fn says(&self, text: &str) -> bool {
+        eventually(|| self.heard.lock().unwrap().contains(text).then_some(())).is_some()
+    }
+
+    /// All that it said, once it has ended.
+    fn end(self) -> String {
+        self.reader.join().unwrap();
+        self.heard.lock().unwrap().clone()
+    }
 }
 
 #[test]
 fn a_token_that_is_removed_ends_what_it_let_in() {
     let (world, root) = World::new();
     let viewer = world.admit("vera", &[Role::Viewer]);
-    let stream = follow(&viewer, "/events/stream");
+    let stream = Stream::of(&viewer, "/events/stream");
 
     done(root.delete(&format!("/tokens/{}?reason=lost", viewer.id())));
 
-    let heard = stream.join().unwrap();
+    let heard = stream.end();
     assert!(heard.contains("event: closed") && heard.contains("there is no such token"), "{heard}");
     refused(viewer.get("/devices"), 401, "not-authenticated");
 }
@@ -140,13 +165,13 @@ fn a_token_that_is_removed_ends_what_it_let_in() {
 fn who_is_shut_out_is_so_at_once_and_so_is_a_whole_tenant() {
     let (world, root) = World::new();
     let (viewer, boss) = (world.admit("vera", &[Role::Viewer]), world.tenant(&root, "acme"));
-    let streams = [&viewer, &boss].map(|who| follow(who, "/events/stream"));
+    let streams = [&viewer, &boss].map(|who| Stream::of(who, "/events/stream"));
 
     done(root.put("/users/vera", json!({"roles": ["viewer"], "disabled": true})));
     done(root.patch("/tenants/acme", json!({"disabled": true})));
 
     for stream in streams {
-        assert!(stream.join().unwrap().contains("is disabled"));
+        assert!(stream.end().contains("is disabled"));
     }
     for who in [&viewer, &boss] {
         refused(who.get("/devices"), 401, "not-authenticated");
@@ -199,7 +224,7 @@ fn a_token_in_a_url_is_refused_and_known_to_be_exposed() {
         }
     }
 
-    let exposed = support::node::eventually(|| {
+    let exposed = eventually(|| {
         let tokens = done(root.get("/tokens"));
         tokens["items"][0]["exposed"].as_str().map(str::to_owned)
     });
