@@ -26,11 +26,13 @@ use twins::name::Name;
 /// The number of a node that is alone.
 const LONE: u64 = 1;
 
+/// Makes what says who comes in, of the directory, which is known once the storage is open.
+pub(crate) type MakeAccess = Box<dyn FnOnce(Arc<dyn Definitions>) -> Arc<dyn Access> + Send>;
+
 /// What a node is started with.
 pub(crate) struct Options {
     pub(crate) kinds: Kinds,
-    /// Made of the directory, which is known once the storage is open.
-    pub(crate) access: Box<dyn FnOnce(Arc<dyn Definitions>) -> Arc<dyn Access> + Send>,
+    pub(crate) access: MakeAccess,
     pub(crate) log: cluster::Options,
     pub(crate) twins: runtime::node::Options,
     pub(crate) mqtt: mqtt::Options,

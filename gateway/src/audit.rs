@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(shown["details"], json!({"roles": ["admin"], "disabled": false}));
         let read = read(&shown.to_string()).unwrap();
         assert_eq!(read, line());
-        assert_eq!(Chain::NEW.clone().follow(&read), Ok(()));
+        assert_eq!(read.follow(&mut Chain::NEW.clone()), Ok(()));
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Check {
 
     fn line(&mut self, number: u64, line: &str) -> Result<(), Error> {
         let line = read(line).map_err(|why| Error::NotALine { line: number, why })?;
-        self.chain.follow(&line)?;
+        line.follow(&mut self.chain)?;
         self.pass();
         Ok(())
     }

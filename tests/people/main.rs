@@ -327,6 +327,18 @@ fn what_was_answered_survives_the_power_and_what_was_removed_does_not_come_back(
 }
 
 #[test]
+fn the_figures_of_the_node_are_for_those_who_read_in_its_own_tenant() {
+    let (world, root) = World::new();
+    let (viewer, boss) = (world.admit("vera", &[Role::Viewer]), world.tenant(&root, "acme"));
+    let nobody = world.person("");
+
+    let figures = [&root, &viewer, &boss, &nobody].map(|who| who.api.beside("/metrics"));
+
+    assert_eq!(figures, [Some(200), Some(200), Some(403), Some(401)]);
+    assert_eq!(nobody.api.beside("/healthz"), Some(200));
+}
+
+#[test]
 fn of_two_changes_made_for_one_version_one_is_made() {
     let (world, root) = World::new();
     let version = world.definitions().current().version;
@@ -371,7 +383,7 @@ fn everybody_who_may_read_the_audit_can_check_all_of_it() {
         let lines = done(who.get("/audit"))["items"].as_array().unwrap().clone();
         let mut chain = Chain::NEW;
         for line in &lines {
-            chain.follow(&read(&line.to_string()).unwrap()).unwrap();
+            read(&line.to_string()).unwrap().follow(&mut chain).unwrap();
         }
         assert_eq!(json!({"length": chain.length, "hash": chain.head.to_string()}), head);
     }

@@ -38,6 +38,12 @@ impl Api {
         Self { agent: config.into(), base: format!("http://{address}/v1") }
     }
 
+    /// The status of something beside the API.
+    pub fn beside(&self, path: &str) -> Option<u16> {
+        let base = self.base.trim_end_matches("/v1");
+        self.agent.get(format!("{base}{path}")).call().ok().map(|response| response.status().as_u16())
+    }
+
     /// Opens a stream that is read to its end; `None` when it is not a success.
     pub fn open(&self, path: &str) -> Option<impl std::io::Read + Send + use<>> {
         let response = self.agent.get(format!("{}{path}", self.base)).call().ok()?;

@@ -38,11 +38,13 @@ impl Definitions for Meta {
         let mut state = State::default();
         let read = replay(&*self.log, &mut |entry| {
             let line = match &entry.command {
-                Command::Directory(change) => Some((state.directory.line(change), change.redacted())),
+                Command::Directory(change) if state.directory.version + 1 >= from => {
+                    Some((state.directory.line(change), change.redacted()))
+                }
                 _ => None,
             };
             let is_applied = state.apply(entry.expected, &entry.command).is_ok();
-            match line.filter(|(line, _)| is_applied && line.n >= from) {
+            match line.filter(|_| is_applied) {
                 Some((line, entry)) => visit(line, &entry),
                 None => true,
             }
@@ -96,7 +98,7 @@ mod tests {
         let (mut chain, mut subjects) = (Chain::NEW, Vec::new());
         after
             .audit(1, &mut |line, entry| {
-                chain.follow(&line).unwrap();
+                line.follow(&mut chain).unwrap();
                 subjects.extend(entry.change.subject());
                 true
             })

@@ -50,7 +50,7 @@ pub(super) struct Head {
 )]
 pub(super) async fn list(caller: Caller, Query(lines): Query<Lines>) -> Result<HttpResponse, Problem> {
     let definitions = caller.govern(Verb::Audit)?.definitions();
-    let tenant = caller.operate().is_err().then(|| caller.tenant().to_owned());
+    let tenant = (!caller.operates()).then(|| caller.tenant().to_owned());
     let limit = lines.limit.get();
     // It reads the log; one line more than asked for tells whether the list goes on.
     let read = tokio::task::spawn_blocking(move || {

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 use twins::body::Body;
 use twins::header::{Header, Trace, Transport};
-use twins::id::TwinId;
+use twins::id::{DEFAULT_TENANT, TwinId};
 use twins::input::Input;
 use twins::kind::Kinds;
 use twins::name::Name;
@@ -140,6 +140,25 @@ impl Caller {
     pub(super) fn govern(&self, verb: Verb) -> Result<Governed<'_>, Problem> {
         self.allowed(self.router.access().govern(&self.identity, verb))?;
         Ok(Governed { caller: self, definitions: self.definitions()?.clone() })
+    }
+
+    /// Whether the caller may do this to the definitions of their tenant, where that decides what they are shown.
+    pub(super) fn governs(&self, verb: Verb) -> bool {
+        self.router.access().govern(&self.identity, verb).is_ok()
+    }
+
+    /// Whether the caller operates the node, where that decides what they are shown.
+    pub(super) fn operates(&self) -> bool {
+        self.router.access().operate(&self.identity).is_ok()
+    }
+
+    /// Lets the caller see how the node is: whoever reads in the default tenant, since its figures are of all.
+    pub(super) fn observe(&self) -> Result<(), Problem> {
+        if self.tenant() != DEFAULT_TENANT {
+            let why = format!("the figures of the node are for the tenant `{DEFAULT_TENANT}`");
+            self.allowed(Err(Denied::Forbidden(why)))?;
+        }
+        Ok(self.allowed(self.router.access().govern(&self.identity, Verb::Read))?)
     }
 
     /// The definitions of all tenants, if the caller operates the node.

@@ -15,20 +15,24 @@ use tracing::Instrument;
 use crate::metrics::Metrics;
 use crate::trace;
 
+use super::caller::Caller;
 use super::problem::Problem;
 
 /// The media type of the format.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the node counts.
+/// What the node counts, for whoever may read in the tenant `default`.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "health",
-    security(()),
-    responses((status = 200, description = "Metrics as OpenMetrics text.", content_type = "application/openmetrics-text"))
+    responses(
+        (status = 200, description = "Metrics as OpenMetrics text.", content_type = "application/openmetrics-text"),
+        (status = 403, description = "`forbidden`: the caller is of another tenant, or has no role"),
+    )
 )]
-pub(super) async fn metrics(request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    caller.observe()?;
     let registry = request.app_data::<Arc<Registry>>();
     let registry = registry.ok_or_else(|| Problem::internal("the API has no metrics"))?;
     let mut page = String::new();

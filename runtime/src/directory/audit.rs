@@ -5,33 +5,10 @@
 //! [canonical](super::Entry::canonical) bytes are hashed, which hold no secret; and the chain is over their hashes, so
 //! that somebody who may not read an entry, since it is another tenant's, can check the chain all the same.
 
-use std::fmt;
-
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
+pub use twins::trust::{Chain, Fingerprint, Sealed};
 
 use super::change::Entry;
-
-/// A cryptographic hash of 256 bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
-#[cbor(transparent)]
-pub struct Fingerprint(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
-
-/// What was encrypted, or is not for everybody to read.
-#[derive(Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(transparent)]
-pub struct Sealed(#[cbor(n(0), with = "octets")] pub Bytes);
-
-/// Where a chain ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-pub struct Chain {
-    /// How many links it has.
-    #[n(0)]
-    pub length: u64,
-    /// The hash of the last.
-    #[n(1)]
-    pub head: Fingerprint,
-}
 
 /// An entry of the audit, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,85 +47,33 @@ pub fn hash(bytes: &[u8]) -> Fingerprint {
     Fingerprint(Sha256::digest(bytes).into())
 }
 
-impl Chain {
-    /// One without a link.
-    pub const NEW: Self = Self { length: 0, head: Fingerprint([0; 32]) };
-
-    /// Adds a link.
-    pub fn add(&mut self, link: &[u8]) {
-        let hash = Sha256::new_with_prefix(self.head.0).chain_update(link);
-        *self = Self { length: self.length + 1, head: Fingerprint(hash.finalize().into()) };
-    }
-
-    /// Checks that a line is the next one, and adds it.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub fn follow(&mut self, line: &Line) -> Result<(), Broken> {
-        if line.n != self.length + 1 {
-            return Err(Broken::Missing { expected: self.length + 1, found: line.n });
-        }
-        if line.entry.as_ref().is_some_and(|entry| hash(entry) != line.digest) {
-            return Err(Broken::Changed(line.n));
-        }
-        let mut next = *self;
-        next.add(&line.digest.0);
-        if next.head != line.hash {
-            return Err(Broken::Unlinked(line.n));
-        }
-        *self = next;
-        Ok(())
-    }
-}
-
 impl Line {
-    /// The line that an entry adds to a chain.
+    /// The line that an entry adds to a chain, and the chain with it.
     pub(super) fn after(chain: &Chain, entry: &Entry) -> (Self, Chain) {
         let bytes = entry.canonical();
         let (digest, mut next) = (hash(&bytes), *chain);
         next.add(&digest.0);
         (Self { n: next.length, digest, hash: next.head, entry: Some(bytes) }, next)
     }
-}
 
-/// Sixty-four hexadecimal digits.
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// The start of it is enough to tell one from another.
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("...")
-    }
-}
-
-impl fmt::Debug for Sealed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes, sealed", self.0.len())
-    }
-}
-
-/// `Bytes` as a byte string.
-mod octets {
-    use bytes::Bytes;
-    use minicbor::decode::Error as DecodeError;
-    use minicbor::encode::{Error as EncodeError, Write};
-    use minicbor::{Decoder, Encoder};
-
-    pub(super) fn encode<C, W: Write>(
-        bytes: &Bytes,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), EncodeError<W::Error>> {
-        e.bytes(bytes)?.ok()
-    }
-
-    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Bytes, DecodeError> {
-        Ok(d.bytes()?.to_vec().into())
+    /// Checks that it is the next one of a chain, and adds it.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn follow(&self, chain: &mut Chain) -> Result<(), Broken> {
+        if self.n != chain.length + 1 {
+            return Err(Broken::Missing { expected: chain.length + 1, found: self.n });
+        }
+        if self.entry.as_ref().is_some_and(|entry| hash(entry) != self.digest) {
+            return Err(Broken::Changed(self.n));
+        }
+        let mut next = *chain;
+        next.add(&self.digest.0);
+        if next.head != self.hash {
+            return Err(Broken::Unlinked(self.n));
+        }
+        *chain = next;
+        Ok(())
     }
 }
 
@@ -180,7 +105,7 @@ mod tests {
 
     fn follow(lines: &[Line]) -> Result<Chain, Broken> {
         let mut chain = Chain::NEW;
-        lines.iter().try_for_each(|line| chain.follow(line)).map(|()| chain)
+        lines.iter().try_for_each(|line| line.follow(&mut chain)).map(|()| chain)
     }
 
     #[test]
