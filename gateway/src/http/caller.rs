@@ -13,7 +13,7 @@ use actix_web::{FromRequest, HttpRequest};
 use bytes::Bytes;
 use futures_util::future::{Ready, ready};
 use runtime::access::{Denied, Identity, Verb};
-use runtime::directory::{By, Change, Definitions, Directory, Entry, Listener, Reach};
+use runtime::directory::{Definitions, Directory, Listener, Reach};
 use runtime::follower::Follower;
 use runtime::path::step;
 use runtime::router::{Response, Router};
@@ -34,6 +34,7 @@ use twins::twin::Twin;
 use crate::metrics::{Metrics, Protocol};
 use crate::trace;
 
+use super::governed::Governed;
 use super::once::{self, Repeatable};
 use super::problem::Problem;
 use super::readable;
@@ -139,7 +140,7 @@ impl Caller {
     /// The definitions of the caller's tenant, if the caller may do this to them.
     pub(super) fn govern(&self, verb: Verb) -> Result<Governed<'_>, Problem> {
         self.allowed(self.router.access().govern(&self.identity, verb))?;
-        Ok(Governed { caller: self, definitions: self.definitions()?.clone() })
+        Ok(Governed::by(self, self.definitions()?.clone()))
     }
 
     /// Whether the caller may do this to the definitions of their tenant, where that decides what they are shown.
@@ -164,12 +165,12 @@ impl Caller {
     /// The definitions of all tenants, if the caller operates the node.
     pub(super) fn operate(&self) -> Result<Governed<'_>, Problem> {
         self.allowed(self.router.access().operate(&self.identity))?;
-        Ok(Governed { caller: self, definitions: self.definitions()?.clone() })
+        Ok(Governed::by(self, self.definitions()?.clone()))
     }
 
     /// The definitions, for a change that concerns nobody but the caller.
     pub(super) fn govern_self(&self) -> Result<Governed<'_>, Problem> {
-        Ok(Governed { caller: self, definitions: self.definitions()?.clone() })
+        Ok(Governed::by(self, self.definitions()?.clone()))
     }
 
     fn definitions(&self) -> Result<&Arc<dyn Definitions>, Problem> {
@@ -241,6 +242,11 @@ impl Caller {
         self.router.now()
     }
 
+    /// Whether the request came under an `Idempotency-Key`.
+    pub(super) fn repeats(&self) -> bool {
+        self.repeatable.is_some()
+    }
+
     fn header(&self) -> Header {
         let principal = self.identity.principal();
         let idempotency = self.repeatable.as_ref().map(|repeatable| repeatable.by(&principal));
@@ -290,54 +296,10 @@ impl Allowed<'_> {
         timeout: Duration,
     ) -> Result<Response, Problem> {
         let Self { caller, id } = self;
-        if caller.repeatable.is_some() {
+        if caller.repeats() {
             return Err(once::unsupported());
         }
         Ok(caller.router.request(id.clone(), name, payload, caller.trace, timeout).await?)
-    }
-}
-
-/// Definitions that the caller may see, or change, as it asked for.
-pub(super) struct Governed<'a> {
-    caller: &'a Caller,
-    definitions: Arc<dyn Definitions>,
-}
-
-impl Governed<'_> {
-    /// The directory as it is.
-    pub(super) fn directory(&self) -> Arc<Directory> {
-        self.definitions.current()
-    }
-
-    /// Where the directory and its audit are read.
-    pub(super) fn definitions(&self) -> Arc<dyn Definitions> {
-        self.definitions.clone()
-    }
-
-    /// Makes a change in a tenant and waits until it is durable; with `expected` only if the directory has that version.
-    pub(super) async fn change(
-        &self,
-        tenant: &str,
-        change: Change,
-        reason: Option<String>,
-        expected: Option<u64>,
-    ) -> Result<u64, Problem> {
-        let by = match &self.caller.identity {
-            Identity::User { tenant, name, token } => {
-                By::Principal { tenant: tenant.clone(), name: name.clone(), token: *token }
-            }
-            Identity::Device { .. } => {
-                return Err(Denied::Forbidden("a device only speaks for itself".into()).into());
-            }
-        };
-        if self.caller.repeatable.is_some() {
-            return Err(once::undirected());
-        }
-        let entry = Entry { at: self.caller.now(), by, reason, tenant: tenant.to_owned(), change };
-        let definitions = self.definitions.clone();
-        // It waits for the disk.
-        let changed = tokio::task::spawn_blocking(move || definitions.change(entry, expected)).await;
-        Ok(changed.map_err(|_| Problem::internal("the change was broken off"))??)
     }
 }
 

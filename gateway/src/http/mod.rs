@@ -15,6 +15,7 @@ mod commands;
 mod devices;
 mod etag;
 mod following;
+mod governed;
 mod guard;
 mod health;
 mod history;
