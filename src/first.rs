@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cluster::Storage;
-use gateway::trust::token::{NoRandom, Text};
+use gateway::trust::token::Text;
+use gateway::trust::vault;
 use runtime::clock::{Clock, SystemClock};
 use runtime::directory::{By, Change, Definitions, Entry, Refused, Roles, Sort};
 use runtime::files::disk::Disk;
@@ -22,7 +23,7 @@ pub(crate) enum Error {
     #[error("{0}\nnext: correct it, and say it again")]
     Refused(#[from] Refused),
     #[error("{0}\nnext: see whether the system has /dev/urandom")]
-    Random(#[from] NoRandom),
+    Random(#[from] vault::Error),
     #[error("reading {}: {why}\nnext: name the data folder of a node, or one that is empty", folder.display())]
     Unreadable { folder: std::path::PathBuf, why: std::io::Error },
     #[error("{} holds files that are no node's data\nnext: name a folder that is empty, or is not there yet", .0.display())]

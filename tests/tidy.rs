@@ -29,8 +29,10 @@ const MODEL_MAY_NOT_NAME: &str = "
 ";
 
 /// Each external engine, and the only places that may name it. Replacing it is then one room's work.
-const ENGINES: [(&str, &[&str]); 14] = [
+const ENGINES: [(&str, &[&str]); 16] = [
     ("actix_web", &["gateway/src/http"]),
+    ("argon2", &["gateway/src/trust/password.rs"]),
+    ("aws_lc_rs", &["gateway/src/trust/vault.rs"]),
     ("fjall", &["runtime/src/store/fjall"]),
     ("mqtt_protocol_core", &["gateway/src/mqtt"]),
     ("openraft", &["cluster/tests"]),

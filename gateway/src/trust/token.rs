@@ -13,6 +13,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use runtime::directory::TokenId;
 use runtime::directory::audit::{Fingerprint, hash};
 
+use super::vault::{self, random};
+
 /// What every token begins with, so that people and programs recognise one where it should not be.
 const PREFIX: &str = "twf_";
 /// How long a token lives where nobody says: 90 days.
@@ -27,20 +29,13 @@ pub struct Text {
     secret: [u8; 32],
 }
 
-/// The system has no random numbers.
-#[derive(Debug, thiserror::Error)]
-#[error("the system gave no random numbers: {0}")]
-pub struct NoRandom(getrandom::Error);
-
 impl Text {
     /// A new one.
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub fn new() -> Result<Self, NoRandom> {
-        let (mut id, mut secret) = ([0; 8], [0; 32]);
-        getrandom::fill(&mut id).and_then(|()| getrandom::fill(&mut secret)).map_err(NoRandom)?;
-        Ok(Self { id: TokenId(u64::from_be_bytes(id)), secret })
+    pub fn new() -> Result<Self, vault::Error> {
+        Ok(Self { id: TokenId(u64::from_be_bytes(random()?)), secret: random()? })
     }
 
     /// Reads one. `None` where the text is none.

@@ -1,0 +1,249 @@
+//! The keys that a device shows once, to be activated: generated ones, which nobody can guess, and ones that a person
+//! chose, which somebody might.
+//!
+//! A generated key is 128 random bits in the base 32 of Crockford, in groups that can be read out and typed in:
+//! `XXXX-XXXX-XXXX-XXXX-XXXX-XXXX-XX`. A keyed hash of it is kept. Of a chosen one Argon2id (RFC 9106) is kept, with the
+//! parameters that OWASP names for it: 19 MiB, two passes, one lane, a salt of 128 bits. Each hash takes some 20 ms of a
+//! processor, so that two are made at a time, on threads that may block.
+
+use std::fmt;
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHash, SaltString};
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use twins::trust::Verifier;
+
+use super::vault::{self, Purpose, Vault, is_same, random};
+
+/// Bytes that a chosen key has at least. Attempts are slowed down, or it would have to be longer.
+pub const CHOSEN_BYTES_MIN: usize = 8;
+/// Bytes that a chosen key has at most.
+pub const CHOSEN_BYTES_MAX: usize = 256;
+/// How many hashes are made at once: 38 MiB.
+const HASHING_MAX: usize = 2;
+/// How many may wait for that, about five seconds' worth. More are refused.
+const WAITING_MAX: usize = 512;
+
+/// The digits of Crockford's base 32.
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// How many of them 128 bits take.
+const GENERATED_DIGITS: usize = 26;
+
+/// A generated activation key.
+#[derive(Clone)]
+pub struct Generated(u128);
+
+/// Hashes and verifies chosen activation keys, a few at a time. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hashing {
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+/// Why an activation key was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is too short or too long to be chosen.
+    #[error(
+        "an activation key has {CHOSEN_BYTES_MIN} to {CHOSEN_BYTES_MAX} bytes; choose another one, or have one generated"
+    )]
+    Length,
+    /// Too many wait to have one hashed.
+    #[error("too many activation keys are being checked; try again in a few seconds")]
+    Busy,
+    /// There are no random numbers to make a salt of.
+    #[error(transparent)]
+    Random(#[from] vault::Error),
+}
+
+impl Generated {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new() -> Result<Self, vault::Error> {
+        Ok(Self(u128::from_be_bytes(random()?)))
+    }
+
+    /// Reads one, as people type it: in small letters, without its dashes, an `O` for a `0`, an `I` or an `L` for a `1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().filter(|byte| !matches!(byte, b'-' | b' '));
+        let (mut value, mut count) = (0_u128, 0);
+        for digit in digits {
+            let digit = match digit.to_ascii_uppercase() {
+                b'O' => b'0',
+                b'I' | b'L' => b'1',
+                other => other,
+            };
+            let digit = DIGITS.iter().position(|known| *known == digit)?;
+            count += 1;
+            // 26 digits are two bits more than a key has.
+            if count > GENERATED_DIGITS || value >> (128 - 5) != 0 {
+                return None;
+            }
+            value = value << 5 | digit as u128;
+        }
+        (count == GENERATED_DIGITS).then_some(Self(value))
+    }
+
+    /// The text of it, for whoever puts it into the device.
+    pub fn reveal(&self) -> String {
+        let digits =
+            (0..GENERATED_DIGITS).rev().map(|place| DIGITS[(self.0 >> (5 * place)) as usize % 32] as char);
+        let mut text = String::with_capacity(GENERATED_DIGITS + GENERATED_DIGITS / 4);
+        for (place, digit) in digits.enumerate() {
+            if place > 0 && place % 4 == 0 {
+                text.push('-');
+            }
+            text.push(digit);
+        }
+        text
+    }
+
+    /// What its twin keeps of it.
+    pub fn keep(&self, vault: &Vault) -> Verifier {
+        Verifier::Generated(vault.digest(Purpose::ActivationKey, &self.0.to_be_bytes()))
+    }
+}
+
+impl Default for Hashing {
+    fn default() -> Self {
+        let semaphore = |places| Arc::new(Semaphore::new(places));
+        Self { turns: semaphore(HASHING_MAX), places: semaphore(WAITING_MAX) }
+    }
+}
+
+impl Hashing {
+    /// What a twin keeps of a key that a person chose.
+    ///
+    /// # Errors
+    /// When it is too short or too long, or too many wait.
+    pub async fn keep(&self, chosen: &str) -> Result<Verifier, Error> {
+        if !(CHOSEN_BYTES_MIN..=CHOSEN_BYTES_MAX).contains(&chosen.len()) {
+            return Err(Error::Length);
+        }
+        let (salt, chosen) = (random::<16>()?, chosen.to_owned());
+        let hash = self.in_turn(move || hash(&chosen, &salt)).await?;
+        Ok(Verifier::Chosen(hash))
+    }
+
+    /// Whether a key is the one that this verifies.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub async fn verify(&self, vault: &Vault, verifier: &Verifier, shown: &[u8]) -> Result<bool, Error> {
+        let text = std::str::from_utf8(shown).ok().filter(|text| text.len() <= CHOSEN_BYTES_MAX);
+        let Some(text) = text else { return Ok(false) };
+        match verifier {
+            Verifier::Generated(digest) => {
+                Ok(Generated::parse(text).is_some_and(|key| match key.keep(vault) {
+                    Verifier::Generated(of_shown) => is_same(&of_shown.0, &digest.0),
+                    Verifier::Chosen(_) => false,
+                }))
+            }
+            Verifier::Chosen(hash) => {
+                let (hash, text) = (hash.clone(), text.to_owned());
+                self.in_turn(move || verify(&hash, &text)).await
+            }
+        }
+    }
+
+    /// Works on a thread that may block, when it is its turn.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Error::Busy)?;
+        // Whoever asked may be gone: the turn lasts as long as the work does.
+        let done = spawn_blocking(move || {
+            let worked = work();
+            drop((turn, place));
+            worked
+        });
+        done.await.map_err(|_| Error::Busy)
+    }
+}
+
+fn hash(chosen: &str, salt: &[u8]) -> String {
+    let salt = SaltString::encode_b64(salt).expect("a salt of 128 bits is of the right length");
+    let hash = Argon2::default().hash_password(chosen.as_bytes(), &salt);
+    hash.expect("the parameters are right, and what is hashed is short").to_string()
+}
+
+fn verify(hash: &str, shown: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    Argon2::default().verify_password(shown.as_bytes(), &hash).is_ok()
+}
+
+/// A key never gets into a log by accident.
+impl fmt::Debug for Generated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Generated")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_key_is_read_as_it_was_revealed_and_as_people_type_it() {
+        for key in [Generated::new().unwrap(), Generated(0), Generated(u128::MAX), Generated(1 << 120)] {
+            let text = key.reveal();
+            assert_eq!(text.len(), 32);
+            let typed = text.to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
+            for text in [&text, &typed, &text.replace('-', "")] {
+                assert_eq!(Generated::parse(text).map(|read| read.0), Some(key.0), "{text}");
+            }
+        }
+        let text = Generated(7).reveal();
+        for other in
+            ["", &text[..31], &format!("{text}0"), &text.replace('7', "U"), &format!("8{}", &text[1..])]
+        {
+            assert!(Generated::parse(other).is_none(), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_verified_by_what_is_kept_of_it() {
+        let (vault, hashing) = (Vault::new([7; 32]), Hashing::default());
+        let generated = Generated::new().unwrap();
+        let kept = [
+            (generated.keep(&vault), generated.reveal()),
+            (hashing.keep("correct horse").await.unwrap(), "correct horse".to_owned()),
+        ];
+
+        for (verifier, right) in &kept {
+            assert!(hashing.verify(&vault, verifier, right.as_bytes()).await.unwrap());
+            for wrong in ["", "correct hors", &Generated(1).reveal(), &"x".repeat(10_000)] {
+                assert!(!hashing.verify(&vault, verifier, wrong.as_bytes()).await.unwrap(), "{wrong}");
+            }
+            assert!(!hashing.verify(&vault, verifier, b"\xFF").await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chosen_key_is_kept_as_owasp_recommends_and_never_twice_the_same() {
+        let hashing = Hashing::default();
+        let [one, other] = [hashing.keep("12345678").await.unwrap(), hashing.keep("12345678").await.unwrap()];
+
+        let (Verifier::Chosen(one), Verifier::Chosen(other)) = (one, other) else { panic!("not chosen") };
+        assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
+        assert_ne!(one, other);
+        assert_eq!(hashing.keep("1234567").await, Err(Error::Length));
+        assert_eq!(hashing.keep(&"x".repeat(CHOSEN_BYTES_MAX + 1)).await, Err(Error::Length));
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_to_wait_is_refused() {
+        let hashing = Hashing::default();
+        let all = hashing.places.clone().try_acquire_many_owned(WAITING_MAX as u32).unwrap();
+
+        assert_eq!(hashing.keep("12345678").await, Err(Error::Busy));
+        drop(all);
+        assert!(hashing.keep("12345678").await.is_ok());
+    }
+}
