@@ -82,7 +82,9 @@ mod first;
 mod metrics;
 mod node;
 mod restore;
+mod serve;
 mod server;
+mod signals;
 mod simulate;
 mod telemetry;
 

@@ -1,12 +1,14 @@
 //! The composition root: a node's parts, put together and taken apart in mirror order.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cluster::meta::{Command, Meta, NodeState, Refusal};
 use cluster::{SHARDS, Storage};
+use gateway::door::{Door, Shut};
 use gateway::metrics::Metrics;
 use gateway::{http, mqtt};
 use runtime::access::Access;
@@ -26,13 +28,40 @@ use twins::name::Name;
 /// The number of a node that is alone.
 const LONE: u64 = 1;
 
+/// A segment of the log. A node that is tried out for a minute should not begin by writing much of zeros.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// How long a stop may take: the requests and sessions that are there, and the last checkpoints.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
 /// Makes what says who comes in, of the directory, which is known once the storage is open.
-pub(crate) type MakeAccess = Box<dyn FnOnce(Arc<dyn Definitions>) -> Arc<dyn Access> + Send>;
+pub(crate) type MakeAccess =
+    Box<dyn FnOnce(Arc<dyn Definitions>) -> Result<Arc<dyn Access>, NobodyMayEnter> + Send>;
+
+/// What an operator sets of a node, whichever verb runs it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// How the shards use memory and disk.
+    pub(crate) shard: runtime::shard::Options,
+    /// How long what happened is kept.
+    pub(crate) streams: runtime::stream::Options,
+    /// Limits of MQTT.
+    pub(crate) mqtt: mqtt::Options,
+    /// Limits of HTTP.
+    pub(crate) http: http::Options,
+}
+
+/// Where a node listens.
+pub(crate) struct Doors {
+    pub(crate) mqtt: Vec<Door>,
+    pub(crate) http: Vec<Door>,
+}
 
 /// What a node is started with.
 pub(crate) struct Options {
     pub(crate) kinds: Kinds,
     pub(crate) access: MakeAccess,
+    pub(crate) doors: Doors,
     pub(crate) log: cluster::Options,
     pub(crate) twins: runtime::node::Options,
     pub(crate) mqtt: mqtt::Options,
@@ -59,13 +88,43 @@ pub(crate) enum Error {
     #[error("{0}\nnext: see its log: twinfold log verify DIR")]
     Twins(#[from] runtime::node::NotStarted),
     #[error(
-        "{what} cannot listen on {address}: {why}\nnext: see whether another node or broker is there, or choose another address: {flag} 127.0.0.1:0"
+        "{what} cannot listen on {shut}\nnext: see whether another node or broker is there, or choose another address: {flag} {}:0", shut.address.ip()
     )]
-    Listen { what: &'static str, address: SocketAddr, why: std::io::Error, flag: &'static str },
+    Listen { what: &'static str, shut: Shut, flag: &'static str },
+    #[error("{0}")]
+    NobodyMayEnter(#[from] NobodyMayEnter),
     #[error(
         "a part of the start failed: {0}\nnext: start it with TWINFOLD_LOG=info, and report what it says"
     )]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// A node of which nobody has the rights.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} has no admin, so that nobody could do anything with this node\nnext: twinfold user add NAME --role admin --data {}", .0.display(), .0.display()
+)]
+pub(crate) struct NobodyMayEnter(pub(crate) PathBuf);
+
+/// A node that did not end in order.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the node did not stop within {} s; what was acknowledged is in its log\nnext: see whether the disk answers, then start it again", STOP_WITHIN.as_secs()
+)]
+pub(crate) struct NotStopped;
+
+impl Options {
+    /// With a log of the usual size.
+    pub(crate) fn new(kinds: Kinds, access: MakeAccess, doors: Doors, settings: Settings) -> Self {
+        let Settings { shard, streams, mqtt, http } = settings;
+        let twins = runtime::node::Options { shard, stream: streams, ..Default::default() };
+        Self { kinds, access, doors, log: log_options(), twins, mqtt, http }
+    }
+}
+
+/// How the log is kept.
+pub(crate) fn log_options() -> cluster::Options {
+    cluster::Options { segment_bytes: SEGMENT_BYTES, ..Default::default() }
 }
 
 /// What to do about a log that cannot be used.
@@ -84,7 +143,7 @@ pub(crate) fn next(error: &cluster::Error) -> &'static str {
 impl Running {
     /// Starts everything: log, state, twins, then those who let devices and people in.
     pub(crate) async fn start(folder: &Path, options: Options) -> Result<Self, Error> {
-        let Options { kinds, access, log, twins, mqtt, http } = options;
+        let Options { kinds, access, doors, log, twins, mqtt, http } = options;
         let files = Arc::new(Disk);
         let (opened, log_folder, state_folder) = (files.clone(), folder.join("log"), folder.join("state"));
         let blocking = tokio::task::spawn_blocking(move || -> Result<_, Error> {
@@ -94,6 +153,7 @@ impl Running {
             Ok((storage, slots, store))
         });
         let (storage, slots, store) = blocking.await??;
+        let access = access(storage.meta())?;
         let parts = Parts {
             node: (LONE, storage.generation()),
             kinds,
@@ -103,7 +163,7 @@ impl Running {
             files,
             streams: folder.join("streams"),
             clock: Arc::new(SystemClock),
-            access: access(storage.meta()),
+            access,
         };
         let (node, starting) = Node::begin(parts, twins).await?;
         node.router().back_up_with(storage.definitions());
@@ -115,14 +175,14 @@ impl Running {
             unready: unready(router.clone(), storage.watch(), listens.clone()),
         };
         // It comes first, so that whoever watches the node sees what it waits for.
-        let (address, flag) = (http.address, "--http");
-        let listening = http::Server::start(http, router.clone(), storage.meta(), watch);
-        let http = listening.map_err(|why| Error::Listen { what: "HTTP", address, why, flag })?;
-        let (address, flag) = (mqtt.address, "--mqtt");
+        let listening = http::Server::start(http, &doors.http, router.clone(), storage.meta(), watch);
+        let http =
+            listening.map_err(|shut| Error::listen("HTTP", shut, &doors.http, ["--http", "--https"]))?;
+        let flags = ["--mqtt", "--mqtt-tls"];
         let listening = async {
             starting.finish().await?;
-            let listening = mqtt::Listener::start(mqtt, router, metrics).await;
-            listening.map_err(|why| Error::Listen { what: "MQTT", address, why, flag })
+            let listening = mqtt::Listener::start(mqtt, doors.mqtt.clone(), router, metrics).await;
+            listening.map_err(|shut| Error::listen("MQTT", shut, &doors.mqtt, flags))
         };
         match listening.await {
             Ok(mqtt) => {
@@ -142,9 +202,14 @@ impl Running {
         self.node.router()
     }
 
-    /// Where MQTT and HTTP listen.
-    pub(crate) fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        (self.mqtt.local_addr(), self.http.local_addr())
+    /// Where MQTT listens, in the order of its doors.
+    pub(crate) fn mqtt(&self) -> &[SocketAddr] {
+        self.mqtt.local_addrs()
+    }
+
+    /// Where HTTP listens, in the order of its doors.
+    pub(crate) fn http(&self) -> &[SocketAddr] {
+        self.http.local_addrs()
     }
 
     /// Registers devices before they connect; those that are there already stay what they are.
@@ -161,6 +226,11 @@ impl Running {
         }
     }
 
+    /// [Stops](Self::stop) everything, if the disk answers.
+    pub(crate) async fn stop_in_time(self) -> Result<(), NotStopped> {
+        tokio::time::timeout(STOP_WITHIN, self.stop()).await.map_err(|_| NotStopped)
+    }
+
     /// Stops everything, in the mirror order of the start.
     pub(crate) async fn stop(self) {
         let Self { storage, node, mqtt, http } = self;
@@ -171,6 +241,14 @@ impl Running {
         node.stop().await;
         // Its threads are joined, which blocks.
         drop(tokio::task::spawn_blocking(move || drop(storage)).await);
+    }
+}
+
+impl Error {
+    /// What listens on no address; `flags` choose it in plain text, and with TLS.
+    fn listen(what: &'static str, shut: Shut, doors: &[Door], flags: [&'static str; 2]) -> Self {
+        let is_secured = doors.iter().any(|door| door.address == shut.address && door.tls.is_some());
+        Self::Listen { what, shut, flag: flags[usize::from(is_secured)] }
     }
 }
 

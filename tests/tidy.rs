@@ -29,7 +29,8 @@ const MODEL_MAY_NOT_NAME: &str = "
 ";
 
 /// Each external engine, and the only places that may name it. Replacing it is then one room's work.
-const ENGINES: [(&str, &[&str]); 16] = [
+const ENGINES: [(&str, &[&str]); 20] = [
+    ("actix_tls", &["gateway/src/http"]),
     ("actix_web", &["gateway/src/http"]),
     ("argon2", &["gateway/src/trust/password.rs"]),
     ("aws_lc_rs", &["gateway/src/trust/vault.rs"]),
@@ -41,11 +42,14 @@ const ENGINES: [(&str, &[&str]); 16] = [
     ("opentelemetry_otlp", &["src/telemetry"]),
     ("opentelemetry_sdk", &["src/telemetry"]),
     ("quinn", &[]),
+    ("rcgen", &["gateway/src/tls/tests.rs", "tests"]),
     ("rumqttc", &["src/simulate.rs", "tests"]),
     (
         "rustix",
         &["gateway/src/descriptors.rs", "runtime/src/files/disk.rs", "src/bench", "src/metrics.rs", "tests"],
     ),
+    ("rustls", &["gateway/src/tls", "tests"]),
+    ("tokio_rustls", &["gateway/src/tls"]),
     ("tracing_opentelemetry", &["src/telemetry"]),
     ("ureq", &["src/cli/client.rs", "src/telemetry", "tests"]),
     ("utoipa", &["gateway/src/http"]),

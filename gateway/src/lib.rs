@@ -5,16 +5,17 @@
 //! connections and nothing else: sessions, queues and what was acknowledged live with the twins.
 //!
 //! # The types, in the order one meets them
-//! [`mqtt::Listener`] and [`http::Server`] each listen on an address of their `Options` and serve the twins of one router
-//! until they are stopped. Both count in [`metrics::Metrics`]; [`http::Watch`] is what `/metrics` and `/readyz` show of
-//! the whole node. What all ways out have in common is in two modules: [`document`] is a twin as JSON, [`envelope`] a
-//! record of the streams.
+//! [`mqtt::Listener`] and [`http::Server`] each listen at their [`door::Door`]s, with [`tls`] or without, and serve the
+//! twins of one router until they are stopped. Both count in [`metrics::Metrics`]; [`http::Watch`] is what `/metrics`
+//! and `/readyz` show of the whole node. What all ways out have in common is in two modules: [`document`] is a twin as
+//! JSON, [`envelope`] a record of the streams.
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use gateway::{http, metrics::Metrics, mqtt};
+//! use gateway::{door::Door, http, metrics::Metrics, mqtt};
+//! use runtime::{directory::Definitions, router::Router};
 //!
-//! # async fn serve(router: runtime::router::Router) -> std::io::Result<()> {
+//! # async fn serve(router: Router, directory: Arc<dyn Definitions>) -> Result<(), Box<dyn std::error::Error>> {
 //! let metrics = Metrics::default();
 //! let asked = router.clone();
 //! let watch = http::Watch {
@@ -23,13 +24,16 @@
 //!     unready: Arc::new(move || asked.unready()),
 //! };
 //! // HTTP first, so that whoever watches the node sees what it waits for.
-//! let http = http::Server::start(http::Options::default(), router.clone(), watch)?;
-//! let mqtt = mqtt::Listener::start(mqtt::Options::default(), router, metrics).await?;
-//! println!("MQTT on {}, HTTP on {}", mqtt.local_addr(), http.local_addr());
+//! let doors = [Door::plain(([127, 0, 0, 1], 8080).into())];
+//! let http = http::Server::start(http::Options::default(), &doors, router.clone(), directory, watch)?;
+//! let doors = vec![Door::plain(([127, 0, 0, 1], 1883).into())];
+//! let mqtt = mqtt::Listener::start(mqtt::Options::default(), doors, router, metrics).await?;
+//! println!("MQTT on {:?}, HTTP on {:?}", mqtt.local_addrs(), http.local_addrs());
 //!
 //! // Whoever came last goes first.
 //! mqtt.stop().await;
-//! http.stop().await
+//! http.stop().await?;
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -47,9 +51,9 @@
 //! * Bytes of any kind cause a refusal, never a panic: `mqtt/session/tests/hostile.rs`, `mqtt/session/tests/fuzz.rs`.
 //!
 //! # Limits and units
-//! Sizes are bytes, timeouts [`Duration`](std::time::Duration)s. By default: MQTT on 127.0.0.1:1883 with 50,000
-//! connections, 256 packets and 1 MiB in flight for each; HTTP on 127.0.0.1:8080 with 1,024 connections and 64 followers
-//! of the streams; payloads of 256 KiB; answers within 20 s. [`mqtt::Options`] and [`http::Options`] say what too
+//! Sizes are bytes, timeouts [`Duration`](std::time::Duration)s. By default: MQTT with 50,000 connections, 256 packets
+//! and 1 MiB in flight for each; HTTP with 1,024 connections and 64 followers of the streams; payloads of 256 KiB; answers
+//! within 20 s. [`mqtt::Options`] and [`http::Options`] say what too
 //! small and too large cost.
 //!
 //! # Errors
@@ -58,18 +62,20 @@
 //!
 //! # What it is not
 //! No broker: a message goes to the sender's own twin, there are no retained messages, and no client hears another one.
-//! It does not decide who may come in ([`runtime::access`]), and it speaks no TLS yet.
+//! It does not decide who may come in: [`runtime::access`] does.
 
 #![warn(missing_docs)]
 
 pub mod audit;
 mod descriptors;
 pub mod document;
+pub mod door;
 pub mod envelope;
 pub mod http;
 pub mod metrics;
 pub mod mqtt;
 mod pace;
 mod peer;
+pub mod tls;
 mod trace;
 pub mod trust;

@@ -19,7 +19,7 @@ use twins::name::Name;
 use super::Error;
 use super::latency::Latencies;
 use crate::dev;
-use crate::node::Running;
+use crate::node::{Running, Settings};
 
 /// How many tasks hand inputs in.
 const TASKS: u64 = 4;
@@ -56,11 +56,8 @@ where
 {
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Start)?;
     let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let shard = runtime::shard::Options::default();
-    let http_stall = gateway::http::Options::default().stall_timeout;
-    let streams = runtime::stream::Options::default();
-    let mqtt = gateway::mqtt::Options { address: free, ..Default::default() };
-    let options = dev::Options { data: None, mqtt, http: free, devices: 0, shard, streams, http_stall };
+    let options =
+        dev::Options { data: None, mqtt: free, http: free, devices: 0, settings: Settings::default() };
     threads.block_on(async {
         let started = Running::start(data, dev::node_options(&options, Kinds::default())).await;
         let running = started.map_err(|error| Error::NotReady(error.to_string()))?;

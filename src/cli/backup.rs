@@ -13,7 +13,7 @@ use serde_json::json;
 use super::client::Call;
 use super::remote::Remote;
 use super::{Error, note};
-use crate::{dev, restore};
+use crate::{node, restore};
 
 /// Take a backup of a running node, while it serves.
 #[derive(Args)]
@@ -77,7 +77,7 @@ impl Backup {
 impl Restore {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         let Self { file, data, force, json } = self;
-        let restored = restore::run(&file, &data, force, dev::log_options())?;
+        let restored = restore::run(&file, &data, force, node::log_options())?;
         show(out, json, &data, &restored.head, restored.files, restored.bytes)?;
         out.flush()?;
         if let Some(aside) = restored.aside {

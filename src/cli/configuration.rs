@@ -18,7 +18,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 /// The verbs whose flags are those of a node: they stand under no noun.
-const OF_A_NODE: [&str; 2] = ["dev", "restore"];
+const OF_A_NODE: [&str; 3] = ["dev", "serve", "restore"];
 /// The flags that mean the same at every verb.
 const OF_ALL: [&str; 3] = ["url", "token", "json"];
 /// Below this likeness (Jaro-Winkler, 0 to 1) a key is not taken for a misspelled one.

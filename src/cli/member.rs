@@ -15,7 +15,7 @@ use super::list::{self, After, Limit, Row};
 use super::remote::Remote;
 use super::table::Table;
 use super::{Error, note};
-use crate::{dev, first};
+use crate::{first, node};
 
 /// Add people, and say what they may do.
 #[derive(Subcommand)]
@@ -148,7 +148,7 @@ impl User {
             Self::Add { name, roles, reason, data: Some(data), at, .. } => {
                 let name = check_name("a name", &name).map_err(first::Error::from)?;
                 let roles = Roles::from_iter(roles);
-                let token = first::admit(&data, dev::log_options(), name, Sort::User, roles, reason)?;
+                let token = first::admit(&data, node::log_options(), name, Sort::User, roles, reason)?;
                 match at.json {
                     true => writeln!(out, "{}", json!({"token": token}))?,
                     false => writeln!(out, "{token}")?,

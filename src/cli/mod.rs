@@ -1,7 +1,8 @@
 //! The command line: one noun a file, and each verb a value that clap fills and that then runs itself.
 //!
 //! Data goes to stdout, everything else to stderr. A verb ends with 0, with 1 when it was refused or failed, and with 2
-//! when it was misspelled. Verbs that ask a node speak its HTTP API through the [client]; `dev` is the node itself.
+//! when it was misspelled, or is to be said after something else. Verbs that ask a node speak its HTTP API through the
+//! [client]; `dev` and `serve` are the node itself.
 
 mod audit;
 mod backup;
@@ -17,6 +18,7 @@ mod device;
 mod document;
 mod events;
 mod follow;
+mod limits;
 mod list;
 mod log;
 mod man;
@@ -26,6 +28,7 @@ mod problem;
 mod record;
 mod remote;
 mod send;
+mod serve;
 mod stock;
 mod streams;
 mod table;
@@ -61,6 +64,7 @@ fn grammar() -> clap::Command {
 #[derive(Subcommand)]
 enum Noun {
     Dev(dev::Dev),
+    Serve(serve::Serve),
     #[command(subcommand)]
     Device(device::Device),
     #[command(subcommand)]
@@ -97,6 +101,8 @@ enum Noun {
 enum Error {
     #[error(transparent)]
     Dev(#[from] crate::dev::Error),
+    #[error(transparent)]
+    Serve(#[from] crate::serve::Error),
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::Error),
     #[cfg(target_os = "linux")]
@@ -155,6 +161,7 @@ pub(crate) fn run(line: impl IntoIterator<Item = OsString>, kinds: Kinds) -> Exi
             note(&format!("error: {error}"));
             match error {
                 Error::Configuration(configuration::Error::Misspelled { .. }) => ExitCode::from(2),
+                Error::Serve(error) if error.is_usage() => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -176,6 +183,7 @@ impl Noun {
     fn run(self, kinds: Kinds, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
             Self::Dev(dev) => dev.run(kinds),
+            Self::Serve(serve) => serve.run(kinds),
             Self::Device(verb) => verb.run(out),
             Self::Twin(verb) => verb.run(&kinds, out),
             Self::Command(verb) => verb.run(out),
@@ -237,6 +245,8 @@ mod tests {
             "twinfold device list --limit 1001",
             "twinfold device list --url https://localhost",
             "twinfold dev --mqtt localhost",
+            "twinfold serve --data ./data",
+            "twinfold serve --tls-certificate a.pem --tls-key a.key",
             "twinfold backup",
             "twinfold restore a.tar",
             "twinfold user add ada --role root",

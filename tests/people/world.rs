@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::{SHARDS, Storage};
+use gateway::door::Door;
 use gateway::http::{Options, Server, Watch};
 use gateway::trust::Guarded;
 use gateway::trust::token::Text;
@@ -123,8 +124,9 @@ impl World {
                 registry: Default::default(),
                 unready: Arc::new(Vec::new),
             };
-            let options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };
-            let http = Server::start(options, node.router().clone(), storage.meta(), watch);
+            let doors = [Door::plain(([127, 0, 0, 1], 0).into())];
+            let http =
+                Server::start(Options::default(), &doors, node.router().clone(), storage.meta(), watch);
             (storage, node, http.expect("loopback has free ports"))
         });
         self.running = Some(Running { storage, node, http, threads });
@@ -170,7 +172,7 @@ impl World {
 
     /// Whoever shows this token.
     pub fn person(&self, token: &str) -> Person {
-        let address = self.running.as_ref().expect("it runs").http.local_addr();
+        let address = self.running.as_ref().expect("it runs").http.local_addrs()[0];
         Person { api: Api::with_token(address, token), token: token.to_owned() }
     }
 }

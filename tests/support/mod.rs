@@ -8,4 +8,5 @@ pub mod node;
 pub mod online;
 pub mod process;
 pub mod raw;
+pub mod served;
 pub mod wire;

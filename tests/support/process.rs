@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
-/// A running `dev` node. Dropping it kills it.
+/// A running node. Dropping it kills it.
 pub struct Process {
     child: Child,
 }
@@ -38,7 +38,14 @@ impl Process {
     /// # Panics
     /// If it ends or is not ready within 30 s.
     pub fn dev(program: &Path, leading: &[&str], data: &Path, at: Addresses, more: &[&str]) -> Self {
-        let mut command = command(program, leading, data, at, more);
+        Self::ready(command(program, leading, data, at, more)).0
+    }
+
+    /// Starts a command that runs a node, and waits until it says that it is ready, and how.
+    ///
+    /// # Panics
+    /// If it ends or is not ready within 30 s.
+    pub fn ready(mut command: Command) -> (Self, String) {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let (ready, wait) = std::sync::mpsc::channel();
@@ -46,14 +53,14 @@ impl Process {
             for line in stderr.lines().map_while(Result::ok) {
                 if line.starts_with("ready") {
                     // Nobody waits any more once it was ready.
-                    let _heard = ready.send(());
+                    let _heard = ready.send(line);
                 } else {
                     eprintln!("node: {line}");
                 }
             }
         });
-        wait.recv_timeout(Duration::from_secs(30)).expect("the node becomes ready");
-        Self { child }
+        let line = wait.recv_timeout(Duration::from_secs(30)).expect("the node becomes ready");
+        (Self { child }, line)
     }
 
     /// Starts `program dev` on a data folder, and has what it logs, as `filter` selects, go to a file. Does not wait.
@@ -91,6 +98,11 @@ impl Process {
     pub fn stop(mut self) -> Option<i32> {
         self.terminate();
         self.end_within(Duration::from_secs(30))
+    }
+
+    /// SIGHUP: it reads its certificate again.
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("it runs");
     }
 
     /// SIGTERM, without waiting for what comes of it.

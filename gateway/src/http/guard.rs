@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING,
 };
 use actix_web::http::uri::Authority;
 use actix_web::http::{Method, StatusCode, Uri};
@@ -33,7 +33,10 @@ pub(super) async fn pass(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let LoopbackOnly(loopback_only) = request.app_data().copied().unwrap_or(LoopbackOnly(true));
-    let checked = if loopback_only { from_here(request.uri(), request.headers()) } else { Ok(()) };
+    let checked = match loopback_only {
+        true => from_here(request.uri(), request.headers()),
+        false => unambiguous(request.uri(), request.headers()),
+    };
     let checked = checked.and_then(|()| no_token(&request));
     match checked.and_then(|()| is_json(request.method(), request.path(), request.headers())) {
         Ok(()) => next.call(request).await,
@@ -103,6 +106,38 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Refuses what a proxy before this node and this node could understand in two ways, and pages of another origin. Who
+/// asks is shown by a credential, which no page can send unasked; so any name of this node will do.
+fn unambiguous(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let ambiguous = |detail: &str| {
+        let next = "send it once, as one line";
+        Err(Problem::new(StatusCode::BAD_REQUEST, "ambiguous", detail.to_owned(), next))
+    };
+    let hosts: Vec<_> = texts(headers, HOST).map(|host| host?.parse::<Authority>().ok()).collect();
+    let [Some(host)] = hosts.as_slice() else {
+        return ambiguous("`Host` is there several times, not at all, or is no name");
+    };
+    if uri.authority().is_some_and(|named| named != host) {
+        return ambiguous("the request line and `Host` name two nodes");
+    }
+    if headers.get_all(AUTHORIZATION).count() > 1 {
+        return ambiguous("`Authorization` is there several times");
+    }
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return ambiguous("`Transfer-Encoding` and `Content-Length` give the body two ends");
+    }
+    let same = |origin: &str| {
+        let named = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        named.and_then(|named| named.parse::<Authority>().ok()).is_some_and(|named| named == *host)
+    };
+    if !texts(headers, ORIGIN).all(|origin| origin.is_some_and(same)) {
+        let detail = "a page of another origin asked for this, and this node answers none";
+        let next = "ask from outside a web page, or from a page of this node";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail, next));
+    }
+    Ok(())
+}
+
 /// Refuses a change that is not said in JSON. DELETE, and a POST without a body, have nothing to say; a device's samples
 /// may be anything that it names, but what a form sends: their credential is a header that no page can send unasked.
 fn is_json(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
@@ -145,6 +180,8 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use actix_web::http::header::HeaderValue;
 
     use super::*;
@@ -200,6 +237,38 @@ mod tests {
             ["http://evil.example", "null", "", "http://localhost:3000", "https://localhost:8080", "file://"]
         {
             check(&[host.clone(), (ORIGIN, origin)], Some("foreign-origin"));
+        }
+    }
+
+    #[track_caller]
+    fn check_open(uri: &'static str, lines: &[(HeaderName, &'static str)], code: Option<&str>) {
+        let refused = unambiguous(&Uri::from_static(uri), &headers(lines)).err();
+        assert_eq!(refused.as_ref().map(Problem::code), code, "{uri} {lines:?}");
+    }
+
+    #[test]
+    fn in_the_open_any_name_will_do_that_is_said_once() {
+        let host = (HOST, "node.example:8443");
+        check_open("/v1/devices", from_ref(&host), None);
+        check_open("https://node.example:8443/v1/devices", from_ref(&host), None);
+        check_open("/v1/devices", &[host.clone(), (AUTHORIZATION, "Bearer a"), (CONTENT_LENGTH, "7")], None);
+
+        check_open("/v1/devices", &[], Some("ambiguous"));
+        check_open("/v1/devices", &[(HOST, "a b")], Some("ambiguous"));
+        check_open("/v1/devices", &[host.clone(), host.clone()], Some("ambiguous"));
+        check_open("https://other.example/v1/devices", from_ref(&host), Some("ambiguous"));
+        let twice = [(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")];
+        check_open("/v1", &[from_ref(&host), &twice].concat(), Some("ambiguous"));
+        let ends = [(TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "7")];
+        check_open("/v1", &[&[host][..], &ends].concat(), Some("ambiguous"));
+    }
+
+    #[test]
+    fn in_the_open_too_a_page_of_another_origin_is_refused() {
+        let host = (HOST, "node.example");
+        check_open("/v1", &[host.clone(), (ORIGIN, "https://node.example")], None);
+        for origin in ["https://evil.example", "null", "", "https://node.example.evil.example"] {
+            check_open("/v1", &[host.clone(), (ORIGIN, origin)], Some("foreign-origin"));
         }
     }
 

@@ -1,6 +1,5 @@
 //! What an operator may set of the HTTP API.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -12,8 +11,6 @@ use std::time::Duration;
 /// once would be 4 GiB more, which is why `connections_max` is not larger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one. Default 127.0.0.1:8080.
-    pub address: SocketAddr,
     /// For `dev`: listen on loopback only, and refuse what a web page of elsewhere could send. Default true, since
     /// without it credentials have to be checked.
     pub loopback_only: bool,
@@ -46,7 +43,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             loopback_only: true,
             workers: const { NonZeroUsize::new(2).unwrap() },
             connections_max: const { NonZeroUsize::new(1024).unwrap() },

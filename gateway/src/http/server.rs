@@ -4,9 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::PathConfig;
@@ -16,6 +20,7 @@ use runtime::router::Router;
 use tokio::task::JoinHandle;
 
 use crate::descriptors::Shares;
+use crate::door::{Door, Shut};
 use crate::peer;
 
 use super::body::Allowance;
@@ -30,7 +35,7 @@ use super::routes;
 /// A running server. Dropping it lets it run on; [`stop`](Self::stop) ends it.
 #[derive(Debug)]
 pub struct Server {
-    local_addr: SocketAddr,
+    local_addrs: Vec<SocketAddr>,
     handle: ServerHandle,
     followers: Followers,
     serving: JoinHandle<io::Result<()>>,
@@ -41,18 +46,19 @@ impl Server {
     /// own.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or is not loopback though `loopback_only` is set.
+    /// When an address cannot be listened on, or is not loopback though `loopback_only` is set; nothing listens then.
     pub fn start(
         options: Options,
+        doors: &[Door],
         router: Router,
         definitions: Arc<dyn Definitions>,
         watch: Watch,
-    ) -> io::Result<Self> {
-        let address = options.address;
-        if options.loopback_only && !address.ip().is_loopback() {
-            let why =
-                format!("{address} is not loopback; without credentials only 127.0.0.1 or [::1] is served");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    ) -> Result<Self, Shut> {
+        if let Some(open) =
+            doors.iter().find(|door| options.loopback_only && !door.address.ip().is_loopback())
+        {
+            let why = "it is not loopback; without credentials only 127.0.0.1 or [::1] is served";
+            return Err(open.shut(io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
         let workers = options.workers.get();
         let connections_max = options.connections_max.get().min(Shares::claim().http);
@@ -70,30 +76,39 @@ impl Server {
                 .app_data(Asked(watch.unready))
         })
         .on_connect(move |connection, _| {
-            let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+            let secured =
+                || connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0);
+            let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(secured) else { return };
             if let Err(error) = peer::look_after(stream, vanished) {
                 tracing::debug!(%error, "the system does not look after a connection");
             }
         });
-        let server = server
+        let mut server = server
             // Who has gone does not wait for an answer: what waits in its name ends with it.
             .h1_allow_half_closed(false)
             .workers(workers)
             .max_connections(connections_max.div_ceil(workers))
             .client_request_timeout(options.request_timeout)
+            .tls_handshake_timeout(options.request_timeout)
             .keep_alive(options.keep_alive)
             .shutdown_timeout(options.stop_timeout.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX))
-            .disable_signals()
-            .bind(address)?;
-        let local_addr = server.addrs().first().copied().unwrap_or(address);
+            .disable_signals();
+        for door in doors {
+            server = match &door.tls {
+                None => server.bind(door.address),
+                Some(tls) => server.bind_rustls_0_23(door.address, tls.http()),
+            }
+            .map_err(|why| door.shut(why))?;
+        }
+        let local_addrs = server.addrs();
         let running = server.run();
         let handle = running.handle();
-        Ok(Self { local_addr, handle, followers, serving: tokio::spawn(running) })
+        Ok(Self { local_addrs, handle, followers, serving: tokio::spawn(running) })
     }
 
-    /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Where it listens, in the order of its doors.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
     }
 
     /// Accepts no more, ends the streams of events and the calls that wait, lets the requests that are there end, and
@@ -125,7 +140,21 @@ fn app(
         .configure(routes::configure)
         .wrap(from_fn(guard::pass))
         .wrap(from_fn(metrics::measure))
-        .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
+        .wrap(always(options.loopback_only))
+}
+
+/// What every answer says to browsers and caches: nothing here is a page, and nothing is to be kept.
+fn always(loopback_only: bool) -> DefaultHeaders {
+    let all = DefaultHeaders::new()
+        .add((CACHE_CONTROL, "no-store"))
+        .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .add((REFERRER_POLICY, "no-referrer"));
+    match loopback_only {
+        true => all,
+        // Two years. Browsers ignore it where it comes in plain text.
+        false => all.add((STRICT_TRANSPORT_SECURITY, "max-age=63072000")),
+    }
 }
 
 #[cfg(test)]

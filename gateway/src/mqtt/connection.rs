@@ -160,7 +160,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Some(stream) = &mut self.stream else { return };
         self.bytes[1] += bytes.len() as u64;
         let span = step!("12.write", bytes = bytes.len());
-        let writing = timeout(self.write_timeout, stream.write_all(bytes)).instrument(span);
+        let all = async {
+            stream.write_all(bytes).await?;
+            // What TLS has taken it may not have sent yet.
+            stream.flush().await
+        };
+        let writing = timeout(self.write_timeout, all).instrument(span);
         let written = match writing.await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => Err("the client does not read".to_owned()),

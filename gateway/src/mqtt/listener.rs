@@ -1,8 +1,10 @@
-//! The listener: an actor that owns the connections, and a task that accepts them.
+//! The listener: an actor that owns the connections, and a task that accepts them at all of its doors.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -10,7 +12,7 @@ use runtime::router::Router;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 use twins::header::Transport;
 use twins::name::Name;
 use uuid::Uuid;
@@ -18,9 +20,11 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::session::{Origin, Session};
 use crate::descriptors::Shares;
+use crate::door::{Door, Shut};
 use crate::metrics::Metrics;
 use crate::pace::{Pace, Rate};
 use crate::peer;
+use crate::tls::{HANDSHAKES_MAX, Tls};
 
 use super::Options;
 
@@ -31,43 +35,56 @@ const BACKLOG: u32 = 4_096;
 /// What may be accepted at once, as the time that it takes at the rate: some ticks of the timer.
 const BURST: Duration = Duration::from_millis(10);
 
-/// A listener for MQTT over TCP. Dropping it lets it run on; [`stop`](Self::stop) ends it.
+/// A listener for MQTT over TCP, with TLS or without. Dropping it lets it run on; [`stop`](Self::stop) ends it.
 ///
 /// ```no_run
-/// # async fn example(router: runtime::router::Router) -> std::io::Result<()> {
+/// # async fn example(router: runtime::router::Router) -> Result<(), gateway::door::Shut> {
+/// use gateway::door::Door;
 /// use gateway::metrics::Metrics;
 /// use gateway::mqtt::{Listener, Options};
 ///
-/// let listener = Listener::start(Options::default(), router, Metrics::default()).await?;
-/// println!("MQTT on {}", listener.local_addr());
+/// let doors = vec![Door::plain(([127, 0, 0, 1], 1883).into())];
+/// let listener = Listener::start(Options::default(), doors, router, Metrics::default()).await?;
+/// println!("MQTT on {:?}", listener.local_addrs());
 /// listener.stop().await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Listener {
-    local_addr: SocketAddr,
+    local_addrs: Vec<SocketAddr>,
     actor: ActorRef<Accepted>,
     running: JoinHandle<()>,
 }
 
 impl Listener {
-    /// Listens, and serves until it is stopped; what it does is counted in `metrics`.
+    /// Listens at each door, and serves until it is stopped; what it does is counted in `metrics`.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
-    pub async fn start(options: Options, router: Router, metrics: Metrics) -> io::Result<Self> {
-        let listener = listen(options.address)?;
-        let local_addr = listener.local_addr()?;
-        let spawned =
-            Actor::spawn(None, Host { options: Arc::new(options), router, metrics }, listener).await;
-        let (actor, running) = spawned.map_err(io::Error::other)?;
-        Ok(Self { local_addr, actor, running })
+    /// When an address cannot be listened on; nothing listens then.
+    pub async fn start(
+        options: Options,
+        doors: Vec<Door>,
+        router: Router,
+        metrics: Metrics,
+    ) -> Result<Self, Shut> {
+        let (mut listening, mut local_addrs) = (Vec::new(), Vec::new());
+        for door in doors {
+            let opened = listen(door.address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            let (local_addr, listener) = opened.map_err(|why| door.shut(why))?;
+            local_addrs.push(local_addr);
+            listening.push((listener, door.tls));
+        }
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let host = Host { options: Arc::new(options), router, metrics, handshakes };
+        let spawned = Actor::spawn(None, host, listening).await;
+        let (actor, running) = spawned.expect("its start does nothing that can fail");
+        Ok(Self { local_addrs, actor, running })
     }
 
-    /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Where it listens, in the order of its doors.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
     }
 
     /// Accepts no more, tells each client that the node stops and each twin that its connection ended, and returns when
@@ -82,14 +99,19 @@ impl Listener {
 struct Accepted {
     stream: TcpStream,
     address: SocketAddr,
+    tls: Option<Tls>,
     permit: OwnedSemaphorePermit,
 }
+
+/// The doors as they are open.
+type Listening = Vec<(TcpListener, Option<Tls>)>;
 
 /// The actor.
 struct Host {
     options: Arc<Options>,
     router: Router,
     metrics: Metrics,
+    handshakes: Arc<Semaphore>,
 }
 
 struct State {
@@ -101,21 +123,21 @@ struct State {
 impl Actor for Host {
     type Msg = Accepted;
     type State = State;
-    type Arguments = TcpListener;
+    type Arguments = Listening;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Accepted>,
-        listener: TcpListener,
+        listening: Listening,
     ) -> Result<State, ActorProcessingErr> {
-        let accepting = tokio::spawn(accept(listener, myself, self.options.clone(), self.metrics.clone()));
+        let accepting = tokio::spawn(accept(listening, myself, self.options.clone(), self.metrics.clone()));
         Ok(State { accepting, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
     }
 
     async fn handle(
         &self,
         _: ActorRef<Accepted>,
-        Accepted { stream, address, permit }: Accepted,
+        Accepted { stream, address, tls, permit }: Accepted,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         while let Some(ended) = state.connections.try_join_next() {
@@ -123,17 +145,20 @@ impl Actor for Host {
                 tracing::error!(%error, "a connection failed");
             }
         }
-        let connection = Connection {
-            stream,
-            session: Session::new(self.options.clone(), self.origin(address)?, Instant::now()),
-            router: self.router.clone(),
-            write_timeout: self.options.answer_timeout,
-            metrics: self.metrics.clone(),
-        };
-        let stopping = state.stopping.subscribe();
-        let open = self.metrics.opened(Transport::Mqtt);
+        let transport = if tls.is_some() { Transport::MqttTls } else { Transport::Mqtt };
+        // A handshake takes of the time that there is for the CONNECT.
+        let begun = Instant::now();
+        let session = Session::new(self.options.clone(), self.origin(address, transport)?, begun);
+        let (router, metrics) = (self.router.clone(), self.metrics.clone());
+        let write_timeout = self.options.answer_timeout;
+        let connection = Connection { stream, session, router, write_timeout, metrics };
+        let (until, handshakes) = (begun + self.options.connect_timeout, self.handshakes.clone());
+        let (stopping, open) = (state.stopping.subscribe(), self.metrics.opened(transport));
         state.connections.spawn(async move {
-            connection.run(stopping).await;
+            match tls {
+                None => connection.run(stopping).await,
+                Some(tls) => secured(connection, &tls, &handshakes, until, stopping).await,
+            }
             drop(open);
             drop(permit);
         });
@@ -157,10 +182,10 @@ impl Actor for Host {
 }
 
 impl Host {
-    fn origin(&self, address: SocketAddr) -> Result<Origin, ActorProcessingErr> {
+    fn origin(&self, address: SocketAddr, transport: Transport) -> Result<Origin, ActorProcessingErr> {
         Ok(Origin {
             node: self.router.node(),
-            transport: Transport::Mqtt,
+            transport,
             address: Name::new("the address", &address.to_string())?,
             client: Name::new("the client id", &Uuid::now_v7().to_string())?,
         })
@@ -175,18 +200,50 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Runs a connection once both ends have agreed on keys; whoever does not in time, or until the node stops, is closed.
+async fn secured(
+    connection: Connection<TcpStream>,
+    tls: &Tls,
+    handshakes: &Semaphore,
+    until: Instant,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Connection { stream, session, router, write_timeout, metrics } = connection;
+    let agreed = async {
+        let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
+        tls.accept(stream).await
+    };
+    let agreed = tokio::select! {
+        agreed = timeout_at(until.into(), agreed) => agreed,
+        _ = stopping.wait_for(|stops| *stops) => return metrics.closed("the node stops"),
+    };
+    match agreed.unwrap_or_else(|late| Err(late.into())) {
+        // It is large, and few connections are of a node in `dev`.
+        Ok(stream) => {
+            let connection = Connection { stream, session, router, write_timeout, metrics };
+            Box::pin(connection.run(stopping)).await;
+        }
+        Err(error) => {
+            metrics.closed("no TLS handshake");
+            tracing::debug!(%error, "a client did not agree on TLS");
+        }
+    }
+}
+
 /// Accepts connections until it is aborted, as fast as those who are there already can bear. Whoever waits does so in the
 /// system's queue: its time to send a CONNECT has not begun.
-async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Options>, metrics: Metrics) {
+async fn accept(listening: Listening, host: ActorRef<Accepted>, options: Arc<Options>, metrics: Metrics) {
     let connections_max = options.connections_max.get().min(Shares::claim().mqtt);
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
     let (rate, mut pace) = (Rate { per_s: options.connects_per_s, burst: BURST }, Pace::default());
+    let mut turn = 0;
     loop {
         if let Some(until) = pace.wait(rate, Instant::now()) {
             sleep_until(until.into()).await;
         }
-        let (stream, address) = match listener.accept().await {
+        turn += 1;
+        let (stream, address, tls) = match next(&listening, turn).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -210,8 +267,22 @@ async fn accept(listener: TcpListener, host: ActorRef<Accepted>, options: Arc<Op
             tracing::debug!(%error, %address, "a connection was gone before it began");
             continue;
         }
-        if host.cast(Accepted { stream, address, permit }).is_err() {
+        if host.cast(Accepted { stream, address, tls, permit }).is_err() {
             return;
         }
     }
+}
+
+/// The next connection at any door, looked for in another order each turn, so that a crowd at one shuts out no other.
+async fn next(listening: &Listening, turn: usize) -> io::Result<(TcpStream, SocketAddr, Option<Tls>)> {
+    poll_fn(|context| {
+        let doors = (0..listening.len()).map(|door| &listening[(turn + door) % listening.len()]);
+        for (listener, tls) in doors {
+            if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                return Poll::Ready(accepted.map(|(stream, address)| (stream, address, tls.clone())));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }

@@ -1,6 +1,5 @@
 //! What an operator may set of MQTT.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
@@ -28,11 +27,9 @@ pub(super) const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
 ///
 /// The memory of one connection is at most [`connection_bytes_max`](Self::connection_bytes_max): with the defaults 22
 /// MiB for a device that never acknowledges what it asks for, and 2 MiB for one that only speaks. An idle connection has
-/// none of it: about 4 KiB with its task.
+/// none of it: about 4 KiB with its task, and with TLS the buffers of rustls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one. Default 127.0.0.1:1883.
-    pub address: SocketAddr,
     /// How many connections there may be at once; one more is closed as soon as it is accepted. Default 50,000, which
     /// is 200 MB when all are idle. Where the system grants fewer file descriptors, it is three quarters of those that
     /// are not kept for files.
@@ -114,7 +111,6 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)),
             connections_max: const { NonZeroUsize::new(50_000).unwrap() },
             connects_per_s: const { NonZeroU32::new(2_000).unwrap() },
             connection_packets_per_s: const { NonZeroU32::new(20_000).unwrap() },
