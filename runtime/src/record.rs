@@ -229,6 +229,7 @@ fn of_change(change: &Change, after: &Twin) -> Option<Fact> {
         | Change::Unsubscribed { .. }
         | Change::DesiredSent { .. }
         | Change::DesiredAcknowledged { .. }
+        | Change::DesiredUnsent { .. }
         | Change::Held { .. }
         | Change::LetGo { .. }
         | Change::HandshakeBegun { .. }

@@ -58,6 +58,8 @@ pub enum Input {
     Unsubscribe(Vec<Name>),
     /// The device acknowledged a message.
     Acknowledge(Message),
+    /// The desired section, up to this version, was not sent: the client takes no packet as large as that.
+    Unsent(u64),
     /// The client releases its packet id of QoS 2: a message with it is a new one from now on.
     Release(u16),
     /// The client has heard that the twin's packet id of QoS 2 is released.
@@ -153,6 +155,7 @@ pub enum Input {
             Self::Remove
             | Self::Disconnect { .. }
             | Self::Acknowledge(_)
+            | Self::Unsent(_)
             | Self::Appear { .. }
             | Self::Poll
             | Self::Release(_)
@@ -174,6 +177,7 @@ impl Input {
                 | Self::Trust(_)
                 | Self::Disconnect { .. }
                 | Self::Acknowledge(_)
+                | Self::Unsent(_)
                 | Self::CallRefused(_)
                 | Self::Release(_)
                 | Self::Complete(_)
@@ -192,6 +196,7 @@ impl Input {
                 | Self::Subscribe(_)
                 | Self::Unsubscribe(_)
                 | Self::Acknowledge(_)
+                | Self::Unsent(_)
                 | Self::Release(_)
                 | Self::Complete(_)
                 | Self::Trust(_)

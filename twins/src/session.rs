@@ -133,6 +133,10 @@ pub struct Known {
     /// The versions sent on this connection that it has not acknowledged, oldest first.
     #[n(1)]
     pub in_flight: Vec<u64>,
+    /// Up to this version, what was told on this connection was too large to be sent, or told on top of that: the next
+    /// version is told anew.
+    #[n(2)]
+    pub unsent: Option<u64>,
 }
 
 impl Subscription {
@@ -143,6 +147,14 @@ impl Subscription {
 }
 
 impl Known {
+    /// A version was not sent. What was told on top of it, the client cannot have understood; and where that counted as
+    /// known already, under QoS 0, nothing is known of what it has.
+    pub(crate) fn unsend(&mut self, version: u64) {
+        self.unsent = self.told().max(Some(version));
+        self.in_flight.retain(|sent| *sent < version);
+        self.acknowledged = self.acknowledged.filter(|acknowledged| *acknowledged < version);
+    }
+
     /// The newest version that was told, acknowledged or not.
     pub fn told(&self) -> Option<u64> {
         self.in_flight.last().copied().or(self.acknowledged)
@@ -288,7 +300,7 @@ impl Sessions {
             kept: connect.keep,
             connection: Some(connect.connection.clone()),
             subscriptions,
-            desired: Known { acknowledged, in_flight: Vec::new() },
+            desired: Known { acknowledged, ..Known::default() },
             since: at,
             handshakes,
             will: connect.will.clone(),
@@ -304,6 +316,7 @@ impl Sessions {
         session.connection = None;
         session.since = at;
         session.desired.in_flight = Vec::new();
+        session.desired.unsent = None;
         session.ends = session.expiry_s.map(|expiry_s| at + Duration::from_secs(expiry_s.into()));
         self.ended = Some(at);
         self.all.retain(|session| session.connection.is_some() || session.kept);

@@ -279,6 +279,16 @@ pub enum Change {
         #[n(1)]
         returned: Option<Json>,
     },
+    /// The desired section, up to a version, was too large for a session: it does not know it, nor what was told on top of it.
+    #[n(29)]
+    DesiredUnsent {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// The version.
+        #[n(1)]
+        version: u64,
+    },
     /// The trust in the device changes. It adds to the [chain](trust::Chain).
     #[n(28)]
     Trust(#[n(0)] trust::Change),

@@ -284,6 +284,11 @@ impl Twin {
                     session.desired.in_flight.push(*version);
                 }
             }
+            Change::DesiredUnsent { epoch, version } => {
+                if let Some(session) = self.sessions.at_mut(*epoch) {
+                    session.desired.unsend(*version);
+                }
+            }
             Change::DesiredAcknowledged { epoch, version } => {
                 if let Some(session) = self.sessions.at_mut(*epoch) {
                     session.desired.in_flight.retain(|sent| sent > version);

@@ -18,7 +18,7 @@ pub(crate) struct What(u8);
 
 impl What {
     /// The names.
-    pub(crate) const NAMES: [&'static str; 25] = [
+    pub(crate) const NAMES: [&'static str; 26] = [
         "other",
         "register",
         "remove",
@@ -44,6 +44,7 @@ impl What {
         "redrive",
         "call-refused",
         "trust",
+        "unsent",
     ];
 
     pub(crate) fn of(input: &Input) -> Self {
@@ -72,6 +73,7 @@ impl What {
             Input::Redrive { .. } => 22,
             Input::CallRefused(_) => 23,
             Input::Trust(_) => 24,
+            Input::Unsent(_) => 25,
         })
     }
 

@@ -71,7 +71,8 @@ impl Draft<'_> {
         let Some(session) = self.twin().sessions().newest(Topic::Desired) else { return };
         let version = self.twin().desired().version();
         let told = session.desired.told();
-        if told == Some(version) || session.desired.in_flight.len() >= DESIRED_IN_FLIGHT_MAX {
+        let is_told = told == Some(version) || session.desired.unsent == Some(version);
+        if is_told || session.desired.in_flight.len() >= DESIRED_IN_FLIGHT_MAX {
             return;
         }
         let epoch = session.epoch;

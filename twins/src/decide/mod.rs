@@ -132,6 +132,7 @@ impl Draft<'_> {
             Input::Subscribe(subscriptions) => self.subscribe(subscriptions),
             Input::Unsubscribe(filters) => self.unsubscribe(filters),
             Input::Acknowledge(message) => self.acknowledge(*message),
+            Input::Unsent(version) => self.unsent(*version),
             Input::Release(packet) => self.let_go(*packet),
             Input::Complete(packet) => self.complete(*packet),
             Input::Sample { channel, body } => self.sample(channel, body),

@@ -1,6 +1,7 @@
 //! Connections that begin and end, and what they listen to.
 
 use crate::input::Message;
+use crate::json::Json;
 use crate::name::Name;
 use crate::queue::Step;
 use crate::rejection::{Code, Rejection};
@@ -118,7 +119,13 @@ impl Draft<'_> {
     pub(super) fn acknowledge(&mut self, message: Message) -> Result<Reply, Rejection> {
         let epoch = self.epoch()?;
         match message {
-            Message::Desired(version) => self.change(Change::DesiredAcknowledged { epoch, version }),
+            Message::Desired(version) => {
+                // One that was told on top of what was too large says nothing of what the device has.
+                let session = self.twin().sessions().at(epoch);
+                if session.is_some_and(|session| session.desired.unsent < Some(version)) {
+                    self.change(Change::DesiredAcknowledged { epoch, version });
+                }
+            }
             Message::Command(id) => {
                 if self.twin().commands().is_sent(id, epoch) {
                     self.step(id, Step::Delivered);
@@ -126,6 +133,14 @@ impl Draft<'_> {
             }
         }
         self.release(epoch, message);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn unsent(&mut self, version: u64) -> Result<Reply, Rejection> {
+        let epoch = self.epoch()?;
+        self.change(Change::DesiredUnsent { epoch, version });
+        let data = Json::of(&version).unwrap_or_else(|_| Json::null());
+        self.announce("desired-too-large", data);
         Ok(Reply::Done)
     }
 

@@ -123,8 +123,8 @@ impl Session {
         let known = |acknowledged: &input::Message| {
             matches!(acknowledged, input::Message::Desired(_)) && message.qos == 0
         };
-        let acknowledges = acknowledges.filter(|acknowledged| !known(acknowledged));
-        match self.outbox.push(Letter { message, acknowledges }) {
+        let (acknowledges, tells) = (acknowledges.filter(|acknowledged| !known(acknowledged)), acknowledges);
+        match self.outbox.push(Letter { message, acknowledges, tells }) {
             Ok(()) => self.send(now),
             Err(Full) => self.close(now, Reason::Quota, "the device does not acknowledge what it is sent"),
         }
@@ -138,15 +138,19 @@ impl Session {
         }
     }
 
-    /// A command that the client cannot take is rejected in its name: it would stop all that follow it. A desired
-    /// change stays unacknowledged, as it is unknown to the device.
+    /// A command that the client cannot take is rejected in its name: it would stop all that follow it. Of a desired
+    /// change the twin hears that the device does not know it.
     fn too_large(&mut self, now: Instant, letter: &Letter) {
         let bytes = letter.message.payload.len();
         let Some(device) = &self.device else { return };
         tracing::warn!(twin = %device.twin, topic = letter.message.topic, bytes, "a message is larger than its client takes");
-        if let Some(input::Message::Command(id)) = letter.acknowledges {
-            let result = Json::of("the command is larger than the client takes").ok();
-            self.tell(now, Input::Outcome { id, outcome: Said::Rejected, result }, Then::Nothing);
+        match letter.tells {
+            Some(input::Message::Command(id)) => {
+                let result = Json::of("the command is larger than the client takes").ok();
+                self.tell(now, Input::Outcome { id, outcome: Said::Rejected, result }, Then::Nothing);
+            }
+            Some(input::Message::Desired(version)) => self.tell(now, Input::Unsent(version), Then::Nothing),
+            None => {}
         }
         // The client never had it, so there is nothing that it could complete.
         if let Some(packet) = letter.message.packet {

@@ -31,6 +31,8 @@ pub(super) struct Outbox {
 pub(super) struct Letter {
     pub(super) message: Message,
     pub(super) acknowledges: Option<input::Message>,
+    /// What of the twin it tells.
+    pub(super) tells: Option<input::Message>,
 }
 
 /// The device does not acknowledge what it is sent.
