@@ -35,7 +35,7 @@ pub struct Options {
     /// are not kept for files.
     pub connections_max: NonZeroUsize,
     /// How many connections are taken up a second; the others wait in the system's queue for the listener, and what does
-    /// not fit there is tried again by their TCP. Default 2,000. Too small lets a fleet wait for long after a restart;
+    /// not fit there is tried again by their TCP. Default 1,000. Too small lets a fleet wait for long after a restart;
     /// too large lets those who come back delay the answers to those who are there.
     pub connects_per_s: NonZeroU32,
     /// How many packets of one connection are read a second, with 20 ms of it at once; what comes faster is read later,
@@ -112,7 +112,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connections_max: const { NonZeroUsize::new(50_000).unwrap() },
-            connects_per_s: const { NonZeroU32::new(2_000).unwrap() },
+            connects_per_s: const { NonZeroU32::new(1_000).unwrap() },
             connection_packets_per_s: const { NonZeroU32::new(20_000).unwrap() },
             connection_bytes_per_s: const { NonZeroU32::new(16 << 20).unwrap() },
             connect_timeout: Duration::from_secs(10),
