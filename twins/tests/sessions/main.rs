@@ -1,5 +1,7 @@
 //! Sessions of a device, through the one door that all inputs take: QoS 2, wills, expiry.
 
+mod desired;
+
 use std::time::Duration;
 
 use twins::command::{Answer, CommandId, Mode, State};
@@ -441,33 +443,4 @@ fn a_will_that_is_refused_leaves_an_event_and_ends_the_connection_all_the_same()
     device.cut(epoch);
     assert_eq!(device.twin().sessions().connected().count(), 0);
     assert_eq!(device.journal.last().unwrap().effects.len(), 1);
-}
-
-#[test]
-fn a_desired_change_that_is_too_large_to_be_sent_is_told_again_with_the_next_one() {
-    let mut device = Device::new();
-    let (epoch, _) = device.resume();
-    let filter = Name::fixed("twins/me/desired");
-    let listens = Subscription { filter, topic: Topic::Desired, qos: 1, identifier: None };
-    device.say(epoch, Input::Subscribe(vec![listens])).unwrap();
-    device.say(epoch, Input::Acknowledge(Message::Desired(0))).unwrap();
-    let desire = |device: &mut Device, patch| {
-        let desired = Some(Desire::Merge(json(patch)));
-        device.system(Input::Update { tags: None, desired, if_match: None });
-    };
-    desire(&mut device, r#"{"a":"large"}"#);
-    desire(&mut device, r#"{"b":1}"#);
-    device.got.clear();
-
-    device.say(epoch, Input::Unsent(1)).unwrap();
-    device.say(epoch, Input::Acknowledge(Message::Desired(2))).unwrap();
-    assert_eq!(device.got, [], "it would be too large again");
-    desire(&mut device, r#"{"a":"s"}"#);
-
-    let [Delivery::Desired { version: 3, patch, full: false, .. }] = &device.got[..] else {
-        panic!("{:?}", device.got)
-    };
-    assert_eq!(patch.as_str(), r#"{"a":"s","b":1}"#);
-    device.say(epoch, Input::Acknowledge(Message::Desired(3))).unwrap();
-    assert_eq!(device.twin().sessions().at(epoch).unwrap().desired.acknowledged, Some(3));
 }
