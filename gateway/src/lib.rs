@@ -70,6 +70,7 @@ pub mod audit;
 mod descriptors;
 pub mod document;
 pub mod door;
+pub mod egress;
 pub mod envelope;
 pub mod http;
 pub mod metrics;
