@@ -34,7 +34,7 @@ pub(crate) struct Flags {
     log_format: Format,
     /// Send the steps of what comes with a sampled traceparent to this collector, by OTLP over HTTP
     #[cfg(feature = "otlp")]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = crate::cli::client::Url::plain)]
     otlp_endpoint: Option<crate::cli::client::Url>,
 }
 

@@ -79,6 +79,26 @@ fn who_shows_a_token_is_let_in_and_nobody_else() {
 }
 
 #[test]
+fn the_command_line_believes_the_node_by_the_file_of_who_signed_for_it() {
+    let node = Served::start();
+    let (url, wrong) = (format!("https://localhost:{}", node.https.port()), tempfile::tempdir().unwrap());
+    certify(wrong.path());
+    let list = |folder: &Path, token: &str| {
+        let file = folder.join("node.pem");
+        twinfold(&["user", "list", "--url", &url, "--token", token, "--ca", file.to_str().unwrap()])
+    };
+
+    let shown = list(node.data.path(), &node.token);
+    let unbelieved = list(wrong.path(), &node.token);
+    let nobody = list(node.data.path(), "none");
+
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("ada"), "{shown:?}");
+    let said = String::from_utf8(unbelieved.stderr).unwrap();
+    assert!(said.contains("is not believed") && said.contains("next: see whether --url"), "{said}");
+    assert_eq!((unbelieved.status.code(), nobody.status.code()), (Some(1), Some(1)));
+}
+
+#[test]
 fn both_versions_of_tls_are_spoken_and_no_older_one() {
     let node = Served::start();
     for address in [node.mqtts, node.https] {

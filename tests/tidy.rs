@@ -48,7 +48,7 @@ const ENGINES: [(&str, &[&str]); 20] = [
         "rustix",
         &["gateway/src/descriptors.rs", "runtime/src/files/disk.rs", "src/bench", "src/metrics.rs", "tests"],
     ),
-    ("rustls", &["gateway/src/tls", "tests"]),
+    ("rustls", &["gateway/src/tls", "src/cli/client.rs", "tests"]),
     ("tokio_rustls", &["gateway/src/tls"]),
     ("tracing_opentelemetry", &["src/telemetry"]),
     ("ureq", &["src/cli/client.rs", "src/telemetry", "tests"]),

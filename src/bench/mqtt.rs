@@ -2,9 +2,10 @@
 //! twins answer each sample with a command.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::client::{Call, Url};
+use crate::cli::client::{Call, Target};
 
 use super::client::{About, Speech};
 use super::load::{Load, Plan};
@@ -121,10 +122,11 @@ fn plan(setting: &Setting, target: SocketAddr, about: About) -> Plan {
 
 /// Registers the devices of a loop as what answers them.
 fn register(node: &Node, plan: &Plan) -> Result<(), Error> {
-    let url: Url = format!("http://{}", node.http).parse().map_err(|_| Error::NoTarget)?;
+    let url = format!("http://{}", node.http).parse().map_err(|_| Error::NoTarget)?;
+    let to = Target { url, token: None, authorities: PathBuf::new() };
     let kind = serde_json::json!({ "kind": KIND });
     for number in 0..plan.connections {
-        let registered = Call::put(&["devices", &plan.name(number)], &kind).send(&url, None);
+        let registered = Call::put(&["devices", &plan.name(number)], &kind).send(&to);
         registered.map_err(|error| Error::NoLoop(error.to_string()))?;
     }
     Ok(())

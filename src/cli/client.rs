@@ -1,17 +1,22 @@
 //! The HTTP client: one call of the API, and its answer or why there is none.
 //!
-//! ureq speaks plain HTTP here and asks no proxy: a node in `dev` is on this machine.
+//! ureq asks no proxy. A node in the open is believed when one of the authorities in a file signed for it; a node in `dev`
+//! is on this machine, and speaks plain HTTP.
 
 use std::fmt::{self, Write};
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::aws_lc_rs::default_provider;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH};
 use ureq::http::response::Parts;
 use ureq::http::{Method, Request, Uri};
+use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::problem::Problem;
@@ -29,14 +34,24 @@ const PIECE: usize = 256 << 10;
 /// The largest answer that is read: several times a page of the API.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
-/// Where a node, or a collector, answers: `http://host:port`.
+/// Where a node, or a collector, answers: `https://host:port`, or `http://`.
 #[derive(Debug, Clone)]
 pub(crate) struct Url(String);
 
 /// Why a URL is none.
 #[derive(Debug, thiserror::Error)]
-#[error("write http://HOST:PORT; https is not spoken yet, so reach what is distant through a tunnel")]
-pub(crate) struct BadUrl;
+#[error("write {}HOST:PORT", .0.join("HOST:PORT or "))]
+pub(crate) struct BadUrl(&'static [&'static str]);
+
+/// The node that is asked, and as whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) url: Url,
+    /// Who asks.
+    pub(crate) token: Option<String>,
+    /// The authorities that may sign for a node, PEM; read for `https` alone.
+    pub(crate) authorities: PathBuf,
+}
 
 /// One call of the API.
 pub(crate) struct Call {
@@ -59,6 +74,12 @@ pub(crate) struct Answer {
 pub(crate) enum Error {
     #[error("no node answers at {0}: {1}\nnext: is a node running? start one: twinfold dev")]
     Unreachable(Url, String),
+    #[error("{}: {why}\nnext: name a PEM file of those who may sign for the node, or its own certificate: --ca FILE", file.display())]
+    Authorities { file: PathBuf, why: String },
+    #[error(
+        "the node at {0} is not believed: {1}\nnext: see whether --url names it as its certificate does, and --ca who signed for it"
+    )]
+    Unbelieved(Url, String),
     #[error("no host is found for {0}: {1}\nnext: see whether --url, or TWINFOLD_URL, is spelled right")]
     NoHost(Url, String),
     #[error(
@@ -137,37 +158,28 @@ impl Call {
     }
 
     /// Asks the node there.
-    pub(crate) fn send(self, url: &Url, token: Option<&str>) -> Result<Answer, Error> {
-        let patience = self.patience;
-        let (head, body) = self.answered(url, token, None, &agent(patience, None))?;
-        let body = read(body, url)?;
-        Ok(Answer { body, etag: etag(&head.headers), from: url.clone() })
+    pub(crate) fn send(self, to: &Target) -> Result<Answer, Error> {
+        let agent = agent(to, self.patience, None)?;
+        let (head, body) = self.answered(to, None, &agent)?;
+        let body = read(body, &to.url)?;
+        Ok(Answer { body, etag: etag(&head.headers), from: to.url.clone() })
     }
 
     /// Asks the node there for a stream of events, after the one with the id `last`.
-    pub(super) fn open(
-        self,
-        url: &Url,
-        token: Option<&str>,
-        last: Option<&str>,
-    ) -> Result<impl Read + use<>, Error> {
-        let patience = self.patience;
-        let (_, body) = self.answered(url, token, last, &agent(patience, Some(STREAM_TIMEOUT)))?;
+    pub(super) fn open(self, to: &Target, last: Option<&str>) -> Result<impl Read + use<>, Error> {
+        let agent = agent(to, self.patience, Some(STREAM_TIMEOUT))?;
+        let (_, body) = self.answered(to, last, &agent)?;
         Ok(body.into_reader())
     }
 
     /// Asks the node there, and writes what it answers as it comes.
-    pub(super) fn download(
-        self,
-        url: &Url,
-        token: Option<&str>,
-        to: &mut impl io::Write,
-    ) -> Result<(), Error> {
-        let patience = self.patience;
-        let (_, body) = self.answered(url, token, None, &agent(patience, Some(DOWNLOAD_TIMEOUT)))?;
+    pub(super) fn download(self, from: &Target, to: &mut impl io::Write) -> Result<(), Error> {
+        let agent = agent(from, self.patience, Some(DOWNLOAD_TIMEOUT))?;
+        let (_, body) = self.answered(from, None, &agent)?;
         let (mut body, mut piece) = (body.into_reader(), vec![0; PIECE]);
         loop {
-            let length = body.read(&mut piece).map_err(|error| unanswered(url, &ureq::Error::Io(error)))?;
+            let length =
+                body.read(&mut piece).map_err(|error| unanswered(&from.url, &ureq::Error::Io(error)))?;
             if length == 0 {
                 return Ok(());
             }
@@ -176,13 +188,8 @@ impl Call {
     }
 
     /// The answer, if it is a success.
-    fn answered(
-        self,
-        url: &Url,
-        token: Option<&str>,
-        last: Option<&str>,
-        agent: &Agent,
-    ) -> Result<(Parts, Body), Error> {
+    fn answered(self, to: &Target, last: Option<&str>, agent: &Agent) -> Result<(Parts, Body), Error> {
+        let Target { url, token, .. } = to;
         let mut request = Request::builder().method(self.method).uri(format!("{url}{}", self.path));
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -217,12 +224,29 @@ impl FromStr for Url {
     type Err = BadUrl;
 
     fn from_str(text: &str) -> Result<Self, BadUrl> {
-        let uri: Uri = text.parse().map_err(|_| BadUrl)?;
-        let is_http = uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
-        if !is_http || uri.query().is_some() {
-            return Err(BadUrl);
+        Self::of(text, &["https://", "http://"])
+    }
+}
+
+impl Url {
+    /// One without TLS, for what is spoken to on this machine or through a tunnel.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn plain(text: &str) -> Result<Self, BadUrl> {
+        Self::of(text, &["http://"])
+    }
+
+    fn of(text: &str, schemes: &'static [&'static str]) -> Result<Self, BadUrl> {
+        let bad = || BadUrl(schemes);
+        let uri: Uri = text.parse().map_err(|_| bad())?;
+        let is_known = schemes.iter().any(|scheme| scheme.strip_suffix("://") == uri.scheme_str());
+        if !is_known || uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
+            return Err(bad());
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+
+    fn is_secured(&self) -> bool {
+        self.0.starts_with("https:")
     }
 }
 
@@ -238,8 +262,9 @@ fn read(mut body: Body, url: &Url) -> Result<String, Error> {
 }
 
 /// One that waits so long for an answer; or for its head alone, and as long as `stream` for the rest.
-fn agent(patience: Duration, stream: Option<Duration>) -> Agent {
+fn agent(to: &Target, patience: Duration, stream: Option<Duration>) -> Result<Agent, Error> {
     let config = Agent::config_builder()
+        .tls_config(tls(to)?)
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
@@ -248,7 +273,27 @@ fn agent(patience: Duration, stream: Option<Duration>) -> Agent {
         .timeout_global(stream.is_none().then_some(patience))
         .timeout_recv_response(Some(patience))
         .timeout_recv_body(stream);
-    config.build().into()
+    Ok(config.build().into())
+}
+
+/// Whom to believe.
+fn tls(to: &Target) -> Result<TlsConfig, Error> {
+    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(default_provider()));
+    if !to.url.is_secured() {
+        return Ok(config.build());
+    }
+    let bad = |why| Error::Authorities { file: to.authorities.clone(), why };
+    let text = std::fs::read(&to.authorities).map_err(|error| bad(error.to_string()))?;
+    let mut roots = Vec::new();
+    for item in ureq::tls::parse_pem(&text) {
+        if let PemItem::Certificate(root) = item.map_err(|error| bad(error.to_string()))? {
+            roots.push(root);
+        }
+    }
+    if roots.is_empty() {
+        return Err(bad("it holds no certificate in PEM".to_owned()));
+    }
+    Ok(config.root_certs(RootCerts::from(roots)).build())
 }
 
 /// Why there is no answer: because nobody is there, or for another reason.
@@ -273,8 +318,18 @@ fn unanswered(url: &Url, error: &ureq::Error) -> Error {
     match error {
         _ if is_unknown => Error::NoHost(url.clone(), reason),
         _ if is_absent => Error::Unreachable(url.clone(), reason),
+        _ if is_unbelieved(error) => Error::Unbelieved(url.clone(), reason),
         ureq::Error::Protocol(_) => Error::Foreign(url.clone(), reason),
         _ => Error::Unanswered(url.clone(), reason),
+    }
+}
+
+/// Whether the certificate, or what came instead of one, is the reason.
+fn is_unbelieved(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
+        ureq::Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        _ => false,
     }
 }
 
@@ -315,18 +370,31 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_http_and_a_host() {
+    fn a_url_is_http_with_tls_or_without_and_a_host() {
         assert_eq!("http://127.0.0.1:8080/".parse::<Url>().unwrap().to_string(), "http://127.0.0.1:8080");
-        for text in ["", "localhost:8080", "https://localhost", "http://", "http://a?b", "mqtt://a"] {
+        assert!("https://localhost:8443".parse::<Url>().is_ok());
+        for text in ["", "localhost:8080", "https://", "http://", "http://a?b", "mqtt://a"] {
             assert!(text.parse::<Url>().is_err(), "{text}");
         }
+        let said = "localhost".parse::<Url>().unwrap_err().to_string();
+        assert_eq!(said, "write https://HOST:PORT or http://HOST:PORT");
+    }
+
+    fn target(url: &str) -> Target {
+        Target { url: url.parse().unwrap(), token: None, authorities: "no-such-file.pem".into() }
+    }
+
+    #[test]
+    fn who_signs_for_nodes_is_read_for_those_that_need_it() {
+        let failed = Call::get(&["devices"]).send(&target("https://localhost:1")).err().unwrap().to_string();
+        assert!(failed.starts_with("no-such-file.pem: ") && failed.contains("--ca FILE"), "{failed}");
     }
 
     #[test]
     fn a_host_that_is_not_found_is_not_said_to_have_failed() {
         // No name ends so (RFC 6761).
-        let url: Url = "http://no-such-host.invalid:8080".parse().unwrap();
-        let failed = Call::get(&["devices"]).send(&url, None).err().unwrap().to_string();
+        let to = target("http://no-such-host.invalid:8080");
+        let failed = Call::get(&["devices"]).send(&to).err().unwrap().to_string();
         assert!(failed.starts_with("no host is found for http://no-such-host.invalid:8080: "), "{failed}");
         assert!(failed.contains("\nnext: see whether --url"), "{failed}");
     }
@@ -334,8 +402,7 @@ mod tests {
     #[test]
     fn nobody_there_is_told_how_to_start_a_node() {
         // Port 1 is of a service that nobody has run for decades.
-        let url: Url = "http://127.0.0.1:1".parse().unwrap();
-        let failed = Call::get(&["devices"]).send(&url, None).err().unwrap().to_string();
+        let failed = Call::get(&["devices"]).send(&target("http://127.0.0.1:1")).err().unwrap().to_string();
         assert!(failed.starts_with("no node answers at http://127.0.0.1:1: "), "{failed}");
         assert!(failed.ends_with("start one: twinfold dev"), "{failed}");
     }

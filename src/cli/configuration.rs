@@ -20,7 +20,7 @@ use toml::de::{DeTable, DeValue};
 /// The verbs whose flags are those of a node: they stand under no noun.
 const OF_A_NODE: [&str; 3] = ["dev", "serve", "restore"];
 /// The flags that mean the same at every verb.
-const OF_ALL: [&str; 3] = ["url", "token", "json"];
+const OF_ALL: [&str; 4] = ["url", "token", "ca", "json"];
 /// Below this likeness (Jaro-Winkler, 0 to 1) a key is not taken for a misspelled one.
 const LIKENESS_MIN: f64 = 0.75;
 

@@ -243,7 +243,7 @@ mod tests {
             "twinfold twin set t-1 --desired setpoint",
             "twinfold twin send t-1 heater --mode newest",
             "twinfold device list --limit 1001",
-            "twinfold device list --url https://localhost",
+            "twinfold device list --url mqtts://localhost",
             "twinfold dev --mqtt localhost",
             "twinfold serve --data ./data",
             "twinfold serve --tls-certificate a.pem --tls-key a.key",
