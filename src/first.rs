@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cluster::Storage;
 use gateway::trust::token::Text;
-use gateway::trust::vault;
+use gateway::trust::{master, vault};
 use runtime::clock::{Clock, SystemClock};
 use runtime::directory::{By, Change, Definitions, Entry, Refused, Roles, Sort};
 use runtime::files::disk::Disk;
@@ -24,6 +24,8 @@ pub(crate) enum Error {
     Refused(#[from] Refused),
     #[error("{0}\nnext: see whether the system has /dev/urandom")]
     Random(#[from] vault::Error),
+    #[error("{0}\nnext: set TWINFOLD_MASTER_KEY, or see whether the folder may be written to")]
+    MasterKey(#[from] master::Error),
     #[error("reading {}: {why}\nnext: name the data folder of a node, or one that is empty", folder.display())]
     Unreadable { folder: std::path::PathBuf, why: std::io::Error },
     #[error("{} holds files that are no node's data\nnext: name a folder that is empty, or is not there yet", .0.display())]
@@ -43,6 +45,9 @@ pub(crate) fn admit(
     is_ours(folder)?;
     let storage = Storage::open(Arc::new(Disk), &folder.join("log"), options)?;
     let (definitions, at) = (storage.meta(), SystemClock.now());
+    if definitions.current().version == 0 {
+        crate::master::make(folder)?;
+    }
     let text = Text::new()?;
     let (id, digest, owner) = (text.id(), text.digest(), name.clone());
     let expires = at + gateway::trust::token::LIFE;

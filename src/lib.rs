@@ -79,6 +79,7 @@ mod bench;
 mod cli;
 mod dev;
 mod first;
+mod master;
 mod metrics;
 mod node;
 mod restore;

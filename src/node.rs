@@ -10,6 +10,7 @@ use cluster::meta::{Command, Meta, NodeState, Refusal};
 use cluster::{SHARDS, Storage};
 use gateway::door::{Door, Shut};
 use gateway::metrics::Metrics;
+use gateway::trust::master;
 use gateway::{http, mqtt};
 use runtime::access::Access;
 use runtime::clock::SystemClock;
@@ -35,8 +36,7 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Makes what says who comes in, of the directory, which is known once the storage is open.
-pub(crate) type MakeAccess =
-    Box<dyn FnOnce(Arc<dyn Definitions>) -> Result<Arc<dyn Access>, NobodyMayEnter> + Send>;
+pub(crate) type MakeAccess = Box<dyn FnOnce(Arc<dyn Definitions>) -> Result<Arc<dyn Access>, Error> + Send>;
 
 /// What an operator sets of a node, whichever verb runs it.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +93,10 @@ pub(crate) enum Error {
     Listen { what: &'static str, shut: Shut, flag: &'static str },
     #[error("{0}")]
     NobodyMayEnter(#[from] NobodyMayEnter),
+    #[error(
+        "{0}\nnext: restore the master key of this folder, and name it with --master-key-file; `user add` makes one for a new folder"
+    )]
+    MasterKey(#[from] master::Error),
     #[error(
         "a part of the start failed: {0}\nnext: start it with TWINFOLD_LOG=info, and report what it says"
     )]

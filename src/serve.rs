@@ -9,6 +9,7 @@ use std::time::Duration;
 use gateway::door::Door;
 use gateway::tls::{self, Files, Tls};
 use gateway::trust::Guarded;
+use gateway::trust::vault::Vault;
 use runtime::access::Access;
 use runtime::clock::SystemClock;
 use runtime::directory::Definitions;
@@ -16,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use twins::id::DEFAULT_TENANT;
 use twins::kind::Kinds;
 
+use crate::master;
 use crate::node::{self, Doors, MakeAccess, NobodyMayEnter, NotStopped, Running, Settings};
 use crate::signals::{self, Signals};
 
@@ -35,6 +37,10 @@ pub(crate) struct Options {
     pub(crate) plain: Plain,
     /// The certificate that is shown.
     pub(crate) files: Files,
+    /// The file that has the master key, where it is not the folder's own.
+    pub(crate) master_key: Option<PathBuf>,
+    /// Whom the tokens of devices must be for.
+    pub(crate) audience: String,
     /// The limits of the node.
     pub(crate) settings: Settings,
 }
@@ -103,7 +109,7 @@ impl Plain {
 
 /// Runs until SIGTERM or SIGINT; a second one ends the process at once. `say` tells the operator something.
 pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), Error> {
-    let Options { data, mqtt_tls, https, plain, files, settings } = options;
+    let Options { data, mqtt_tls, https, plain, files, master_key, audience, settings } = options;
     plain.check()?;
     // What is not there yet is not made: a node begins with the one who may do something with it.
     if !data.join("log").is_dir() {
@@ -115,7 +121,12 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
     };
     let doors = Doors { mqtt: door(mqtt_tls, plain.mqtt), http: door(https, plain.http) };
     let http = gateway::http::Options { loopback_only: false, ..settings.http };
-    let options = node::Options::new(kinds, guarded(data.clone()), doors, Settings { http, ..settings });
+    let options = node::Options::new(
+        kinds,
+        guarded(data.clone(), master_key, audience),
+        doors,
+        Settings { http, ..settings },
+    );
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Threads)?;
     threads.block_on(async {
         let signals = Signals::listen();
@@ -129,12 +140,13 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
 }
 
 /// Lets in whom the directory knows, if there is one who may change it.
-fn guarded(data: PathBuf) -> MakeAccess {
-    Box::new(move |directory: Arc<dyn Definitions>| -> Result<Arc<dyn Access>, NobodyMayEnter> {
-        match directory.current().has_admin(DEFAULT_TENANT) {
-            true => Ok(Arc::new(Guarded::new(directory, Arc::new(SystemClock)))),
-            false => Err(NobodyMayEnter(data)),
+fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String) -> MakeAccess {
+    Box::new(move |directory: Arc<dyn Definitions>| -> Result<Arc<dyn Access>, node::Error> {
+        if !directory.current().has_admin(DEFAULT_TENANT) {
+            return Err(NobodyMayEnter(data).into());
         }
+        let vault = Arc::new(Vault::new(master::open(&data, master_key)?));
+        Ok(Arc::new(Guarded::new(directory, Arc::new(SystemClock), vault, audience)))
     })
 }
 

@@ -52,6 +52,25 @@ fn a_folder_that_only_dev_ran_in_is_refused_too() {
 }
 
 #[test]
+fn a_folder_that_lost_its_master_key_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let node = folder.path().join("node");
+    assert!(
+        twinfold(&["user", "add", "ada", "--role", "admin", "--data", node.to_str().unwrap()])
+            .status
+            .success()
+    );
+    std::fs::remove_file(node.join("master.key")).unwrap();
+
+    let refused = twinfold(&words(folder.path()));
+
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("next: restore the master key of this folder"), "{said}");
+    assert!(!node.join("master.key").exists(), "no other one is made");
+}
+
+#[test]
 fn who_shows_a_token_is_let_in_and_nobody_else() {
     let node = Served::start();
 

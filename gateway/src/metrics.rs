@@ -39,7 +39,7 @@ pub const MQTT_PAUSES: Metric = Metric::new(
 /// Who was not let in.
 pub const AUTH_FAILURES: Metric = Metric::new(
     "twinfold_auth_failures",
-    "Callers that were not let in or not allowed, by protocol and reason: credentials, name, rights",
+    "Callers that were not let in or not allowed, by protocol and reason: credentials, name, rights, later",
 );
 /// HTTP.
 pub const HTTP_SECONDS: Metric = Metric::new(
@@ -50,7 +50,7 @@ pub const HTTP_SECONDS: Metric = Metric::new(
 /// The transports of MQTT, as labels name them.
 const TRANSPORTS: [Transport; 4] =
     [Transport::Mqtt, Transport::MqttTls, Transport::MqttWebSocket, Transport::MqttQuic];
-const DENIALS: [&str; 3] = ["credentials", "name", "rights"];
+const DENIALS: [&str; 4] = ["credentials", "name", "rights", "later"];
 const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -146,6 +146,7 @@ impl Metrics {
             Denied::Unauthenticated(_) => 0,
             Denied::BadName(_) => 1,
             Denied::Forbidden(_) => 2,
+            Denied::Later(_) => 3,
         };
         self.0.denials[protocol as usize][reason].fetch_add(1, Relaxed);
     }

@@ -5,12 +5,14 @@
 //! chosen at start; [`Permissive`] is for `dev` alone.
 
 use std::future::{Future, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use twins::header::Principal;
 use twins::id::{DEFAULT_TENANT, TwinId};
 use twins::kind::DEVICE;
 use twins::name::Name;
+use twins::trust::Proof;
 
 use crate::directory::{Listener, Reach, TokenId};
 use crate::router::Router;
@@ -24,6 +26,8 @@ pub struct Shown<'a> {
     pub client: &'a str,
     /// The password, where there is one.
     pub password: Option<&'a [u8]>,
+    /// Where it comes from, as far as that is known.
+    pub address: Option<IpAddr>,
 }
 
 /// Who was let in.
@@ -35,6 +39,8 @@ pub enum Identity {
         twin: TwinId,
         /// The kind to register it as, if it is unknown. `None`: it must be registered.
         register: Option<Name>,
+        /// What it has proved, for its twin to say whether that is still valid.
+        proof: Proof,
     },
     /// A person or a service of a tenant.
     User {
@@ -135,6 +141,9 @@ pub enum Denied {
     /// It may not do this.
     #[error("not allowed: {0}")]
     Forbidden(String),
+    /// That could not be found out now: the same may be tried again.
+    #[error("not now: {0}")]
+    Later(String),
 }
 
 /// Whether a device is let in, once its twin was looked at.
@@ -196,6 +205,14 @@ pub trait Access: Send + Sync + 'static {
     fn changes(&self) -> Option<Listener>;
 }
 
+/// What a device may: what its protocol lets it say, to its own twin.
+pub fn reach_of_device(own: &TwinId, verb: Verb, twin: &TwinId) -> Reach {
+    match verb {
+        Verb::Read | Verb::Speak | Verb::Control if own == twin => Reach::everything(),
+        _ => Reach::nothing(),
+    }
+}
+
 /// Lets everybody in, for `dev` on loopback: the username, else the client id, is the device, and an unknown device is
 /// registered as the generic kind.
 #[derive(Debug, Clone, Copy, Default)]
@@ -210,7 +227,7 @@ impl Permissive {
         let id = shown.username.filter(|name| !name.is_empty()).unwrap_or(shown.client);
         let id = TwinId::in_default_tenant(id);
         let twin = id.map_err(|error| Denied::BadName(error.to_string()))?;
-        Ok(Identity::Device { twin, register: Some(Name::fixed(DEVICE)) })
+        Ok(Identity::Device { twin, register: Some(Name::fixed(DEVICE)), proof: Proof::Open })
     }
 
     fn only_people(who: &Identity) -> Result<(), Denied> {
@@ -230,14 +247,11 @@ impl Access for Permissive {
         Box::pin(ready(self.named(shown)))
     }
 
-    /// A device may do what its protocol lets it say, to its own twin; everybody else may do everything.
+    /// Everybody but a device may do everything.
     fn reach(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Reach {
         match who {
-            Identity::Device { twin: own, .. } if own != twin => Reach::nothing(),
-            Identity::Device { .. } if !matches!(verb, Verb::Read | Verb::Speak | Verb::Control) => {
-                Reach::nothing()
-            }
-            _ => Reach::everything(),
+            Identity::Device { twin: own, .. } => reach_of_device(own, verb, twin),
+            Identity::User { .. } => Reach::everything(),
         }
     }
 

@@ -34,6 +34,13 @@ pub(super) struct Serve {
     /// The key of that certificate: PEM
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
+    /// The master key that secrets are sealed under: 32 bytes in base64 or hexadecimal digits [default: the variable
+    /// TWINFOLD_MASTER_KEY, else `master.key` in the data folder]
+    #[arg(long, value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
+    /// Whom the tokens must be for that devices sign
+    #[arg(long, value_name = "NAME", default_value = "twinfold")]
+    audience: String,
     /// Where MQTT listens in plain text besides: loopback, and with --allow-plaintext only
     #[arg(long, value_name = "ADDR")]
     mqtt: Option<SocketAddr>,
@@ -54,9 +61,10 @@ impl Serve {
         let telemetry = self.telemetry.start()?;
         let settings = self.limits.settings();
         let Self { data, mqtt_tls, https, tls_certificate, tls_key, mqtt, http, allow_plaintext, .. } = self;
+        let (master_key, audience) = (self.master_key_file, self.audience);
         let plain = Plain { mqtt, http, allowed: allow_plaintext };
         let files = Files { certificate: tls_certificate, key: tls_key };
-        let options = Options { data, mqtt_tls, https, plain, files, settings };
+        let options = Options { data, mqtt_tls, https, plain, files, master_key, audience, settings };
         let ran = serve::run(options, kinds, telemetry.voice());
         telemetry.end();
         ran?;

@@ -1,6 +1,7 @@
 //! A node in the open, in this process: everybody shows a token, on a disk that can lose its power and under a clock that
 //! can be cranked.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,19 +10,35 @@ use std::time::Duration;
 use cluster::{SHARDS, Storage};
 use gateway::door::Door;
 use gateway::http::{Options, Server, Watch};
+use gateway::mqtt::Listener;
 use gateway::trust::Guarded;
 use gateway::trust::token::Text;
+use gateway::trust::vault::Vault;
 use runtime::clock::{Clock, SystemClock};
 use runtime::directory::{By, Change, Definitions, Entry, Role, Roles, Sort, TokenId, check_name};
+use runtime::error::Error;
 use runtime::files::sim::Sim;
 use runtime::node::{Node, Parts};
 use runtime::store::memory::Memory;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use twins::header::{self, Header};
+use twins::id::TwinId;
+use twins::input::Input;
 use twins::kind::Kinds;
+use twins::name::Name;
+use twins::reply::Reply;
 use twins::time::Timestamp;
 
 use crate::support::http::Api;
+
+/// Whom the tokens of devices are for.
+pub const AUDIENCE: &str = "twinfold";
+
+/// The vault of every node here.
+pub fn vault() -> Arc<Vault> {
+    Arc::new(Vault::new([7; 32]))
+}
 
 /// The system's clock, some time ahead.
 #[derive(Default)]
@@ -51,6 +68,7 @@ struct Running {
     storage: Storage,
     node: Node,
     http: Server,
+    mqtt: Listener,
     threads: Runtime,
 }
 
@@ -102,7 +120,7 @@ impl World {
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let threads = threads.expect("threads can be started");
         let (disk, clock) = (self.disk.clone(), self.clock.clone());
-        let (storage, node, http) = threads.block_on(async move {
+        let (storage, node, http, mqtt) = threads.block_on(async move {
             let (files, log) = (disk.clone(), log_options());
             let opened =
                 tokio::task::spawn_blocking(move || Storage::open(files, Path::new("/node/log"), log));
@@ -116,7 +134,7 @@ impl World {
                 files: disk,
                 streams: "/node/streams".into(),
                 clock: clock.clone(),
-                access: Arc::new(Guarded::new(storage.meta(), clock)),
+                access: Arc::new(Guarded::new(storage.meta(), clock, vault(), AUDIENCE.into())),
             };
             let node = Node::start(parts, runtime::node::Options::default()).await.expect("it starts");
             let watch = Watch {
@@ -124,18 +142,20 @@ impl World {
                 registry: Default::default(),
                 unready: Arc::new(Vec::new),
             };
-            let doors = [Door::plain(([127, 0, 0, 1], 0).into())];
-            let http =
-                Server::start(Options::default(), &doors, node.router().clone(), storage.meta(), watch);
-            (storage, node, http.expect("loopback has free ports"))
+            let (door, router) = (|| Door::plain(([127, 0, 0, 1], 0).into()), node.router());
+            let http = Server::start(Options::default(), &[door()], router.clone(), storage.meta(), watch);
+            let mqtt =
+                Listener::start(Default::default(), vec![door()], router.clone(), Default::default()).await;
+            let free = "loopback has free ports";
+            (storage, node, http.expect(free), mqtt.expect(free))
         });
-        self.running = Some(Running { storage, node, http, threads });
+        self.running = Some(Running { storage, node, http, mqtt, threads });
     }
 
     /// The power fails and comes back. The state store is lost with it: everything is in the log.
     pub fn crash(&mut self) {
-        let Running { storage, node, http, threads } = self.running.take().expect("it runs");
-        drop((http, node));
+        let Running { storage, node, http, mqtt, threads } = self.running.take().expect("it runs");
+        drop((http, mqtt, node));
         threads.shutdown_timeout(Duration::from_secs(5));
         drop(storage);
         self.disk.crash();
@@ -144,6 +164,24 @@ impl World {
 
     pub fn definitions(&self) -> Arc<dyn Definitions> {
         self.running.as_ref().expect("it runs").storage.meta()
+    }
+
+    /// Where it listens: MQTT, HTTP.
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        let running = self.running.as_ref().expect("it runs");
+        (running.mqtt.local_addrs()[0], running.http.local_addrs()[0])
+    }
+
+    /// Asks a twin as an operator's service would.
+    pub fn ask(&self, twin: &TwinId, input: Input) -> Result<Reply, Error> {
+        let running = self.running.as_ref().expect("it runs");
+        let header = Header { principal: header::Principal::User(Name::fixed("ops")), ..Header::default() };
+        running.threads.block_on(running.node.router().ask(twin.clone(), header, input))
+    }
+
+    /// Runs on the node's threads.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.running.as_ref().expect("it runs").threads.block_on(work)
     }
 
     /// Makes a change of the default tenant as who has the folder would.

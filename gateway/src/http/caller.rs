@@ -304,7 +304,7 @@ impl Allowed<'_> {
 }
 
 /// Counts who was denied something.
-fn count(metrics: Option<&Metrics>, denied: Denied) -> Denied {
+pub(super) fn count(metrics: Option<&Metrics>, denied: Denied) -> Denied {
     if let Some(metrics) = metrics {
         metrics.denied(Protocol::Http, &denied);
     }
@@ -312,7 +312,7 @@ fn count(metrics: Option<&Metrics>, denied: Denied) -> Denied {
 }
 
 /// The token of `Bearer TOKEN`; the scheme is spelled in any case.
-fn bearer(authorization: &str) -> Option<&str> {
+pub(super) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -146,11 +146,12 @@ impl Problem {
     pub(super) fn of_device(denied: Denied) -> Self {
         match denied {
             Denied::Unauthenticated(_) | Denied::BadName(_) => {
-                let next = "send `Authorization: Basic` with the device's id and key (curl: `-u ID:KEY`)";
+                let next = "send `Authorization: Basic` with the device's id and key (curl: `-u ID:KEY`), or `Bearer` \
+                            with a token that it signed";
                 Self::new(StatusCode::UNAUTHORIZED, "not-authenticated", denied.to_string(), next)
                     .with(Hint::Authenticate("Basic realm=\"twinfold\""))
             }
-            Denied::Forbidden(_) => denied.into(),
+            Denied::Forbidden(_) | Denied::Later(_) => denied.into(),
         }
     }
 
@@ -289,6 +290,10 @@ impl From<Denied> for Problem {
             }
             Denied::Forbidden(_) => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask for a role that may do this")
+            }
+            Denied::Later(_) => {
+                let next = "wait, and send it again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-now", detail, next).with(Hint::RetryAfter)
             }
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use runtime::access::Denied;
 use runtime::mailbox::{Mail, Mailbox};
 use runtime::path::step;
 use runtime::router::Router;
@@ -39,6 +40,8 @@ pub(super) struct Connection<S> {
     pub(super) stream: S,
     pub(super) session: Session,
     pub(super) router: Router,
+    /// How long letting a client in may take.
+    pub(super) login_timeout: Duration,
     /// How long one write may take.
     pub(super) write_timeout: Duration,
     /// Where it counts.
@@ -52,6 +55,7 @@ struct Driver<S> {
     session: Session,
     router: Router,
     mailbox: Arc<Mailbox>,
+    login_timeout: Duration,
     write_timeout: Duration,
     metrics: Metrics,
     /// Bytes since packets were last counted: in, out.
@@ -71,13 +75,14 @@ enum Event {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs until the twin has heard of the connection's end. A change of `stopping` ends it.
     pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let Self { stream, session, router, write_timeout, metrics } = self;
+        let Self { stream, session, router, login_timeout, write_timeout, metrics } = self;
         let mailbox = Arc::new(Mailbox::default());
         let mut driver = Driver {
             stream: Some(stream),
             session,
             router,
             mailbox: mailbox.clone(),
+            login_timeout,
             write_timeout,
             metrics,
             bytes: [0; 2],
@@ -134,7 +139,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return;
             }
             if let Some(login) = login {
-                let admitted = login.present(&self.router).await;
+                let admitted = timeout(self.login_timeout, login.present(&self.router)).await;
+                let admitted = admitted.unwrap_or_else(|_| {
+                    Err(Denied::Later("it was not found out in time whether it may come in".into()))
+                });
                 if let Err(denied) = &admitted {
                     self.metrics.denied(Protocol::Mqtt, denied);
                 }

@@ -148,10 +148,14 @@ impl Actor for Host {
         let transport = if tls.is_some() { Transport::MqttTls } else { Transport::Mqtt };
         // A handshake takes of the time that there is for the CONNECT.
         let begun = Instant::now();
-        let session = Session::new(self.options.clone(), self.origin(address, transport)?, begun);
-        let (router, metrics) = (self.router.clone(), self.metrics.clone());
-        let write_timeout = self.options.answer_timeout;
-        let connection = Connection { stream, session, router, write_timeout, metrics };
+        let connection = Connection {
+            stream,
+            session: Session::new(self.options.clone(), self.origin(address, transport)?, begun),
+            router: self.router.clone(),
+            login_timeout: self.options.connect_timeout,
+            write_timeout: self.options.answer_timeout,
+            metrics: self.metrics.clone(),
+        };
         let (until, handshakes) = (begun + self.options.connect_timeout, self.handshakes.clone());
         let (stopping, open) = (state.stopping.subscribe(), self.metrics.opened(transport));
         state.connections.spawn(async move {
@@ -187,6 +191,7 @@ impl Host {
             node: self.router.node(),
             transport,
             address: Name::new("the address", &address.to_string())?,
+            ip: address.ip(),
             client: Name::new("the client id", &Uuid::now_v7().to_string())?,
         })
     }
@@ -208,7 +213,7 @@ async fn secured(
     until: Instant,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Connection { stream, session, router, write_timeout, metrics } = connection;
+    let Connection { stream, session, router, login_timeout, write_timeout, metrics } = connection;
     let agreed = async {
         let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
         tls.accept(stream).await
@@ -220,7 +225,7 @@ async fn secured(
     match agreed.unwrap_or_else(|late| Err(late.into())) {
         // It is large, and few connections are of a node in `dev`.
         Ok(stream) => {
-            let connection = Connection { stream, session, router, write_timeout, metrics };
+            let connection = Connection { stream, session, router, login_timeout, write_timeout, metrics };
             Box::pin(connection.run(stopping)).await;
         }
         Err(error) => {

@@ -4,27 +4,36 @@
 //! What somebody may is looked up again for each thing that they want, in memory, so that a change counts at once, also
 //! for those who were let in before it.
 
-use std::future::ready;
 use std::sync::Arc;
 
-use runtime::access::{Access, Admitting, Denied, Identity, Shown, Verb};
+use runtime::access::{Access, Admitting, Denied, Identity, Shown, Verb, reach_of_device};
 use runtime::clock::Clock;
 use runtime::directory::{Definitions, Directory, Listener, Reach, Role, Token, TokenId, Who};
 use runtime::router::Router;
 use twins::id::{DEFAULT_TENANT, TwinId};
 
+use super::devices::Devices;
 use super::token::Text;
+use super::vault::Vault;
 
-/// Lets in whom the directory knows.
+/// Lets in whom the directory knows, and devices that prove who they are.
 pub struct Guarded {
     definitions: Arc<dyn Definitions>,
     clock: Arc<dyn Clock>,
+    devices: Devices,
 }
 
 impl Guarded {
-    /// By this directory and this clock, which says when a token ends.
-    pub fn new(definitions: Arc<dyn Definitions>, clock: Arc<dyn Clock>) -> Self {
-        Self { definitions, clock }
+    /// By this directory and this clock, which says when a token ends. `vault` is the one under which the keys of devices
+    /// are kept, and `audience` is whom the tokens that devices sign must be for.
+    pub fn new(
+        definitions: Arc<dyn Definitions>,
+        clock: Arc<dyn Clock>,
+        vault: Arc<Vault>,
+        audience: String,
+    ) -> Self {
+        let devices = Devices::new(definitions.clone(), clock.clone(), vault, audience);
+        Self { definitions, clock, devices }
     }
 
     /// The token, if it still lets somebody in.
@@ -72,12 +81,14 @@ impl Access for Guarded {
         Ok(Identity::User { tenant, name, token: Some(text.id()) })
     }
 
-    /// Devices have no credentials yet, so that none is let in.
-    fn device<'a>(&'a self, _: &'a Router, _: Shown<'a>) -> Admitting<'a> {
-        Box::pin(ready(Err(Denied::Unauthenticated("this node knows no credentials of devices yet".into()))))
+    fn device<'a>(&'a self, router: &'a Router, shown: Shown<'a>) -> Admitting<'a> {
+        Box::pin(self.devices.admit(router, shown))
     }
 
     fn reach(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Reach {
+        if let Identity::Device { twin: own, .. } = who {
+            return reach_of_device(own, verb, twin);
+        }
         self.ask(who, |directory, who| directory.reach(who, verb, twin)).unwrap_or_else(|_| Reach::nothing())
     }
 

@@ -1,9 +1,13 @@
-//! Who is let in where nobody is let in by default: tokens of people and services, and what the directory says of them.
+//! Who is let in where nobody is let in by default: tokens of people and services, what the directory says of
+//! them, and what devices prove themselves with.
 
+mod devices;
+mod failures;
 mod guarded;
 pub mod key;
 pub mod master;
 pub mod password;
+pub mod signed;
 pub mod token;
 pub mod vault;
 

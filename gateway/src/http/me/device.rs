@@ -1,4 +1,4 @@
-//! The device that calls, by HTTP Basic: its id and its key.
+//! The device that calls: by HTTP Basic with its id and its key, or as the bearer of a token that it signed.
 
 use std::sync::Arc;
 
@@ -23,10 +23,12 @@ use twins::reply::Reply;
 use twins::trust::Proof;
 use twins::twin::Twin;
 
-use super::super::caller::unexpected;
+use super::super::caller::{bearer, count, unexpected};
 use super::super::once;
 use super::super::problem::Problem;
+use crate::metrics::Metrics;
 use crate::trace;
+use crate::trust::signed::PREFIX;
 
 /// A device that was let in.
 pub(in super::super) struct Device {
@@ -35,6 +37,7 @@ pub(in super::super) struct Device {
     twin: TwinId,
     /// The kind to register it as, if it is unknown.
     register: Option<Name>,
+    proof: Proof,
     trace: Option<Trace>,
 }
 
@@ -53,18 +56,21 @@ impl Device {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let router =
             request.app_data::<Router>().ok_or_else(|| Problem::internal("the API has no router"))?;
-        let shown = header(AUTHORIZATION.as_str()).and_then(basic);
+        let shown = header(AUTHORIZATION.as_str()).and_then(|shown| signed(shown).or_else(|| basic(shown)));
         let (id, key) = shown.ok_or_else(|| {
             Problem::of_device(Denied::Unauthenticated("the device does not say who it is".into()))
         })?;
-        let shown = Shown { username: Some(&id), client: "", password: Some(&key) };
-        let identity = router.access().device(router, shown).await.map_err(Problem::of_device)?;
-        let Identity::Device { twin, register } = identity.clone() else {
+        let address = request.peer_addr().map(|peer| peer.ip());
+        let shown = Shown { username: id.as_deref(), client: "", password: Some(&key), address };
+        let admitted = router.access().device(router, shown).await;
+        let metrics = request.app_data::<Metrics>();
+        let identity = admitted.map_err(|denied| Problem::of_device(count(metrics, denied)))?;
+        let Identity::Device { twin, register, proof } = identity.clone() else {
             return Err(Problem::of_device(Denied::Forbidden("only devices speak for themselves".into())));
         };
         once::refuse(request)?;
         let trace = header(trace::TRACEPARENT).and_then(trace::parse);
-        Ok(Self { router: router.clone(), identity, twin, register, trace })
+        Ok(Self { router: router.clone(), identity, twin, register, proof, trace })
     }
 
     /// Says something to the own twin, and waits until the answer is durable. A device that is unknown is registered
@@ -99,7 +105,7 @@ impl Device {
             principal: self.identity.principal(),
             transport: Transport::Http,
             trace: self.trace,
-            proof: Some(Box::new(Proof::Open)),
+            proof: Some(Box::new(self.proof.clone())),
             ..beside
         };
         let twin = &self.twin;
@@ -109,12 +115,18 @@ impl Device {
 }
 
 /// Id and key of `Basic BASE64(id:key)`. An id may have colons, and a key has none, so that the last one parts them.
-fn basic(authorization: &str) -> Option<(String, Vec<u8>)> {
+fn basic(authorization: &str) -> Option<(Option<String>, Vec<u8>)> {
     let (scheme, shown) = authorization.trim().split_once(' ')?;
     let shown = STANDARD.decode(shown.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let colon = shown.iter().rposition(|byte| *byte == b':')?;
     let id = String::from_utf8(shown[..colon].to_vec()).ok()?;
-    Some((id, shown[colon + 1..].to_vec()))
+    Some((Some(id), shown[colon + 1..].to_vec()))
+}
+
+/// The token of `Bearer twt_...`, which says itself whose it is.
+fn signed(authorization: &str) -> Option<(Option<String>, Vec<u8>)> {
+    let token = bearer(authorization).filter(|token| token.starts_with(PREFIX))?;
+    Some((None, token.as_bytes().to_vec()))
 }
 
 #[cfg(test)]
@@ -124,8 +136,8 @@ mod tests {
     #[test]
     fn the_last_colon_parts_id_and_key() {
         let shown = |text: &str| basic(&format!("Basic {}", STANDARD.encode(text)));
-        assert_eq!(shown("urn:pump:7:s3cret"), Some(("urn:pump:7".into(), b"s3cret".to_vec())));
-        assert_eq!(shown("pump-7:"), Some(("pump-7".into(), Vec::new())));
+        assert_eq!(shown("urn:pump:7:s3cret"), Some((Some("urn:pump:7".into()), b"s3cret".to_vec())));
+        assert_eq!(shown("pump-7:"), Some((Some("pump-7".into()), Vec::new())));
         assert_eq!(shown("pump-7"), None);
         assert_eq!(basic("Bearer cHVtcC03Og=="), None);
         assert_eq!(basic("Basic ?"), None);

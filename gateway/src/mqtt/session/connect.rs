@@ -10,7 +10,6 @@ use twins::name::Name;
 use twins::rejection::{Code, Rejection};
 use twins::reply::Reply;
 use twins::session;
-use twins::trust::Proof;
 
 use super::answer::Then;
 use super::codec::TooLarge;
@@ -33,7 +32,8 @@ impl Session {
             None
         };
         let Connect { username, client, password, .. } = &*connect;
-        let login = Login { username: username.clone(), client: client.clone(), password: password.clone() };
+        let (username, client, password) = (username.clone(), client.clone(), password.clone());
+        let login = Login { username, client, password, address: self.origin.ip };
         self.phase = Phase::Admitting(connect);
         match refused {
             Some((reason, why)) => self.close(now, reason, why),
@@ -57,7 +57,7 @@ impl Session {
         connect: &Connect,
         admitted: Result<Admitted, Denied>,
     ) -> Result<(), (Reason, String)> {
-        let Admitted { twin, register, principal, rights } = admitted.map_err(denied)?;
+        let Admitted { twin, register, proof, principal, rights } = admitted.map_err(denied)?;
         let client = match &*connect.client {
             "" => Ok(self.origin.client.clone()),
             client => Name::new("the client id", client),
@@ -77,7 +77,7 @@ impl Session {
             },
             expiry_s,
             will,
-            proof: Proof::Open,
+            proof,
         };
         self.device = Some(Device { twin, client, principal, rights, epoch: 0, n: 0, kept: keep });
         self.submit(now, Input::Connect { connect: begins, register }, Header::default(), Then::Connect);
@@ -154,6 +154,7 @@ fn denied(denied: Denied) -> (Reason, String) {
         Denied::Unauthenticated(_) => Reason::Credentials,
         Denied::BadName(_) => Reason::ClientId,
         Denied::Forbidden(_) => Reason::NotAuthorized,
+        Denied::Later(_) => Reason::Busy,
     };
     (reason, denied.to_string())
 }

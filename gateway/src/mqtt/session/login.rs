@@ -1,10 +1,13 @@
 //! Who a client is, and what it may do. Asked once, when the connection begins: a change of rights ends it.
 
+use std::net::IpAddr;
+
 use runtime::access::{Access, Denied, Identity, Shown, Verb};
 use runtime::router::Router;
 use twins::header::Principal;
 use twins::id::TwinId;
 use twins::name::Name;
+use twins::trust::Proof;
 
 /// What a client shows at CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +15,7 @@ pub(crate) struct Login {
     pub(super) username: Option<String>,
     pub(super) client: String,
     pub(super) password: Option<Vec<u8>>,
+    pub(super) address: IpAddr,
 }
 
 /// A device that was let in.
@@ -20,6 +24,7 @@ pub(crate) struct Admitted {
     pub(super) twin: TwinId,
     /// The kind to register it as, if it is unknown.
     pub(super) register: Option<Name>,
+    pub(super) proof: Proof,
     pub(super) principal: Principal,
     pub(super) rights: Rights,
 }
@@ -44,8 +49,9 @@ impl Login {
 
     /// What the client shows.
     pub(crate) fn shown(&self) -> Shown<'_> {
-        let Self { username, client, password } = self;
-        Shown { username: username.as_deref(), client, password: password.as_deref() }
+        let Self { username, client, password, address } = self;
+        let (username, password) = (username.as_deref(), password.as_deref());
+        Shown { username, client, password, address: Some(*address) }
     }
 }
 
@@ -56,12 +62,13 @@ impl Admitted {
     /// [`Denied::Forbidden`] when that is no device.
     pub(crate) fn of(identity: Identity, access: &dyn Access) -> Result<Self, Denied> {
         let principal = identity.principal();
-        let Identity::Device { twin, register } = &identity else {
+        let Identity::Device { twin, register, proof } = &identity else {
             return Err(Denied::Forbidden("only devices connect here".into()));
         };
         let may = |verb| access.authorize(&identity, verb, twin, "").is_ok();
         let rights =
             Rights { reads: may(Verb::Read), speaks: may(Verb::Speak), controls: may(Verb::Control) };
-        Ok(Self { twin: twin.clone(), register: register.clone(), principal, rights })
+        let (twin, register, proof) = (twin.clone(), register.clone(), proof.clone());
+        Ok(Self { twin, register, proof, principal, rights })
     }
 }

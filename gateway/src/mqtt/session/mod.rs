@@ -34,6 +34,7 @@ mod will;
 mod tests;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,8 @@ pub(super) struct Origin {
     pub(super) transport: Transport,
     /// The client's address.
     pub(super) address: Name,
+    /// The same without the port.
+    pub(super) ip: IpAddr,
     /// The client id of a client that gives none.
     pub(super) client: Name,
 }

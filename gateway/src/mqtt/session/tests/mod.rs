@@ -54,6 +54,7 @@ impl Bench {
             node: (1, 2),
             transport: Transport::Mqtt,
             address: Name::fixed("127.0.0.1:9"),
+            ip: [127, 0, 0, 1].into(),
             client: Name::fixed("assigned"),
         };
         let now = Instant::now();

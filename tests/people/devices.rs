@@ -1,0 +1,289 @@
+//! Devices that come in over MQTT and HTTP, and those who pretend to be one.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use gateway::trust::key::Key;
+use gateway::trust::password::{Generated, Hashing};
+use gateway::trust::signed::Claims;
+use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet, QoS};
+use runtime::clock::Clock;
+use runtime::directory::{Change, Group, Template, Trust};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::json::Document;
+use twins::name::Name;
+use twins::reply::Reply;
+use twins::trust::{Fingerprint, Grant, Invitation, Registration, Standing, Step, Verifier, What};
+
+use crate::support::raw::request;
+use crate::world::{AUDIENCE, World, vault};
+
+const ALLOWED: Result<(), ConnectReturnCode> = Ok(());
+const WRONG: Result<(), ConnectReturnCode> = Err(ConnectReturnCode::BadUserNamePassword);
+const REFUSED: Result<(), ConnectReturnCode> = Err(ConnectReturnCode::NotAuthorized);
+
+fn twin(id: &str) -> TwinId {
+    TwinId::in_default_tenant(id).unwrap()
+}
+
+impl World {
+    /// Registers a device, and gives it a key; returns its number, too.
+    fn equip(&self, id: &str) -> (Key, u64) {
+        self.register(id, Registration::default());
+        self.issue(id)
+    }
+
+    fn register(&self, id: &str, with: Registration) {
+        let with = Some(Box::new(with));
+        self.ask(&twin(id), Input::Register { kind: Name::fixed("device"), tags: None, with }).unwrap();
+    }
+
+    fn invite(&self, id: &str, verifier: Verifier) {
+        let invitation = Some(Invitation { verifier, expires: None });
+        self.register(id, Registration { invitation, ..Registration::default() });
+    }
+
+    fn issue(&self, id: &str) -> (Key, u64) {
+        let key = Key::new().unwrap();
+        let secret = key.keep(&vault(), &twin(id)).unwrap();
+        let request = Fingerprint(gateway::trust::vault::random().unwrap());
+        let grant = Grant { secret, expires: None, request };
+        match self.step(id, What::Issue { grant, grace: Duration::from_secs(3_600) }) {
+            Reply::Granted(credential) => (key, credential.issue),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn step(&self, id: &str, what: What) -> Reply {
+        self.ask(&twin(id), Input::Trust(Box::new(Step { what, reason: None }))).unwrap()
+    }
+
+    /// An enrolment group, with the key that its devices' keys are derived from.
+    fn group(&self, name: &'static str, registers: bool) -> Key {
+        let key = Key::new().unwrap();
+        let sealed = key.keep_for_group(&vault(), "default", name).unwrap();
+        let document = |text: &str| Document::parse(text.as_bytes(), &Default::default()).unwrap();
+        let template = Template {
+            kind: Name::fixed("device"),
+            tags: document(r#"{"line":4}"#),
+            desired: document(r#"{"rate":2}"#),
+        };
+        let trust = Trust::Key { sealed, issue: 1 };
+        let group = Group { template, trust, registers, disabled: false, barred: None };
+        self.change(Change::PutGroup { name: Name::fixed(name), group });
+        key
+    }
+
+    /// Connects by MQTT, and says something: whether it was let in.
+    fn connect(&self, name: &str, password: &str) -> Result<(), ConnectReturnCode> {
+        let (address, _) = self.addresses();
+        let mut options = MqttOptions::new("client", address.ip().to_string(), address.port());
+        options.set_credentials(name, password);
+        self.block_on(async {
+            let (_client, mut events) = AsyncClient::new(options, 8);
+            match events.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => Ok(()),
+                Err(ConnectionError::ConnectionRefused(code)) => Err(code),
+                other => panic!("{other:?}"),
+            }
+        })
+    }
+
+    /// Reports by HTTP: the status.
+    fn report(&self, authorization: &str) -> u16 {
+        self.report_from([127, 0, 0, 1], authorization)
+    }
+
+    /// The same from this address.
+    fn report_from(&self, from: [u8; 4], authorization: &str) -> u16 {
+        let headers = [("Authorization", authorization), ("Content-Type", "application/json")];
+        let request = request("PATCH", "/v1/twins/me/reported", &headers, br#"{"on":true}"#);
+        let read = self.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((from, 0).into()).unwrap();
+            let mut stream = socket.connect(self.addresses().1).await.unwrap();
+            stream.write_all(&request).await.unwrap();
+            let mut read = String::new();
+            stream.read_to_string(&mut read).await.unwrap();
+            read
+        });
+        read.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("the node answers")
+    }
+}
+
+fn basic(id: &str, key: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{key}")))
+}
+
+fn claims(world: &World, id: &str, slot: u64) -> Claims {
+    let exp = world.clock.now().as_millis() / 1_000 + 60;
+    Claims { tenant: "default".into(), device: id.into(), aud: AUDIENCE.into(), exp, slot }
+}
+
+#[test]
+fn a_device_comes_in_with_its_key_and_nobody_else_does() {
+    let (world, root) = World::new();
+    let ((key, _), (other, _)) = (world.equip("pump-1"), world.equip("pump-2"));
+    let (key, other) = (key.reveal(), other.reveal());
+
+    assert_eq!(world.connect("pump-1", &key), ALLOWED);
+    assert_eq!(world.connect("default/pump-1", &key), ALLOWED);
+    assert_eq!(world.report(&basic("pump-1", &key)), 204);
+    for (name, password) in [
+        ("pump-1", &*other),
+        ("pump-1", ""),
+        ("pump-1", "s3cret"),
+        ("pump-1", &root.token),
+        ("pump-9", &key),
+        ("acme/pump-1", &key),
+    ] {
+        assert_eq!(world.connect(name, password), WRONG, "{name} {password}");
+        assert_eq!(world.report(&basic(name, password)), 401, "{name} {password}");
+    }
+    assert_eq!(root.get("/devices/pump-9").0, 404);
+}
+
+#[test]
+fn a_device_that_is_disabled_or_revoked_stays_outside() {
+    let (world, _) = World::new();
+    let (key, issue) = world.equip("pump-1");
+    let key = key.reveal();
+
+    world.step("pump-1", What::Stand(Standing::Disabled));
+    assert_eq!(world.connect("pump-1", &key), REFUSED);
+    assert_eq!(world.report(&basic("pump-1", &key)), 403);
+    world.step("pump-1", What::Stand(Standing::Enabled));
+    assert_eq!(world.connect("pump-1", &key), ALLOWED);
+    world.step("pump-1", What::Withdraw(Some(issue)));
+    assert_eq!(world.connect("pump-1", &key), WRONG);
+    assert_eq!(world.report(&basic("pump-1", &key)), 401);
+}
+
+#[test]
+fn both_keys_are_good_while_one_replaces_the_other() {
+    let (mut world, _) = World::new();
+    let (old, _) = world.equip("pump-1");
+    let (new, _) = world.issue("pump-1");
+
+    world.crash();
+    assert_eq!(world.connect("pump-1", &old.reveal()), ALLOWED);
+    assert_eq!(world.connect("pump-1", &new.reveal()), ALLOWED);
+    world.clock.ahead(Duration::from_secs(3_601));
+    assert_eq!(world.connect("pump-1", &old.reveal()), WRONG);
+    assert_eq!(world.connect("pump-1", &new.reveal()), ALLOWED);
+}
+
+#[test]
+fn a_token_is_good_until_it_ends_for_its_audience_device_and_slot() {
+    let (world, _) = World::new();
+    let ((key, slot), (other, _)) = (world.equip("pump-1"), world.equip("pump-2"));
+    let right = claims(&world, "pump-1", slot);
+    let token = right.sign(&key);
+
+    assert_eq!(world.connect("pump-1", &token), ALLOWED);
+    assert_eq!(world.report(&format!("Bearer {token}")), 204);
+    assert_eq!(world.connect("pump-2", &token), WRONG);
+    for stolen in [
+        Claims { exp: right.exp - 120, ..right.clone() }.sign(&key),
+        Claims { aud: "elsewhere".into(), ..right.clone() }.sign(&key),
+        Claims { slot: slot + 1, ..right.clone() }.sign(&key),
+        Claims { tenant: "acme".into(), ..right.clone() }.sign(&key),
+        Claims { device: "pump-2".into(), ..right.clone() }.sign(&key),
+        right.sign(&other),
+    ] {
+        assert_eq!(world.connect("pump-1", &stolen), WRONG, "{stolen}");
+        assert_eq!(world.report(&format!("Bearer {stolen}")), 401, "{stolen}");
+    }
+    world.step("pump-1", What::Withdraw(Some(slot)));
+    assert_eq!(world.connect("pump-1", &token), WRONG);
+}
+
+#[test]
+fn an_activation_key_lets_in_for_activation_alone() {
+    let (world, root) = World::new();
+    let generated = Generated::new().unwrap();
+    world.invite("pump-1", generated.keep(&vault()));
+    let chosen = world.block_on(async { Hashing::default().keep("correct horse").await.unwrap() });
+    world.invite("pump-2", chosen);
+
+    for (id, key) in [("pump-1", generated.reveal()), ("pump-2", "correct horse".to_owned())] {
+        assert_eq!(world.connect(id, &key), ALLOWED, "{id}");
+        assert_eq!(world.report(&basic(id, &key)), 403, "{id}");
+        assert_eq!(root.get(&format!("/twins/{id}")).1["reported"]["on"], serde_json::Value::Null);
+        assert_eq!(world.connect(id, "correct hors"), WRONG, "{id}");
+        assert_eq!(world.connect(id, &Generated::new().unwrap().reveal()), WRONG, "{id}");
+    }
+}
+
+#[test]
+fn a_groups_device_is_registered_as_the_group_has_it() {
+    let (world, root) = World::new();
+    let (pumps, valves) = (world.group("pumps", true), world.group("valves", false));
+
+    let key = pumps.derive(&twin("pump-1")).reveal();
+    assert_eq!(world.connect("pump-1", &key), ALLOWED);
+    assert_eq!(world.connect("pump-1", &key), ALLOWED);
+    let (_, shown) = root.get("/twins/pump-1");
+    assert_eq!((&shown["tags"]["line"], &shown["desired"]["rate"]), (&4.into(), &2.into()), "{shown}");
+    // Another device's key, that of a group that registers nobody, and that of another group than its own.
+    assert_eq!(world.connect("pump-2", &key), WRONG);
+    assert_eq!(world.connect("valve-1", &valves.derive(&twin("valve-1")).reveal()), WRONG);
+    assert_eq!(world.connect("pump-1", &valves.derive(&twin("pump-1")).reveal()), WRONG);
+    for unknown in ["pump-2", "valve-1"] {
+        assert_eq!(root.get(&format!("/devices/{unknown}")).0, 404, "{unknown}");
+    }
+    // What its group gave it is withdrawn with everything else.
+    world.step("pump-1", What::Withdraw(None));
+    assert_eq!(world.connect("pump-1", &key), REFUSED);
+}
+
+#[test]
+fn a_device_that_was_let_in_touches_its_own_topics_alone() {
+    let (world, root) = World::new();
+    let ((key, _), _) = (world.equip("pump-1"), world.equip("pump-2"));
+    let (address, _) = world.addresses();
+    let mut options = MqttOptions::new("client", address.ip().to_string(), address.port());
+    options.set_credentials("pump-1", key.reveal());
+
+    let codes = world.block_on(async {
+        let (client, mut events) = AsyncClient::new(options, 8);
+        client.publish("twins/pump-2/reported", QoS::AtLeastOnce, false, r#"{"on":true}"#).await.unwrap();
+        for filter in ["twins/+/desired", "#", "twins/pump-2/desired", "twins/me/desired"] {
+            client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
+        }
+        let mut codes = Vec::new();
+        while codes.len() < 4 {
+            if let Event::Incoming(Packet::SubAck(ack)) = events.poll().await.unwrap() {
+                codes.extend(ack.return_codes);
+            }
+        }
+        codes
+    });
+
+    let granted: Vec<_> =
+        codes.iter().map(|code| matches!(code, rumqttc::SubscribeReasonCode::Success(_))).collect();
+    assert_eq!(granted, [false, false, false, true], "{codes:?}");
+    assert_eq!(root.get("/twins/pump-2").1["reported"]["on"], serde_json::Value::Null);
+}
+
+#[test]
+fn who_guesses_is_turned_away_and_locks_out_nobody_elsewhere() {
+    let (world, _) = World::new();
+    let right = basic("pump-1", &world.equip("pump-1").0.reveal());
+    let wrong = basic("pump-1", &Key::new().unwrap().reveal());
+
+    // None of them waits for the one before.
+    let statuses: Vec<_> = std::thread::scope(|threads| {
+        let all: Vec<_> = (0..60).map(|_| threads.spawn(|| world.report(&wrong))).collect();
+        all.into_iter().map(|guess| guess.join().unwrap()).collect()
+    });
+
+    assert!(statuses.iter().all(|status| matches!(status, 401 | 503)), "{statuses:?}");
+    // It is not even looked at.
+    assert_eq!(world.report(&right), 503);
+    assert_eq!(world.report_from([127, 0, 0, 2], &right), 204);
+}
