@@ -1,13 +1,16 @@
 //! `twinfold dev`: one node on loopback, without credentials, ready in a second.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gateway::door::Door;
-use runtime::access::Permissive;
+use gateway::trust::vault::Vault;
+use runtime::access::{Access, Permissive};
+use runtime::directory::Definitions;
 use twins::kind::Kinds;
 
+use crate::master;
 use crate::node::{self, Doors, NotStopped, Running, Settings};
 use crate::signals::Signals;
 use crate::simulate::{self, Thermostats};
@@ -80,5 +83,11 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
 /// What a node in `dev` is started with.
 pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
     let doors = Doors { mqtt: vec![Door::plain(options.mqtt)], http: vec![Door::plain(options.http)] };
-    node::Options::new(kinds, Box::new(|_| Ok(Arc::new(Permissive))), doors, options.settings.clone())
+    node::Options::new(kinds, Box::new(permissive), doors, options.settings.clone())
+}
+
+/// Lets everybody in; the folder gets a master key, since devices get keys here, too.
+fn permissive(_: Arc<dyn Definitions>, folder: &Path) -> Result<(Arc<dyn Access>, Arc<Vault>), node::Error> {
+    master::make(folder)?;
+    Ok((Arc::new(Permissive), Arc::new(Vault::new(master::open(folder, None)?))))
 }

@@ -11,6 +11,8 @@ use cluster::{SHARDS, Storage};
 use gateway::door::{Door, Shut};
 use gateway::metrics::Metrics;
 use gateway::trust::master;
+use gateway::trust::provisioning::Provisioning;
+use gateway::trust::vault::Vault;
 use gateway::{http, mqtt};
 use runtime::access::Access;
 use runtime::clock::SystemClock;
@@ -35,8 +37,10 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 /// How long a stop may take: the requests and sessions that are there, and the last checkpoints.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
-/// Makes what says who comes in, of the directory, which is known once the storage is open.
-pub(crate) type MakeAccess = Box<dyn FnOnce(Arc<dyn Definitions>) -> Result<Arc<dyn Access>, Error> + Send>;
+/// Makes what says who comes in, of the directory, which is known once the storage is open, in this data folder; and the
+/// vault of the node.
+pub(crate) type MakeAccess =
+    Box<dyn FnOnce(Arc<dyn Definitions>, &Path) -> Result<(Arc<dyn Access>, Arc<Vault>), Error> + Send>;
 
 /// What an operator sets of a node, whichever verb runs it.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +161,8 @@ impl Running {
             Ok((storage, slots, store))
         });
         let (storage, slots, store) = blocking.await??;
-        let access = access(storage.meta())?;
+        let (access, vault) = access(storage.meta(), folder)?;
+        let provisioning = Provisioning::new(vault);
         let parts = Parts {
             node: (LONE, storage.generation()),
             kinds,
@@ -179,13 +184,21 @@ impl Running {
             unready: unready(router.clone(), storage.watch(), listens.clone()),
         };
         // It comes first, so that whoever watches the node sees what it waits for.
-        let listening = http::Server::start(http, &doors.http, router.clone(), storage.meta(), watch);
+        let listening = http::Server::start(
+            http,
+            &doors.http,
+            router.clone(),
+            storage.meta(),
+            provisioning.clone(),
+            watch,
+        );
         let http =
             listening.map_err(|shut| Error::listen("HTTP", shut, &doors.http, ["--http", "--https"]))?;
         let flags = ["--mqtt", "--mqtt-tls"];
         let listening = async {
             starting.finish().await?;
-            let listening = mqtt::Listener::start(mqtt, doors.mqtt.clone(), router, metrics).await;
+            let listening =
+                mqtt::Listener::start(mqtt, doors.mqtt.clone(), router, provisioning, metrics).await;
             listening.map_err(|shut| Error::listen("MQTT", shut, &doors.mqtt, flags))
         };
         match listening.await {

@@ -10,9 +10,7 @@ use gateway::door::Door;
 use gateway::tls::{self, Files, Tls};
 use gateway::trust::Guarded;
 use gateway::trust::vault::Vault;
-use runtime::access::Access;
 use runtime::clock::SystemClock;
-use runtime::directory::Definitions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use twins::id::DEFAULT_TENANT;
 use twins::kind::Kinds;
@@ -141,12 +139,13 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
 
 /// Lets in whom the directory knows, if there is one who may change it.
 fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String) -> MakeAccess {
-    Box::new(move |directory: Arc<dyn Definitions>| -> Result<Arc<dyn Access>, node::Error> {
+    Box::new(move |directory, _| {
         if !directory.current().has_admin(DEFAULT_TENANT) {
             return Err(NobodyMayEnter(data).into());
         }
         let vault = Arc::new(Vault::new(master::open(&data, master_key)?));
-        Ok(Arc::new(Guarded::new(directory, Arc::new(SystemClock), vault, audience)))
+        let access = Guarded::new(directory, Arc::new(SystemClock), vault.clone(), audience);
+        Ok((Arc::new(access), vault))
     })
 }
 

@@ -12,10 +12,10 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use gateway::{door::Door, http, metrics::Metrics, mqtt};
+//! use gateway::{door::Door, http, metrics::Metrics, mqtt, trust::provisioning::Provisioning};
 //! use runtime::{directory::Definitions, router::Router};
 //!
-//! # async fn serve(router: Router, directory: Arc<dyn Definitions>) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn serve(router: Router, directory: Arc<dyn Definitions>, keys: Provisioning) -> Result<(), Box<dyn std::error::Error>> {
 //! let metrics = Metrics::default();
 //! let asked = router.clone();
 //! let watch = http::Watch {
@@ -25,9 +25,9 @@
 //! };
 //! // HTTP first, so that whoever watches the node sees what it waits for.
 //! let doors = [Door::plain(([127, 0, 0, 1], 8080).into())];
-//! let http = http::Server::start(http::Options::default(), &doors, router.clone(), directory, watch)?;
+//! let http = http::Server::start(http::Options::default(), &doors, router.clone(), directory, keys.clone(), watch)?;
 //! let doors = vec![Door::plain(([127, 0, 0, 1], 1883).into())];
-//! let mqtt = mqtt::Listener::start(mqtt::Options::default(), doors, router, metrics).await?;
+//! let mqtt = mqtt::Listener::start(mqtt::Options::default(), doors, router, keys, metrics).await?;
 //! println!("MQTT on {:?}, HTTP on {:?}", mqtt.local_addrs(), http.local_addrs());
 //!
 //! // Whoever came last goes first.

@@ -12,6 +12,7 @@ use gateway::door::Door;
 use gateway::http::{Options, Server, Watch};
 use gateway::mqtt::Listener;
 use gateway::trust::Guarded;
+use gateway::trust::provisioning::Provisioning;
 use gateway::trust::token::Text;
 use gateway::trust::vault::Vault;
 use runtime::clock::{Clock, SystemClock};
@@ -143,9 +144,18 @@ impl World {
                 unready: Arc::new(Vec::new),
             };
             let (door, router) = (|| Door::plain(([127, 0, 0, 1], 0).into()), node.router());
-            let http = Server::start(Options::default(), &[door()], router.clone(), storage.meta(), watch);
+            let keys = Provisioning::new(vault());
+            let http = Server::start(
+                Options::default(),
+                &[door()],
+                router.clone(),
+                storage.meta(),
+                keys.clone(),
+                watch,
+            );
             let mqtt =
-                Listener::start(Default::default(), vec![door()], router.clone(), Default::default()).await;
+                Listener::start(Default::default(), vec![door()], router.clone(), keys, Default::default())
+                    .await;
             let free = "loopback has free ports";
             (storage, node, http.expect(free), mqtt.expect(free))
         });

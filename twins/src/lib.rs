@@ -70,7 +70,7 @@
 //! use twins::twin::Twin;
 //!
 //! let (id, mut live) = (TwinId::in_default_tenant("pump-7")?, Live::default());
-//! let register = Input::Register { kind: Name::fixed("device"), tags: None };
+//! let register = Input::Register { kind: Name::fixed("device"), tags: None, with: None };
 //! let Decision { transition, reply, .. } = Kinds::default().decide(&id, &mut live, &register, Header::default());
 //! reply?;
 //!

@@ -122,6 +122,9 @@ pub enum Topic {
     /// Why a publish was refused.
     #[n(5)]
     Errors,
+    /// What was asked about the device's own credentials.
+    #[n(6)]
+    Credentials,
 }
 
 /// Which version of the desired section a session knows.

@@ -200,8 +200,10 @@ fn the_activation_key_lets_a_device_do_nothing_but_activate_itself() {
     let epoch = device.connect(Proof::Activation(1)).unwrap();
 
     refused(device.say(epoch, 1, report()), Code::NotAuthorized);
+    let rotate = Step { what: What::Issue { grant: key_for(8), grace: GRACE }, reason: None };
+    refused(device.say(epoch, 2, Input::Trust(Box::new(rotate))), Code::NotAuthorized);
     let step = Step { what: What::Activate { by: By::Key(1), grant: key_for(7) }, reason: None };
-    device.say(epoch, 2, Input::Trust(Box::new(step))).unwrap();
+    device.say(epoch, 3, Input::Trust(Box::new(step))).unwrap();
 
     assert_eq!(device.twin().reported().version(), 0);
     assert_eq!(device.twin().trust().credentials().len(), 1);

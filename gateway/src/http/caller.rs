@@ -227,6 +227,14 @@ impl Caller {
         Ok(self.router.backup().await?)
     }
 
+    /// Refuses an `Idempotency-Key` where it could promise nothing; `next` is what can.
+    pub(super) fn refuse_repeats(&self, next: &'static str) -> Result<(), Problem> {
+        if self.repeatable.is_none() {
+            return Ok(());
+        }
+        Err(once::unsupported_here(next))
+    }
+
     /// The kinds of twins that the node knows.
     pub(super) fn kinds(&self) -> &Kinds {
         self.router.kinds()
@@ -286,6 +294,15 @@ impl Allowed<'_> {
             Reply::Twin(twin) => Ok(twin),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// The way to the twin for what is answered with a secret, and the envelope of what is said on it.
+    pub(super) fn in_confidence(&self) -> Result<(&Router, Header), Problem> {
+        let Self { caller, .. } = self;
+        if caller.repeatable.is_some() {
+            return Err(once::secret());
+        }
+        Ok((&caller.router, caller.header()))
     }
 
     /// Asks the device. Nothing of it is kept, so a request that comes again cannot be told from a new one.

@@ -16,28 +16,42 @@ use twins::name::Name;
 use twins::rejection::Code;
 use twins::reply::Reply;
 use twins::time::Timestamp;
+use twins::trust;
 use twins::twin::Twin;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::body::Object;
 use super::caller::{Allowed, Caller, unexpected};
 use super::page::{Limit, Page};
 use super::problem::Problem;
+use super::provision::{self, ActivationKey, Invited, Office};
 use super::query::Query;
 use super::readable;
+use super::trusted::Trusted;
 
 /// How many twins of a page are read at once.
 const READS_MAX: usize = 64;
 
 /// What a device is registered as.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields, expecting = "an object with `kind`, `tags` or both")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `kind`, `tags`, `catalogue`, `activation_key`, `activation_ttl_s`"
+)]
 pub(super) struct Registration {
     /// What kind of twin it has: `device` where nothing is said.
     kind: Option<String>,
     /// Its tags; they replace those that it has. Left out, those stay.
     #[schema(value_type = Object)]
     tags: Option<Document>,
+    /// Its business data; it replaces what it has. Left out, that stays.
+    #[schema(value_type = Object)]
+    catalogue: Option<Document>,
+    /// What the device shows once to get its key. The same one again changes nothing.
+    activation_key: Option<ActivationKey>,
+    /// After so many seconds the activation key is not taken any more; else it has no end.
+    activation_ttl_s: Option<u64>,
 }
 
 /// A registered device.
@@ -54,6 +68,11 @@ pub(super) struct Device {
     connection: &'static str,
     #[schema(value_type = Object)]
     tags: Document,
+    /// Its business data.
+    #[schema(value_type = Object)]
+    catalogue: Document,
+    #[serde(flatten)]
+    trusted: Option<Trusted>,
 }
 
 /// Which devices to list.
@@ -70,8 +89,8 @@ pub(super) struct Listing {
 
 impl Device {
     /// What may be read of it.
-    fn of(allowed: &Allowed<'_>, twin: &Twin) -> Self {
-        let id = allowed.id();
+    pub(super) fn of(allowed: &Allowed<'_>, twin: &Twin) -> Self {
+        let (id, reach) = (allowed.id(), allowed.reach(Verb::Read));
         let is_connected = twin.sessions().connected().next().is_some();
         Self {
             id: id.id().to_owned(),
@@ -79,7 +98,9 @@ impl Device {
             created: twin.created(),
             generation: twin.generation(),
             connection: if is_connected { "connected" } else { "disconnected" },
-            tags: readable::section(twin.tags().document(), "tags", &allowed.reach(Verb::Read)),
+            tags: readable::section(twin.tags().document(), "tags", &reach),
+            catalogue: readable::section(twin.catalogue().document(), "catalogue", &reach),
+            trusted: reach.may("system").then(|| Trusted::of(twin)),
         }
     }
 }
@@ -94,32 +115,77 @@ impl Device {
     params(("id" = String, Path, description = "1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")),
     request_body = Option<Registration>,
     responses(
-        (status = 201, description = "It is registered.", body = Device),
-        (status = 200, description = "It was registered before.", body = Device),
-        (status = 409, description = "`conflict`: it is of another kind"),
+        (status = 201, description = "It is registered.", body = Invited),
+        (status = 200, description = "It was registered before.", body = Invited),
+        (status = 409, description = "`conflict`: it is of another kind, or active and its activation key used"),
         (status = 422, description = "`unknown-kind`, or `malformed`: what does not fit is named"),
     )
 )]
 pub(super) async fn register(
     caller: Caller,
+    office: Office,
     id: Path<String>,
     Object(registration): Object<Option<Registration>>,
 ) -> Result<HttpResponse, Problem> {
-    let device = caller.may(Verb::Register, &id, "")?;
-    let Registration { kind, tags } = registration.unwrap_or_default();
-    if tags.is_some() {
+    put(&caller, &office, &id, registration.unwrap_or_default()).await
+}
+
+/// Registers a device under an id that is made for it.
+#[utoipa::path(
+    post,
+    path = "/v1/devices",
+    tag = "devices",
+    request_body = Option<Registration>,
+    responses(
+        (status = 201, description = "It is registered; `Location` leads to it.", body = Invited),
+        (status = 422, description = "`unknown-kind`, or `malformed`: what does not fit is named"),
+    )
+)]
+pub(super) async fn register_new(
+    caller: Caller,
+    office: Office,
+    Object(registration): Object<Option<Registration>>,
+) -> Result<HttpResponse, Problem> {
+    // A repeat under its key would be of another device.
+    caller.refuse_repeats("give the device an id: PUT /v1/devices/{id}")?;
+    put(&caller, &office, &Uuid::now_v7().to_string(), registration.unwrap_or_default()).await
+}
+
+async fn put(
+    caller: &Caller,
+    office: &Office,
+    id: &str,
+    registration: Registration,
+) -> Result<HttpResponse, Problem> {
+    let device = caller.may(Verb::Register, id, "")?;
+    let Registration { kind, tags, catalogue, activation_key, activation_ttl_s } = registration;
+    for (section, is_given) in [("tags", tags.is_some()), ("catalogue", catalogue.is_some())] {
+        if !is_given {
+            continue;
+        }
         // Whoever registers gives the tags; but what a policy keeps from being written, registering does not write.
-        caller.may_whole(Verb::Register, &id, &["tags".to_owned()])?;
-        if device.reach(Verb::Write).denies_below("tags") {
-            caller.may_whole(Verb::Write, &id, &["tags".to_owned()])?;
+        caller.may_whole(Verb::Register, id, &[section.to_owned()])?;
+        if device.reach(Verb::Write).denies_below(section) {
+            caller.may_whole(Verb::Write, id, &[section.to_owned()])?;
         }
     }
     let kind = Name::new("`kind`", kind.as_deref().unwrap_or(DEVICE))?;
-    let (created, twin) = match device.ask(Input::Register { kind, tags, with: None }).await? {
+    let expires = provision::expires(caller, activation_ttl_s)?;
+    let (mut invitation, mut key) = (None, None);
+    if let Some(wanted) = activation_key.as_ref().and_then(ActivationKey::wanted) {
+        let (router, _) = device.in_confidence()?;
+        let known = router.look(device.id()).await?;
+        let invited = office.provisioning.invite(known.as_deref(), wanted, expires).await?;
+        (invitation, key) = (Some(invited.0), invited.1);
+    }
+    let with = trust::Registration { catalogue, invitation, ..Default::default() };
+    let with = Some(Box::new(with));
+    let (created, twin) = match device.ask(Input::Register { kind, tags, with }).await? {
         Reply::Registered { created, twin } => (created, twin),
         other => return Err(unexpected(&other)),
     };
-    let shown = Device::of(&device, &twin);
+    let activation_key = key.map(|key| key.reveal());
+    let shown = Invited { device: Device::of(&device, &twin), activation_key };
     if !created {
         return Ok(HttpResponse::Ok().json(shown));
     }

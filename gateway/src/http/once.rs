@@ -85,6 +85,20 @@ pub(super) fn undirected() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "idempotency-unsupported", detail, next)
 }
 
+/// There is no twin that remembers it.
+pub(super) fn unsupported_here(next: &'static str) -> Problem {
+    let detail = "each call of this is a new one, so that an `Idempotency-Key` could promise nothing";
+    Problem::new(StatusCode::BAD_REQUEST, "idempotency-unsupported", detail, next)
+}
+
+/// What is answered holds a secret, which nobody keeps to say it again.
+pub(super) fn secret() -> Problem {
+    let detail = "the answer has a new secret in it, which no `Idempotency-Key` brings back";
+    let next =
+        "send it without the key; a `nonce` in the body has a repeat answered alike, where there is one";
+    Problem::new(StatusCode::BAD_REQUEST, "idempotency-unsupported", detail, next)
+}
+
 /// Refuses the header where a device speaks for itself: its messages have ids of their own.
 pub(super) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
     if !request.headers().contains_key(NAME) {

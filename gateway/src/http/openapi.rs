@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use super::once;
 use super::problem::Details;
 use super::{
-    access, audit, backup, commands, devices, following, health, history, kinds, me, methods, metrics,
-    people, policies, requests, tenants, tokens, twins,
+    access, audit, backup, commands, devices, following, health, history, kinds, lifecycle, me, methods,
+    metrics, people, policies, provision, requests, tenants, tokens, twins,
 };
 
 #[derive(OpenApi)]
@@ -25,8 +25,17 @@ use super::{
     paths(
         devices::list,
         devices::register,
+        devices::register_new,
+        provision::activate,
+        provision::invite,
+        provision::install,
+        provision::rotate,
         devices::get,
         devices::remove,
+        lifecycle::disable,
+        lifecycle::enable,
+        lifecycle::quarantine,
+        lifecycle::revoke,
         twins::get,
         twins::update,
         twins::replace_desired,
@@ -102,11 +111,14 @@ impl Modify for Common {
         components.add_security_scheme("device", SecurityScheme::Http(device));
         for item in api.paths.paths.values_mut() {
             let changes = [&mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
-            // Twins keep what applications change of them; a request to a device is not kept.
+            // Twins keep what applications change of them; a request to a device is not kept, and a new id is always one.
             let is_kept = |operation: &&mut openapi::path::Operation| {
                 let tag = operation.tags.iter().flatten().next().map_or("", String::as_str);
                 matches!(tag, "devices" | "twins" | "commands")
-                    && operation.operation_id.as_deref() != Some("ask")
+                    && operation
+                        .operation_id
+                        .as_deref()
+                        .is_none_or(|name| !matches!(name, "ask" | "register_new"))
             };
             for operation in changes.into_iter().flatten().filter(is_kept) {
                 operation.parameters.get_or_insert_default().push(once::parameter());

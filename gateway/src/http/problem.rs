@@ -98,6 +98,16 @@ impl Problem {
         self.code
     }
 
+    /// Who one is has to be proved by this.
+    pub(super) fn asks(self, scheme: &'static str) -> Self {
+        self.with(Hint::Authenticate(scheme))
+    }
+
+    /// The same may be sent again, later.
+    pub(super) fn passes(self) -> Self {
+        self.with(Hint::RetryAfter)
+    }
+
     fn with(self, hint: Hint) -> Self {
         Self { hint, ..self }
     }

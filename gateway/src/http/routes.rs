@@ -7,12 +7,12 @@ use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
 use super::{
-    access, audit, backup, commands, devices, following, health, history, kinds, me, methods, metrics,
-    openapi, people, policies, requests, tenants, tokens, twins,
+    access, audit, backup, commands, devices, following, health, history, kinds, lifecycle, me, methods,
+    metrics, openapi, people, policies, provision, requests, tenants, tokens, twins,
 };
 
-/// Each path, with what it answers to. Every handler but those of health and of the document begins with a
-/// [`Caller`](super::caller::Caller).
+/// Each path, with what it answers to. Every handler but those of health, of the document and of a device
+/// that shows its activation key begins with a [`Caller`](super::caller::Caller).
 pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
     const GET: Method = Method::GET;
     const PUT: Method = Method::PUT;
@@ -20,11 +20,19 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
     const PATCH: Method = Method::PATCH;
     const DELETE: Method = Method::DELETE;
     vec![
-        ("/v1/devices", vec![(GET, to(devices::list))]),
+        ("/v1/devices", vec![(GET, to(devices::list)), (POST, to(devices::register_new))]),
         (
             "/v1/devices/{id}",
             vec![(GET, to(devices::get)), (PUT, to(devices::register)), (DELETE, to(devices::remove))],
         ),
+        ("/v1/provision/activate", vec![(POST, to(provision::activate))]),
+        ("/v1/devices/{id}/invite", vec![(POST, to(provision::invite))]),
+        ("/v1/devices/{id}/activate", vec![(POST, to(provision::install))]),
+        ("/v1/devices/{id}/rotate", vec![(POST, to(provision::rotate))]),
+        ("/v1/devices/{id}/disable", vec![(POST, to(lifecycle::disable))]),
+        ("/v1/devices/{id}/enable", vec![(POST, to(lifecycle::enable))]),
+        ("/v1/devices/{id}/quarantine", vec![(POST, to(lifecycle::quarantine))]),
+        ("/v1/devices/{id}/revoke", vec![(POST, to(lifecycle::revoke))]),
         // Before all other twins: no device is called `me`.
         ("/v1/twins/me/telemetry", vec![(POST, to(me::speaking::telemetry))]),
         ("/v1/twins/me/telemetry/{channel}", vec![(POST, to(me::speaking::sample))]),

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use crate::descriptors::Shares;
 use crate::door::{Door, Shut};
 use crate::peer;
+use crate::trust::provisioning::Provisioning;
 
 use super::body::Allowance;
 use super::following::Followers;
@@ -52,6 +53,7 @@ impl Server {
         doors: &[Door],
         router: Router,
         definitions: Arc<dyn Definitions>,
+        provisioning: Provisioning,
         watch: Watch,
     ) -> Result<Self, Shut> {
         if let Some(open) =
@@ -71,6 +73,7 @@ impl Server {
                 .app_data(router.clone())
                 .app_data(seats.clone())
                 .app_data(definitions.clone())
+                .app_data(provisioning.clone())
                 .app_data(watch.metrics)
                 .app_data(watch.registry)
                 .app_data(Asked(watch.unready))

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,6 +23,7 @@ use tracing::Instrument;
 use twins::reply::Reply;
 
 use crate::metrics::{Metrics, Protocol};
+use crate::trust::provisioning::Provisioning;
 
 use super::options::READ_BYTES;
 use super::session::{Actions, Respond, Session};
@@ -40,6 +42,10 @@ pub(super) struct Connection<S> {
     pub(super) stream: S,
     pub(super) session: Session,
     pub(super) router: Router,
+    /// What gives its device a key.
+    pub(super) provisioning: Provisioning,
+    /// Where its client is.
+    pub(super) from: IpAddr,
     /// How long letting a client in may take.
     pub(super) login_timeout: Duration,
     /// How long one write may take.
@@ -54,6 +60,8 @@ struct Driver<S> {
     stream: Option<S>,
     session: Session,
     router: Router,
+    provisioning: Provisioning,
+    from: IpAddr,
     mailbox: Arc<Mailbox>,
     login_timeout: Duration,
     write_timeout: Duration,
@@ -75,12 +83,15 @@ enum Event {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs until the twin has heard of the connection's end. A change of `stopping` ends it.
     pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let Self { stream, session, router, login_timeout, write_timeout, metrics } = self;
+        let Self { stream, session, router, provisioning, from, login_timeout, write_timeout, metrics } =
+            self;
         let mailbox = Arc::new(Mailbox::default());
         let mut driver = Driver {
             stream: Some(stream),
             session,
             router,
+            provisioning,
+            from,
             mailbox: mailbox.clone(),
             login_timeout,
             write_timeout,
@@ -133,9 +144,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Does all that the session wants done.
     async fn act(&mut self) {
         loop {
-            let Actions { login, submissions, responses, bytes, close } = self.session.actions();
-            let idle = login.is_none() && submissions.is_empty() && responses.is_empty() && bytes.is_empty();
-            if idle && !close {
+            let Actions { login, submissions, responses, applications, bytes, close } =
+                self.session.actions();
+            let silent = submissions.is_empty() && responses.is_empty() && applications.is_empty();
+            if login.is_none() && silent && bytes.is_empty() && !close {
                 return;
             }
             if let Some(login) = login {
@@ -154,6 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             for Respond { token, twin, id, response } in responses {
                 let waited = self.router.respond(&twin, &id, response).await;
                 self.session.responded(Instant::now(), token, waited);
+            }
+            for application in applications {
+                let token = application.token;
+                let reply = application.make(&self.provisioning, &self.router, self.from).await;
+                self.session.applied(Instant::now(), token, reply);
             }
             if !bytes.is_empty() {
                 self.write(&bytes).await;

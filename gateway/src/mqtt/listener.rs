@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::pace::{Pace, Rate};
 use crate::peer;
 use crate::tls::{HANDSHAKES_MAX, Tls};
+use crate::trust::provisioning::Provisioning;
 
 use super::Options;
 
@@ -38,13 +39,14 @@ const BURST: Duration = Duration::from_millis(10);
 /// A listener for MQTT over TCP, with TLS or without. Dropping it lets it run on; [`stop`](Self::stop) ends it.
 ///
 /// ```no_run
-/// # async fn example(router: runtime::router::Router) -> Result<(), gateway::door::Shut> {
+/// # use gateway::trust::provisioning::Provisioning;
+/// # async fn example(router: runtime::router::Router, keys: Provisioning) -> Result<(), gateway::door::Shut> {
 /// use gateway::door::Door;
 /// use gateway::metrics::Metrics;
 /// use gateway::mqtt::{Listener, Options};
 ///
 /// let doors = vec![Door::plain(([127, 0, 0, 1], 1883).into())];
-/// let listener = Listener::start(Options::default(), doors, router, Metrics::default()).await?;
+/// let listener = Listener::start(Options::default(), doors, router, keys, Metrics::default()).await?;
 /// println!("MQTT on {:?}", listener.local_addrs());
 /// listener.stop().await;
 /// # Ok(())
@@ -66,6 +68,7 @@ impl Listener {
         options: Options,
         doors: Vec<Door>,
         router: Router,
+        provisioning: Provisioning,
         metrics: Metrics,
     ) -> Result<Self, Shut> {
         let (mut listening, mut local_addrs) = (Vec::new(), Vec::new());
@@ -76,7 +79,7 @@ impl Listener {
             listening.push((listener, door.tls));
         }
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        let host = Host { options: Arc::new(options), router, metrics, handshakes };
+        let host = Host { options: Arc::new(options), router, provisioning, metrics, handshakes };
         let spawned = Actor::spawn(None, host, listening).await;
         let (actor, running) = spawned.expect("its start does nothing that can fail");
         Ok(Self { local_addrs, actor, running })
@@ -110,6 +113,7 @@ type Listening = Vec<(TcpListener, Option<Tls>)>;
 struct Host {
     options: Arc<Options>,
     router: Router,
+    provisioning: Provisioning,
     metrics: Metrics,
     handshakes: Arc<Semaphore>,
 }
@@ -152,6 +156,8 @@ impl Actor for Host {
             stream,
             session: Session::new(self.options.clone(), self.origin(address, transport)?, begun),
             router: self.router.clone(),
+            provisioning: self.provisioning.clone(),
+            from: address.ip(),
             login_timeout: self.options.connect_timeout,
             write_timeout: self.options.answer_timeout,
             metrics: self.metrics.clone(),
@@ -213,7 +219,8 @@ async fn secured(
     until: Instant,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Connection { stream, session, router, login_timeout, write_timeout, metrics } = connection;
+    let Connection { stream, session, router, provisioning, from, login_timeout, write_timeout, metrics } =
+        connection;
     let agreed = async {
         let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
         tls.accept(stream).await
@@ -225,7 +232,16 @@ async fn secured(
     match agreed.unwrap_or_else(|late| Err(late.into())) {
         // It is large, and few connections are of a node in `dev`.
         Ok(stream) => {
-            let connection = Connection { stream, session, router, login_timeout, write_timeout, metrics };
+            let connection = Connection {
+                stream,
+                session,
+                router,
+                provisioning,
+                from,
+                login_timeout,
+                write_timeout,
+                metrics,
+            };
             Box::pin(connection.run(stopping)).await;
         }
         Err(error) => {

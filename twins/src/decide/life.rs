@@ -83,8 +83,11 @@ impl Draft<'_> {
             self.change(Change::Trust(trust::Change::Registered { group, gateway }));
         }
         let known = self.twin().trust().activation();
+        // A key that was used is not valid again because it is said again.
         let is_new = |invitation: &&Invitation| {
-            known.is_none_or(|known| (&known.verifier, known.expires) != (&invitation.verifier, invitation.expires))
+            known.is_none_or(|known| {
+                known.verifier != invitation.verifier || known.used.is_none() && known.expires != invitation.expires
+            })
         };
         if let Some(invitation) = invitation.as_ref().filter(is_new) {
             let issue = self.invite(invitation);

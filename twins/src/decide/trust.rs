@@ -213,14 +213,19 @@ impl Draft<'_> {
             }
             (None, session) => session.map(|session| &session.proof),
         };
-        if input.is_of_management() {
+        let is_of_activation = proof.is_some_and(Proof::is_of_activation);
+        let is_of_management = match input {
+            Input::Trust(step) => !is_of_activation || matches!(step.what, What::Activate { .. }),
+            _ => input.is_of_management(),
+        };
+        if is_of_management {
             return Ok(());
         }
         if trust.standing() == Standing::Quarantined {
             let why = format!("`{}` is quarantined: neither telemetry nor control is let through", self.id.id());
             return Err(Rejection::new(Code::Quarantined, why));
         }
-        if proof.is_some_and(Proof::is_of_activation) {
+        if is_of_activation {
             let why = format!("`{}` has shown its activation key, which is only good for activation", self.id.id());
             return Err(Rejection::new(Code::NotAuthorized, why));
         }

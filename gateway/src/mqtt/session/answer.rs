@@ -17,6 +17,7 @@ use super::packet::Ack;
 use super::queue::Answer;
 use super::reason::Reason;
 use super::refusal::Refusal;
+use super::topic::Verb;
 use super::{Phase, Session};
 
 /// What is to be done with an answer.
@@ -63,6 +64,8 @@ pub(super) enum Asked {
     Method { name: Name, id: Name },
     /// The twin's document.
     Document { id: Name },
+    /// A key, or why there is none.
+    Key { verb: Verb, id: Name },
 }
 
 /// An answer that is given on this side.
@@ -72,6 +75,8 @@ pub(super) enum Own {
     Refused(Refusal),
     /// A response was handed on; whether anybody still waited.
     Heard(bool),
+    /// What the device asked for.
+    Said(Json),
 }
 
 /// An answer on `methods/{name}/{id}/reply`.
@@ -143,6 +148,13 @@ impl Session {
             (Then::Published(published), Own::Heard(false)) => {
                 self.puback(&published, Reason::NobodyListens, "nobody waits for this answer any more");
             }
+            (Then::Published(published), Own::Said(reply)) => {
+                self.puback(&published, Reason::Success, "");
+                if let Some(Asked::Key { verb, id }) = &published.asked {
+                    let level = format!("credentials/{}/{id}/reply", verb.as_str());
+                    self.say(now, Topic::Credentials, &level, &reply);
+                }
+            }
             (Then::Published(published), _) => self.puback(&published, Reason::Success, ""),
             (Then::Subscribed { id, reasons, subscriptions }, _) => {
                 self.subscribed(id, &reasons, subscriptions)
@@ -155,8 +167,9 @@ impl Session {
 
     fn published(&mut self, now: Instant, published: Published, outcome: Result<Reply, Rejection>) {
         match (&published.asked, outcome) {
-            (None, Ok(_)) => self.puback(&published, Reason::Success, ""),
-            (None | Some(Asked::Document { .. }), Err(rejection)) => {
+            // A key is applied for beside the session's inputs.
+            (None | Some(Asked::Key { .. }), Ok(_)) => self.puback(&published, Reason::Success, ""),
+            (None | Some(Asked::Document { .. } | Asked::Key { .. }), Err(rejection)) => {
                 self.refuse(now, &published, &rejection.into());
             }
             (Some(Asked::Method { name, id }), outcome) => {

@@ -79,7 +79,8 @@ impl Session {
             will,
             proof,
         };
-        self.device = Some(Device { twin, client, principal, rights, epoch: 0, n: 0, kept: keep });
+        let proof = begins.proof.clone();
+        self.device = Some(Device { twin, client, principal, proof, rights, epoch: 0, n: 0, kept: keep });
         self.submit(now, Input::Connect { connect: begins, register }, Header::default(), Then::Connect);
         Ok(())
     }

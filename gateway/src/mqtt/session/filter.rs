@@ -6,13 +6,14 @@ use super::reason::Reason;
 use super::topic::{Unheard, below};
 
 /// What a device can hear, below its own id.
-const HEARD: [(Topic, &str); 6] = [
+const HEARD: [(Topic, &str); 7] = [
     (Topic::Desired, "desired"),
     (Topic::Commands, "commands"),
     (Topic::Requests, "requests/+/+"),
     (Topic::Methods, "methods/+/+/reply"),
     (Topic::Document, "document/+"),
     (Topic::Errors, "errors"),
+    (Topic::Credentials, "credentials/+/+/reply"),
 ];
 
 /// What the filter of the device `own` selects. A filter with wildcards may select several things; one that names a
@@ -113,6 +114,7 @@ mod tests {
         check("twins/me/methods/+/+/reply", Ok(&[Topic::Methods]));
         check("twins/me/document/17", Ok(&[Topic::Document]));
         check("twins/me/errors", Ok(&[Topic::Errors]));
+        check("twins/me/credentials/+/+/reply", Ok(&[Topic::Credentials]));
         check("twins/me/+", Ok(&[Topic::Desired, Topic::Commands, Topic::Errors]));
         check("twins/me/#", Ok(&HEARD.map(|(topic, _)| topic)));
     }

@@ -4,6 +4,7 @@
 //! received(bytes) ─┐                        ┌─> bytes to write, then `written`
 //! mail(replies,    ├─> Session ─> Actions ──┼─> inputs to submit, then `mail`
 //!      deliveries) │                        ├─> a login to present, then `admitted`
+//!                  │                        ├─> applications for a key to make, then `applied`
 //! timeout(now)    ─┘                        └─> responses to hand on, then `responded`
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod acknowledge;
 mod answer;
+mod application;
 mod close;
 mod codec;
 mod connect;
@@ -45,11 +47,14 @@ use runtime::router::{Response, Submission};
 use twins::header::{Header, Mark, Principal, Transport};
 use twins::id::TwinId;
 use twins::input::Input;
+use twins::json::Json;
 use twins::name::Name;
 use twins::session::Subscription;
+use twins::trust::Proof;
 
 use super::Options;
 use answer::{Own, Then};
+use application::Application;
 use codec::Codec;
 use login::Rights;
 use outbox::Outbox;
@@ -83,6 +88,8 @@ pub(super) struct Actions {
     pub(super) login: Option<Login>,
     /// To be submitted; the answers come by mail.
     pub(super) submissions: Vec<Submission>,
+    /// To be made; what comes of each goes to [`Session::applied`].
+    pub(super) applications: Vec<Application>,
     /// To be handed on; whether anybody still waited goes to [`Session::responded`].
     pub(super) responses: Vec<Respond>,
     /// To be written; then [`Session::written`] is called.
@@ -144,6 +151,8 @@ struct Device {
     twin: TwinId,
     client: Name,
     principal: Principal,
+    /// What it has proved.
+    proof: Proof,
     rights: Rights,
     /// The connection's number, given by the twin.
     epoch: u64,
@@ -210,6 +219,12 @@ impl Session {
     /// A response was handed on; `waited` says whether anybody still waited for it.
     pub(super) fn responded(&mut self, now: Instant, token: u64, waited: bool) {
         self.queue.answer_own(token, Own::Heard(waited));
+        self.go_on(now);
+    }
+
+    /// What came of an application for a key.
+    pub(super) fn applied(&mut self, now: Instant, token: u64, reply: Json) {
+        self.queue.answer_own(token, Own::Said(reply));
         self.go_on(now);
     }
 

@@ -20,6 +20,7 @@ use twins::time::{NotATime, Timestamp};
 
 use super::super::Options;
 use super::answer::{Asked, Own, Published, Then};
+use super::application::{Application, Applied};
 use super::login::Rights;
 use super::packet::Publish;
 use super::reason::Reason;
@@ -34,6 +35,8 @@ pub(super) enum Meaning {
     Input(Input, Option<Asked>),
     /// An answer to the request of this id.
     Response(Name, Response),
+    /// It applies for a key; the reply has this id.
+    Application(Applied, Name),
 }
 
 impl Session {
@@ -62,7 +65,10 @@ impl Session {
         };
         match meaning {
             // What is not for the twin to remember is remembered while the connection lasts.
-            Ok(((Meaning::Input(Input::Read, _) | Meaning::Response(..), _), _)) if is_repeated => {
+            Ok((
+                (Meaning::Input(Input::Read, _) | Meaning::Response(..) | Meaning::Application(..), _),
+                _,
+            )) if is_repeated => {
                 self.queue.push_answered(now, published(None), Own::Done);
             }
             Ok(((Meaning::Input(Input::Read, asked), _), _)) => {
@@ -76,6 +82,13 @@ impl Session {
                 let twin = device.twin.clone();
                 let token = self.queue.push_own(now, published(None), response.payload.len());
                 self.actions.responses.push(Respond { token, twin, id, response });
+            }
+            Ok(((Meaning::Application(applied, id), _), _)) => {
+                let (twin, proof) = (device.twin.clone(), device.proof.clone());
+                let asked = Asked::Key { verb: applied.verb, id };
+                let token = self.queue.push_own(now, published(Some(asked)), publish.payload.len());
+                let transport = self.origin.transport;
+                self.actions.applications.push(Application { token, twin, proof, transport, trace, applied });
             }
             Err(refusal) => self.queue.push_answered(now, published(None), Own::Refused(refusal)),
         }
@@ -94,6 +107,8 @@ pub(super) fn understand(
     let allowed = match says {
         Says::Get { .. } => rights.reads,
         Says::Call { .. } => rights.controls,
+        // Its own credentials: the twin decides.
+        Says::Credential { .. } => true,
         _ => rights.speaks,
     };
     if !allowed {
@@ -124,6 +139,10 @@ pub(super) fn understand(
             let argument = if publish.payload.is_empty() { Json::null() } else { json(publish, &limits)? };
             let (name, id) = (Name::new("the method", name)?, Name::new("the call's id", id)?);
             Meaning::Input(Input::Call { name: name.clone(), argument }, Some(Asked::Method { name, id }))
+        }
+        Says::Credential { verb, id } => {
+            let applied = Applied::read(verb, &json(publish, &limits)?)?;
+            Meaning::Application(applied, Name::new("the application's id", id)?)
         }
         Says::Get { id } => {
             let id = Name::new("the question's id", id)?;

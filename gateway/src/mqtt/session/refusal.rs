@@ -48,7 +48,7 @@ impl From<Unheard> for Refusal {
                 reason: Reason::TopicName,
                 code: "unknown-topic",
                 message: "nothing is said by publishing to this topic".into(),
-                next: "publish to twins/me/telemetry, reported, commands/.., requests/.., methods/.. or get/..",
+                next: "publish to twins/me/telemetry, reported, commands/.., requests/.., methods/.., credentials/.. or get/..",
             },
             Unheard::Foreign => Self {
                 reason: Reason::NotAuthorized,

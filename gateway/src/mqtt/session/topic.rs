@@ -4,7 +4,7 @@
 //! twins/{me or own id}/telemetry                                 twins/{..}/commands/{id}/{done or rejected or progress}
 //! twins/{..}/telemetry/{channel}                                 twins/{..}/requests/{name}/{rid}/reply
 //! twins/{..}/reported                                            twins/{..}/methods/{name}/{rid}
-//!                                                                twins/{..}/get/{rid}
+//! twins/{..}/credentials/{activate or rotate}/{rid}              twins/{..}/get/{rid}
 //! ```
 //!
 //! Each may end in `?mid={message id}`.
@@ -19,6 +19,15 @@ const ROOT: &str = "twins";
 /// The device's own id.
 const ME: &str = "me";
 
+impl Verb {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Activate => "activate",
+            Self::Rotate => "rotate",
+        }
+    }
+}
+
 /// What a device says by a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Says<'a> {
@@ -29,6 +38,14 @@ pub(super) enum Says<'a> {
     Response { id: &'a str },
     Call { name: &'a str, id: &'a str },
     Get { id: &'a str },
+    Credential { verb: Verb, id: &'a str },
+}
+
+/// What a device asks about its own credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Activate,
+    Rotate,
 }
 
 /// Why a topic means nothing.
@@ -68,6 +85,13 @@ pub(super) fn read<'a>(topic: &'a str, own: &str) -> Result<Says<'a>, Unheard> {
             request.map(|(_, id)| Says::Response { id })
         }
         Some(("methods", rest)) => rest.rsplit_once('/').map(|(name, id)| Says::Call { name, id }),
+        Some(("credentials", rest)) => match rest.split_once('/') {
+            Some(("activate", id)) if !id.contains('/') => {
+                Some(Says::Credential { verb: Verb::Activate, id })
+            }
+            Some(("rotate", id)) if !id.contains('/') => Some(Says::Credential { verb: Verb::Rotate, id }),
+            _ => None,
+        },
         Some(("get", id)) if !id.contains('/') => Some(Says::Get { id }),
         _ => None,
     };
@@ -110,6 +134,8 @@ mod tests {
         check("twins/me/requests/reboot/9/reply", Ok(Says::Response { id: "9" }));
         check("twins/me/methods/boost/1", Ok(Says::Call { name: "boost", id: "1" }));
         check("twins/me/get/1", Ok(Says::Get { id: "1" }));
+        check("twins/me/credentials/activate/1", Ok(Says::Credential { verb: Verb::Activate, id: "1" }));
+        check("twins/me/credentials/rotate/1", Ok(Says::Credential { verb: Verb::Rotate, id: "1" }));
     }
 
     #[test]
@@ -123,6 +149,9 @@ mod tests {
             "twins/me/desired",
             "twins/me/commands",
             "twins/me/get",
+            "twins/me/credentials/rotate",
+            "twins/me/credentials/revoke/1",
+            "twins/me/credentials/rotate/1/reply",
         ] {
             assert_eq!(read(topic, "t-1"), Err(Unheard::Unknown), "{topic}");
         }

@@ -52,7 +52,7 @@ fn a_wildcard_is_one_subscription_for_each_thing_it_selects() {
     let Input::Subscribe(subscriptions) = bench.answer(Ok(Reply::Done)) else { panic!() };
     let topics: Vec<_> = subscriptions.iter().map(|subscription| subscription.topic).collect();
     use Topic::*;
-    assert_eq!(topics, [Desired, Commands, Requests, Methods, Document, Errors]);
+    assert_eq!(topics, [Desired, Commands, Requests, Methods, Document, Errors, Credentials]);
 }
 
 #[test]

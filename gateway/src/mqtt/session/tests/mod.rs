@@ -28,6 +28,7 @@ use twins::reply::{Delivery, Reply};
 use twins::session::Subscription;
 
 use super::super::Options;
+use super::application::Application;
 use super::login::Admitted;
 use super::{Actions, Origin, Respond, Session};
 use wire::Packet;
@@ -45,6 +46,7 @@ struct Bench {
     /// What was submitted and not looked at.
     submitted: VecDeque<Submission>,
     responses: Vec<Respond>,
+    applications: Vec<Application>,
     closed: bool,
 }
 
@@ -59,8 +61,9 @@ impl Bench {
         };
         let now = Instant::now();
         let session = Session::new(Arc::new(options), origin, now);
-        let (out, submitted, responses) = (Vec::new(), VecDeque::new(), Vec::new());
-        Self { session, now, v5: true, out, submitted, responses, closed: false }
+        let (out, submitted) = (Vec::new(), VecDeque::new());
+        let (responses, applications) = (Vec::new(), Vec::new());
+        Self { session, now, v5: true, out, submitted, responses, applications, closed: false }
     }
 
     /// A client `c` of the device `t-1` that is connected, and has read its CONNACK.
@@ -158,10 +161,12 @@ impl Bench {
     /// Does what the session wants done; only presenting the login has consequences.
     fn act(&mut self) -> &mut Self {
         loop {
-            let Actions { login, submissions, responses, bytes, close } = self.session.actions();
+            let Actions { login, submissions, responses, applications, bytes, close } =
+                self.session.actions();
             self.closed |= close;
             self.submitted.extend(submissions);
             self.responses.extend(responses);
+            self.applications.extend(applications);
             match (login, bytes.is_empty()) {
                 (Some(login), _) => {
                     let identity = Permissive.named(login.shown());

@@ -227,3 +227,29 @@ fn bytes_count_as_well_as_packets() {
     bench.answer(Ok(Reply::Done));
     assert!(bench.session.listens());
 }
+
+#[test]
+fn an_application_for_a_key_is_answered_where_the_device_listens_and_no_input_of_the_session() {
+    let mut bench = Bench::connected(true).subscribed(&[("twins/me/credentials/+/+/reply", 1)]);
+    bench.publish("twins/me/credentials/rotate/r-1", r#"{"nonce":"0123456789abcdef"}"#, 1);
+
+    let token = bench.applications.pop().expect("it is made").token;
+    assert!(bench.inputs().is_empty() && pubacks(&mut bench).is_empty());
+    bench.session.applied(bench.now, token, json(r#"{"status":200}"#));
+    bench.act();
+
+    let packets = bench.packets();
+    assert_eq!((packets[0].kind(), packets[0].id(), packets[0].reason()), (wire::PUBACK, 1, 0));
+    assert_eq!(packets[1].topic(), "twins/me/credentials/rotate/r-1/reply");
+    assert_eq!(packets[1].payload(), r#"{"status":200}"#);
+}
+
+#[test]
+fn an_application_that_is_none_is_refused() {
+    let mut bench = Bench::connected(true);
+    for (id, payload) in [(1, ""), (2, "[]"), (3, "{}"), (4, r#"{"nonce":"a","key":"b"}"#)] {
+        bench.publish("twins/me/credentials/activate/1", payload, id);
+        assert_eq!(pubacks(&mut bench), [(id, 0x99)], "{payload}");
+    }
+    assert!(bench.applications.is_empty());
+}

@@ -1,0 +1,154 @@
+//! The management lane: a device applies for a key of its own, by the connection that it has. It is open in quarantine,
+//! too, and all that there is for a device that has shown nothing but its activation key.
+//!
+//! Keys are made outside the twin, so that an application is made beside the session's inputs, one after the other.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use runtime::error::Error;
+use runtime::router::Router;
+use serde::{Deserialize, Serialize};
+use twins::header::{Header, Principal, Trace, Transport};
+use twins::id::TwinId;
+use twins::json::Json;
+use twins::rejection::{Code, Rejection};
+use twins::time::Timestamp;
+use twins::trust::Proof;
+
+use super::refusal::Refusal;
+use super::topic::Verb;
+use crate::trust::provisioning::{GRACE, GRACE_MAX, Given, Provisioning, Refused};
+
+/// An application of a connected device.
+#[derive(Debug)]
+pub(in super::super) struct Application {
+    pub(in super::super) token: u64,
+    pub(super) twin: TwinId,
+    pub(super) proof: Proof,
+    pub(super) transport: Transport,
+    pub(super) trace: Option<Trace>,
+    pub(super) applied: Applied,
+}
+
+/// What is applied for.
+pub(super) struct Applied {
+    pub(super) verb: Verb,
+    said: Said,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `nonce`")]
+struct Said {
+    nonce: String,
+    /// To activate, where the connection did not come by it.
+    activation_key: Option<String>,
+    /// To rotate: for how long the key before stays valid.
+    grace_s: Option<u64>,
+}
+
+/// A key on `credentials/{verb}/{id}/reply`.
+#[derive(Serialize)]
+struct Handed {
+    key: String,
+    issue: u64,
+    since: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Reply<T> {
+    status: u16,
+    payload: T,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    code: &'a str,
+    message: &'a str,
+    next: &'a str,
+}
+
+impl Applied {
+    pub(super) fn read(verb: Verb, body: &Json) -> Result<Self, Refusal> {
+        if !body.is_object() {
+            let why = "an application is an object with a `nonce`";
+            return Err(Rejection::new(Code::Malformed, why).into());
+        }
+        Ok(Self { verb, said: body.decode()? })
+    }
+
+    /// How long the key before a new one stays valid.
+    fn grace(&self) -> Duration {
+        self.said.grace_s.map_or(GRACE, Duration::from_secs).min(GRACE_MAX)
+    }
+}
+
+impl Application {
+    /// Makes it; what comes of it is for the device.
+    pub(in super::super) async fn make(
+        self,
+        provisioning: &Provisioning,
+        router: &Router,
+        from: IpAddr,
+    ) -> Json {
+        let Self { twin, proof, transport, trace, applied, .. } = self;
+        let Said { nonce, activation_key, .. } = &applied.said;
+        let header = |proof| {
+            let proof = Some(Box::new(proof));
+            Header { principal: Principal::Device, transport, trace, proof, ..Header::default() }
+        };
+        let given = match (applied.verb, activation_key, proof) {
+            (Verb::Activate, Some(key), proof) => {
+                provisioning.activate(router, &twin, (key, nonce), from, header(proof)).await
+            }
+            (Verb::Activate, None, Proof::Activation(issue)) => {
+                let header = header(Proof::Activation(issue));
+                provisioning.activate_shown(router, &twin, (issue, nonce), header).await
+            }
+            (Verb::Activate, None, _) => Err(Refused::NotValid),
+            (Verb::Rotate, _, proof) => {
+                let asked = (Some(&**nonce), applied.grace());
+                provisioning.rotate(router, &twin, asked, None, header(proof)).await
+            }
+        };
+        let reply = match given {
+            Ok(Given { key, credential }) => {
+                let payload = Handed { key: key.reveal(), issue: credential.issue, since: credential.since };
+                Json::of(&Reply { status: 200, payload })
+            }
+            Err(refused) => refusal(&refused),
+        };
+        reply.unwrap_or_else(|_| Json::null())
+    }
+}
+
+fn refusal(refused: &Refused) -> Result<Json, twins::json::Error> {
+    let message = refused.to_string();
+    let (status, code, next) = match refused {
+        Refused::Node(Error::Rejected(rejection)) => {
+            let code = rejection.code();
+            let problem = Problem { code: code.as_str(), message: rejection.message(), next: code.next() };
+            return Json::of(&Reply { status: status(code), payload: problem });
+        }
+        refused => refused.said().unwrap_or((503, "not-written", "send it again later")),
+    };
+    Json::of(&Reply { status, payload: Problem { code, message: &message, next } })
+}
+
+/// As HTTP says it.
+fn status(code: Code) -> u16 {
+    match code {
+        Code::UnknownTwin => 404,
+        Code::AlreadyActivated | Code::Replaced => 409,
+        Code::NotAuthorized | Code::Disabled | Code::Quarantined => 403,
+        _ => 422,
+    }
+}
+
+/// An activation key never gets into a log by accident.
+impl fmt::Debug for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "to {}", self.verb.as_str())
+    }
+}

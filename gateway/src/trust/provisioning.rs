@@ -1,0 +1,304 @@
+//! Provisioning: a device gets its key. Secrets come into being here and are handed out once; the twin is told what
+//! verifies them, and decides who gets one.
+//!
+//! A key is given for a request, the hash of a nonce that whoever asks has chosen. The same request again is answered
+//! with the same key, which the twin keeps sealed: so an answer that was lost is asked for again, and a stranger who has
+//! the activation key but not the nonce learns nothing but that it was used.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use runtime::directory::audit::hash;
+use runtime::error::Error as NodeError;
+use runtime::router::Router;
+use twins::header::Header;
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::name::Name;
+use twins::reply::Reply;
+use twins::trust::{By, Credential, Fingerprint, Grant, Invitation, Proof, Secret, Step, Verifier, What};
+use twins::twin::Twin;
+
+use super::attempts::Attempts;
+use super::key::Key;
+use super::password::{self, Generated, Hashing};
+use super::vault::{self, Vault, random};
+
+/// How long the key before a new one stays valid where nobody says: a day.
+pub const GRACE: Duration = Duration::from_secs(24 * 3_600);
+/// The longest grace: 90 days.
+pub const GRACE_MAX: Duration = Duration::from_secs(90 * 24 * 3_600);
+/// Bytes that a nonce has at least, and at most. It should be random: it is what a repeat is told by.
+pub const NONCE_BYTES: (usize, usize) = (16, 128);
+
+/// What gives devices their keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Provisioning(Arc<Inner>);
+
+struct Inner {
+    vault: Arc<Vault>,
+    hashing: Hashing,
+    attempts: Attempts,
+    /// What is compared with where there is nothing to compare with, so that this takes as long: no key has this hash.
+    decoy: Verifier,
+}
+
+/// A key that was given, as its device gets it.
+#[derive(Debug)]
+pub struct Given {
+    /// The text of it.
+    pub key: Key,
+    /// What the twin keeps of it.
+    pub credential: Credential,
+}
+
+/// Why no key was given.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no such device, or that is not its activation key: nobody outside can tell which.
+    #[error("there is no such device, or this is not its activation key")]
+    NotValid,
+    /// It was tried too often.
+    #[error("an activation key was tried too often; the next is looked at in {} s", .0.as_secs_f64().ceil())]
+    TooOften(Duration),
+    /// The nonce is none.
+    #[error("a nonce is random text of {} to {} bytes", NONCE_BYTES.0, NONCE_BYTES.1)]
+    BadNonce,
+    /// The activation key could not be taken.
+    #[error(transparent)]
+    Password(#[from] password::Error),
+    /// The vault did not do it.
+    #[error(transparent)]
+    Vault(#[from] vault::Error),
+    /// The twin refused, or could not be reached.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The credential is none that can be shown.
+    #[error("the twin gave an answer to something else: {0}")]
+    Unexpected(String),
+}
+
+impl Refused {
+    /// The status as in HTTP, the stable text, and what to do next; `None` where the twin or the node says so itself.
+    pub(crate) fn said(&self) -> Option<(u16, &'static str, &'static str)> {
+        Some(match self {
+            Self::NotValid => {
+                (401, "wrong-activation-key", "see whether the id and the activation key are spelled right")
+            }
+            Self::TooOften(_) => (429, "too-many-attempts", "wait a second, and try the right key"),
+            Self::BadNonce => {
+                (422, "malformed", "send 32 random bytes in base64 as the nonce, and the same for a repeat")
+            }
+            Self::Password(password::Error::Length) => (422, "malformed", "choose another activation key"),
+            Self::Password(password::Error::Busy) => (503, "overloaded", "send it again later"),
+            Self::Password(password::Error::Random(_)) | Self::Vault(_) | Self::Unexpected(_) => {
+                (500, "internal", "report it with the node's log")
+            }
+            Self::Node(_) => return None,
+        })
+    }
+}
+
+/// An activation key as somebody wants it.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// A new one, to be shown once.
+    Generated,
+    /// This one.
+    Chosen(&'a str),
+}
+
+impl Provisioning {
+    /// One that seals under this vault.
+    pub fn new(vault: Arc<Vault>) -> Self {
+        let (salt, hash) = ("A".repeat(22), "A".repeat(43));
+        let decoy = Verifier::Chosen(format!("$argon2id$v=19$m=19456,t=2,p=1${salt}${hash}"));
+        Self(Arc::new(Inner { vault, hashing: Hashing::default(), attempts: Attempts::new(), decoy }))
+    }
+
+    /// An activation key for a device whose twin is this, as the twin is told of it, and its text where it was generated.
+    /// A chosen one that the twin has already stays what it is.
+    ///
+    /// # Errors
+    /// When it cannot be hashed.
+    pub async fn invite(
+        &self,
+        twin: Option<&Twin>,
+        wanted: Wanted<'_>,
+        expires: Option<twins::time::Timestamp>,
+    ) -> Result<(Invitation, Option<Generated>), Refused> {
+        let Inner { vault, hashing, .. } = &*self.0;
+        let chosen = match wanted {
+            Wanted::Generated => {
+                let key = Generated::new()?;
+                return Ok((Invitation { verifier: key.keep(vault), expires }, Some(key)));
+            }
+            Wanted::Chosen(chosen) => chosen,
+        };
+        if let Some(activation) = twin.and_then(|twin| twin.trust().activation())
+            && hashing.verify(vault, &activation.verifier, chosen.as_bytes()).await?
+        {
+            // What was used stays used, however often it is said again.
+            let expires = expires.filter(|_| activation.used.is_none()).or(activation.expires);
+            return Ok((Invitation { verifier: activation.verifier.clone(), expires }, None));
+        }
+        Ok((Invitation { verifier: hashing.keep(chosen).await?, expires }, None))
+    }
+
+    /// A device shows its activation key and gets its key; `header` says which way it came.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn activate(
+        &self,
+        router: &Router,
+        device: &TwinId,
+        (shown, nonce): (&str, &str),
+        from: IpAddr,
+        header: Header,
+    ) -> Result<Given, Refused> {
+        // What is wrong with the request is no attempt.
+        let request = request("activate", Some(nonce))?;
+        self.0.attempts.pass(Instant::now(), device, from).map_err(Refused::TooOften)?;
+        let twin = router.look(device).await?;
+        let issue = self.verify(twin.as_deref(), shown).await?.ok_or(Refused::NotValid)?;
+        self.0.attempts.forget(device, from);
+        self.activate_by(router, device, (By::Key(issue), request), None, of_activation(header, issue)).await
+    }
+
+    /// A device that came in by the activation key of this number gets its key.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn activate_shown(
+        &self,
+        router: &Router,
+        device: &TwinId,
+        (issue, nonce): (u64, &str),
+        header: Header,
+    ) -> Result<Given, Refused> {
+        let request = request("activate", Some(nonce))?;
+        self.activate_by(router, device, (By::Key(issue), request), None, of_activation(header, issue)).await
+    }
+
+    /// Somebody who is there activates a device, and gets its key.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn install(
+        &self,
+        router: &Router,
+        device: &TwinId,
+        nonce: Option<&str>,
+        reason: Option<Name>,
+        header: Header,
+    ) -> Result<Given, Refused> {
+        let request = request("activate", nonce)?;
+        self.activate_by(router, device, (By::Installer, request), reason, header).await
+    }
+
+    /// A device gets a new key; the one before is valid for so long.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn rotate(
+        &self,
+        router: &Router,
+        device: &TwinId,
+        (nonce, grace): (Option<&str>, Duration),
+        reason: Option<Name>,
+        header: Header,
+    ) -> Result<Given, Refused> {
+        let grant = self.grant(device, request("rotate", nonce)?)?;
+        self.take(router, device, What::Issue { grant, grace }, reason, header).await
+    }
+
+    async fn activate_by(
+        &self,
+        router: &Router,
+        device: &TwinId,
+        (by, request): (By, Fingerprint),
+        reason: Option<Name>,
+        header: Header,
+    ) -> Result<Given, Refused> {
+        let grant = self.grant(device, request)?;
+        self.take(router, device, What::Activate { by, grant }, reason, header).await
+    }
+
+    async fn take(
+        &self,
+        router: &Router,
+        device: &TwinId,
+        what: What,
+        reason: Option<Name>,
+        header: Header,
+    ) -> Result<Given, Refused> {
+        let step = Input::Trust(Box::new(Step { what, reason }));
+        let credential = match router.ask(device.clone(), header, step).await? {
+            Reply::Granted(credential) => *credential,
+            other => return Err(Refused::Unexpected(format!("{other:?}"))),
+        };
+        let Secret::Key { sealed, .. } = &credential.secret else {
+            return Err(Refused::Unexpected("a certificate".into()));
+        };
+        // It may be one that was given before: what was made for this request is then nobody's.
+        let key = Key::recover(&self.0.vault, device, sealed)?;
+        Ok(Given { key, credential })
+    }
+
+    /// The number of the activation key that is shown, if it is the device's.
+    async fn verify(&self, twin: Option<&Twin>, shown: &str) -> Result<Option<u64>, Refused> {
+        let Inner { vault, hashing, decoy, .. } = &*self.0;
+        let activation = twin.and_then(|twin| twin.trust().activation());
+        let verifier = activation.map_or(decoy, |activation| &activation.verifier);
+        let is_right = hashing.verify(vault, verifier, shown.as_bytes()).await?;
+        // Where a generated key is expected, somebody who guesses gets no answer sooner than where there is no device.
+        if !is_right && matches!(verifier, Verifier::Generated(_)) {
+            hashing.verify(vault, decoy, shown.as_bytes()).await?;
+        }
+        Ok(activation.filter(|_| is_right).map(|activation| activation.issue))
+    }
+
+    fn grant(&self, device: &TwinId, request: Fingerprint) -> Result<Grant, Refused> {
+        let secret = Key::new()?.keep(&self.0.vault, device)?;
+        Ok(Grant { secret, expires: None, request })
+    }
+}
+
+/// What a request is told by. Without a nonce it is like no other.
+fn request(verb: &str, nonce: Option<&str>) -> Result<Fingerprint, Refused> {
+    let Some(nonce) = nonce else { return Ok(Fingerprint(random()?)) };
+    if !(NONCE_BYTES.0..=NONCE_BYTES.1).contains(&nonce.len()) {
+        return Err(Refused::BadNonce);
+    }
+    Ok(hash(format!("{verb} {nonce}").as_bytes()))
+}
+
+fn of_activation(header: Header, issue: u64) -> Header {
+    Header { proof: Some(Box::new(Proof::Activation(issue))), ..header }
+}
+
+impl std::fmt::Debug for Provisioning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Provisioning")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_told_by_its_verb_and_nonce_and_one_without_is_like_no_other() {
+        let nonce = Some("0123456789abcdef");
+        let of = |verb, nonce| request(verb, nonce).unwrap();
+
+        assert_eq!(of("activate", nonce), of("activate", nonce));
+        assert_ne!(of("activate", nonce), of("rotate", nonce));
+        assert_ne!(of("rotate", None), of("rotate", None));
+        for bad in ["", "0123456789abcde", &"x".repeat(129)] {
+            assert!(matches!(request("rotate", Some(bad)), Err(Refused::BadNonce)), "{bad}");
+        }
+    }
+}
