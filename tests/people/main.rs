@@ -370,6 +370,8 @@ fn a_tenant_is_removed_only_when_nothing_is_left_of_it() {
 
     refused(boss.get("/devices"), 401, "not-authenticated");
     refused(root.delete("/tenants/default"), 409, "contradiction");
+    // Its history is kept under its name, and is nobody else's.
+    refused(root.post("/tenants", json!({"name": "acme", "admin": "other"})), 409, "contradiction");
 }
 
 #[test]

@@ -134,6 +134,7 @@ impl Caller {
 
     /// The directory, for what needs no right but to be let in: what the caller is and may.
     pub(super) fn directory(&self) -> Result<Arc<Directory>, Problem> {
+        self.confirm()?;
         Ok(self.definitions()?.current())
     }
 
@@ -170,6 +171,7 @@ impl Caller {
 
     /// The definitions, for a change that concerns nobody but the caller.
     pub(super) fn govern_self(&self) -> Result<Governed<'_>, Problem> {
+        self.confirm()?;
         Ok(Governed::by(self, self.definitions()?.clone()))
     }
 

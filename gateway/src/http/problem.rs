@@ -255,6 +255,8 @@ impl From<Refused> for Problem {
                 "too-many",
                 "remove what is not needed any more, or make it smaller",
             ),
+            Refused::Shut(_) => (StatusCode::UNAUTHORIZED, "not-authenticated", "show a token that is valid"),
+            Refused::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "ask for a role that may do this"),
             Refused::Unfit(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unfit", "see GET /openapi.json for what it may be")
             }

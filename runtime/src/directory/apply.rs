@@ -22,6 +22,8 @@ use crate::log::Error as LogError;
 
 /// How many there may be in a tenant, and in all.
 const TENANTS_MAX: usize = 1_000;
+/// How many names of removed tenants are remembered.
+const RETIRED_MAX: usize = 100_000;
 const PRINCIPALS_MAX: (usize, usize) = (5_000, 20_000);
 const TOKENS_MAX: (usize, usize) = (10_000, 50_000);
 const POLICIES_MAX: (usize, usize) = (256, 10_000);
@@ -51,6 +53,12 @@ pub enum Refused {
     /// It is not what it should be.
     #[error("{0}")]
     Unfit(String),
+    /// Whoever asked for it is not let in any more.
+    #[error("{0}")]
+    Shut(String),
+    /// Whoever asked for it may not.
+    #[error("{0}")]
+    Forbidden(String),
     /// The log did not take it; with [`LogError::Unknown`] nobody knows.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -81,6 +89,7 @@ impl Directory {
         if entry.reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
             return Err(Refused::Unfit(format!("a reason has at most {REASON_BYTES_MAX} bytes")));
         }
+        self.entitled(entry)?;
         self.make(&entry.tenant, entry.at, &entry.change)?;
         self.version += 1;
         (_, self.chain) = Line::after(&self.chain, entry);
@@ -149,7 +158,13 @@ impl Directory {
         if self.tenants.contains_key(tenant) {
             return Err(conflict(format!("there is a tenant `{tenant}` already")));
         }
+        if self.retired.contains(tenant) {
+            return Err(conflict(format!(
+                "there was a tenant `{tenant}`, whose history is kept under its name"
+            )));
+        }
         room("tenants", (self.tenants.len(), TENANTS_MAX), (0, usize::MAX))?;
+        room("tenants that were", (self.retired.len(), RETIRED_MAX), (0, usize::MAX))?;
         let roles = Roles::from_iter([Role::Admin]);
         let admin_is = Principal { sort: Sort::User, roles, disabled: false, created: at };
         let principals = BTreeMap::from([(admin.clone(), Arc::new(admin_is))]);
@@ -166,6 +181,7 @@ impl Directory {
             return Err(conflict(format!("the tenant `{tenant}` is not disabled; disable it first")));
         }
         self.tenants.remove(tenant);
+        self.retired.insert(tenant.to_owned());
         self.tokens.retain(|_, token| token.tenant != tenant);
         Ok(())
     }

@@ -21,6 +21,7 @@ mod apply;
 pub mod audit;
 mod change;
 mod enrolment;
+mod entitled;
 mod members;
 mod pattern;
 mod policy;
@@ -40,7 +41,7 @@ pub use role::{Role, Roles, Verbs};
 pub use token::{LIFE_MAX, Token, TokenId};
 pub use verdict::{Because, Reach, Verdict, Who};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use twins::id::DEFAULT_TENANT;
@@ -54,6 +55,8 @@ pub struct Directory {
     pub version: u64,
     /// The tenants by name. The default one is always there.
     pub tenants: BTreeMap<String, Arc<Tenant>>,
+    /// The names of tenants that were removed. Nobody has them again: what they did is in history under those names.
+    pub retired: BTreeSet<String>,
     /// The tokens of all tenants: who shows one does not say whose it is.
     pub tokens: BTreeMap<TokenId, Arc<Token>>,
     /// The chain of all entries.
@@ -63,7 +66,7 @@ pub struct Directory {
 impl Default for Directory {
     fn default() -> Self {
         let tenants = BTreeMap::from([(DEFAULT_TENANT.to_owned(), Arc::new(Tenant::default()))]);
-        Self { version: 0, tenants, tokens: BTreeMap::new(), chain: Chain::NEW }
+        Self { version: 0, tenants, retired: BTreeSet::new(), tokens: BTreeMap::new(), chain: Chain::NEW }
     }
 }
 
