@@ -231,9 +231,13 @@ impl Sessions {
         self.connected().find(|session| session.epoch == epoch)
     }
 
-    /// The newest connection that listens to `topic`.
+    /// The newest connection that listens to `topic`. One that has shown no more than an activation key hears nothing of
+    /// the twin.
     pub fn newest(&self, topic: Topic) -> Option<&Session> {
-        self.connected().filter(|session| session.subscription(topic).is_some()).max_by_key(|s| s.epoch)
+        let listens = |session: &&Session| {
+            session.subscription(topic).is_some() && !session.proof.is_of_activation()
+        };
+        self.connected().filter(listens).max_by_key(|session| session.epoch)
     }
 
     /// When a connection ended last.

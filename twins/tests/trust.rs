@@ -7,7 +7,7 @@ use twins::command::{Answer, CommandId, Mode};
 use twins::decide::{Decision, Live};
 use twins::header::{Header, Mark, Principal, Transport};
 use twins::id::TwinId;
-use twins::input::{Input, Send};
+use twins::input::{Desire, Input, Message, Send};
 use twins::json::{Json, Limits};
 use twins::kind::Kinds;
 use twins::name::Name;
@@ -411,4 +411,38 @@ fn every_step_is_a_link_of_the_chain_and_says_so() {
     assert_eq!(&replayed, device.twin());
     let image = minicbor::to_vec(device.twin()).unwrap();
     assert_eq!(&minicbor::decode::<Twin>(&image).unwrap(), device.twin());
+}
+
+#[test]
+fn who_has_only_the_activation_key_hears_nothing_takes_over_nothing_and_leaves_no_word() {
+    let (mut device, issue) = Device::active();
+    let own = device.connect(Proof::Credential(issue)).unwrap();
+    let listens = |topic| Subscription { filter: Name::fixed("twins/me/#"), topic, qos: 1, identifier: None };
+    device.say(own, 1, Input::Subscribe(vec![listens(Topic::Desired)])).unwrap();
+    let stranger = device.connect(Proof::Activation(1)).unwrap();
+    let all = [Topic::Desired, Topic::Commands, Topic::Credentials].map(listens);
+    device.say(stranger, 1, Input::Subscribe(all.into())).unwrap();
+    device.got.clear();
+
+    let patch = Json::parse(br#"{"on":true}"#, &Limits::default()).unwrap();
+    let desired = Some(Desire::Merge(patch));
+    device.operator(Input::Update { tags: None, desired, if_match: None }).unwrap();
+    refused(device.say(stranger, 2, Input::Acknowledge(Message::Desired(1))), Code::NotAuthorized);
+    let rotate = Step { what: What::Issue { grant: key_for(9), grace: GRACE }, reason: None };
+    refused(device.say(stranger, 3, Input::Trust(Box::new(rotate))), Code::NotAuthorized);
+    let read = Header { proof: Some(Box::new(Proof::Activation(1))), ..Header::default() };
+    refused(device.decide(Input::Read, read), Code::NotAuthorized);
+
+    assert!(device.got.iter().all(|(epoch, _)| *epoch == own), "{:?}", device.got);
+}
+
+#[test]
+fn what_a_session_proved_is_checked_with_each_of_its_inputs() {
+    let (mut device, issue) = Device::active();
+    let session = device.connect(Proof::Credential(issue)).unwrap();
+    device.rotate(8).unwrap();
+
+    device.now = device.now + GRACE;
+
+    refused(device.say(session, 1, report()), Code::NotAuthorized);
 }

@@ -158,7 +158,7 @@ pub(super) async fn change(
 
 /// Removes a tenant with all that it defines.
 ///
-/// It must be disabled, and its devices must be removed: whoever has the name later inherits nothing.
+/// It must be disabled, and its devices must be removed: its history is kept under its name, which nobody has again.
 #[utoipa::path(
     delete,
     path = "/v1/tenants/{name}",

@@ -135,15 +135,16 @@ fn tokens_go_with_their_owner_and_expired_ones_make_room() {
 }
 
 #[test]
-fn a_removed_tenant_leaves_nothing_to_whoever_has_its_name_later() {
+fn a_removed_tenant_leaves_nothing_and_nobody_has_its_name_again() {
     let mut directory = world();
     directory.apply(&entry("acme", user("eve", &[Role::Admin]))).unwrap();
     directory.apply(&entry("acme", Change::SetTenant { disabled: true })).unwrap();
     directory.apply(&entry("acme", Change::RemoveTenant)).unwrap();
     assert!(!directory.tokens.contains_key(&TokenId(99)));
 
-    directory.apply(&entry("acme", tenant(100))).unwrap();
+    let again = directory.apply(&entry("acme", tenant(100)));
 
+    assert!(matches!(again, Err(Refused::Conflict(_))), "{again:?}");
     assert!(directory.principal("acme", "eve").is_none());
 }
 

@@ -12,6 +12,7 @@ use twins::rejection::{Code, Rejection};
 use twins::reply::Delivery;
 use twins::session::Topic;
 use twins::time::Timestamp;
+use twins::trust::Standing;
 
 use crate::error::Error;
 use crate::mailbox::Mail;
@@ -106,7 +107,9 @@ impl Shard {
         let resident =
             self.resident(twin).filter(|resident| resident.committed.exists()).ok_or_else(unknown)?;
         resident.used = true;
+        let is_cut_off = resident.committed.trust().standing() != Standing::Enabled;
         let epoch = resident.committed.sessions().newest(Topic::Requests).map(|session| session.epoch);
+        let epoch = epoch.filter(|_| !is_cut_off);
         let epoch = epoch.ok_or_else(|| not_connected(twin))?;
         let mailboxes = self.mailboxes.get(twin).into_iter().flatten();
         let mailbox = mailboxes.filter(|(of, _)| *of == epoch).map(|(_, mailbox)| mailbox.clone()).next();

@@ -84,7 +84,7 @@ impl Draft<'_> {
 
     /// A client subscribed. At QoS 0 nothing is known of what it has; else it is told what it lacks.
     pub(super) fn tell_desired_again(&mut self, epoch: u64, qos: u8) {
-        if qos == 0 && self.twin().sessions().newest(Topic::Desired).is_some_and(|newest| newest.epoch == epoch) {
+        if qos == 0 && !self.is_cut_off() && self.twin().sessions().newest(Topic::Desired).is_some_and(|newest| newest.epoch == epoch) {
             self.tell_desired(epoch, None);
         }
     }

@@ -93,6 +93,7 @@ impl Draft<'_> {
             let issue = self.invite(invitation);
             self.announce_trust("invited", Some(issue), None);
         }
+        self.close_invalid("registered anew");
     }
 
     pub(super) fn appear(&mut self, kind: &Name) -> Result<Reply, Rejection> {

@@ -16,7 +16,17 @@ impl Draft<'_> {
     pub(super) fn connect(&mut self, connect: &Connect, register: Option<&Name>) -> Result<Reply, Rejection> {
         self.admit(&connect.proof)?;
         let before = self.twin().sessions().of(&connect.client).cloned();
-        let others = self.twin().sessions().connected().filter(|session| session.client != connect.client).count();
+        let is_of_activation = connect.proof.is_of_activation();
+        let is_another = |session: &Session| session.proof.is_of_activation() != is_of_activation;
+        if is_of_activation && before.as_ref().is_some_and(is_another) {
+            let why = format!("the client id `{}` is that of a session of the active device", connect.client);
+            return Err(Rejection::new(Code::NotAuthorized, why));
+        }
+        // Those of who may be a stranger take no place of the device's.
+        let counts = |session: &&Session| {
+            session.client != connect.client && session.proof.is_of_activation() == is_of_activation
+        };
+        let others = self.twin().sessions().connected().filter(counts).count();
         if others >= CONNECTIONS_MAX {
             let why = format!("`{}` has {CONNECTIONS_MAX} connections, which is the most", self.id.id());
             return Err(Rejection::new(Code::TooMany, why));

@@ -27,6 +27,7 @@ impl Draft<'_> {
         match &step.what {
             What::Invite(invitation) => {
                 let issue = self.invite(invitation);
+                self.close_invalid("invited anew");
                 self.announce_trust("invited", Some(issue), reason);
             }
             What::Activate { by, grant } => return self.activate(*by, grant, reason),
@@ -213,23 +214,40 @@ impl Draft<'_> {
             }
             (None, session) => session.map(|session| &session.proof),
         };
-        let is_of_activation = proof.is_some_and(Proof::is_of_activation);
-        let is_of_management = match input {
-            Input::Trust(step) => !is_of_activation || matches!(step.what, What::Activate { .. }),
-            _ => input.is_of_management(),
-        };
-        if is_of_management {
+        if proof.is_some_and(|proof| !trust.holds(proof, self.header.received)) {
+            return Err(self.not_valid());
+        }
+        if let Some(Proof::Activation(number)) = proof {
+            return self.let_activate(*number, input);
+        }
+        if input.is_of_management() {
             return Ok(());
         }
         if trust.standing() == Standing::Quarantined {
             let why = format!("`{}` is quarantined: neither telemetry nor control is let through", self.id.id());
             return Err(Rejection::new(Code::Quarantined, why));
         }
-        if is_of_activation {
-            let why = format!("`{}` has shown its activation key, which is only good for activation", self.id.id());
-            return Err(Rejection::new(Code::NotAuthorized, why));
-        }
         Ok(())
+    }
+
+    /// Whoever has shown no more than the activation key may use it, and listen to the answer.
+    fn let_activate(&self, number: u64, input: &Input) -> Result<(), Rejection> {
+        let may = match input {
+            Input::Connect { .. } | Input::Disconnect { .. } | Input::Subscribe(_) | Input::Unsubscribe(_) => true,
+            Input::Trust(step) => matches!(step.what, What::Activate { by: By::Key(of), .. } if of == number),
+            _ => false,
+        };
+        if may {
+            return Ok(());
+        }
+        let why = format!("`{}` has shown its activation key, which is only good for activation", self.id.id());
+        Err(Rejection::new(Code::NotAuthorized, why))
+    }
+
+    /// Ends the connections that came with what is not valid any more.
+    pub(super) fn close_invalid(&mut self, why: &'static str) {
+        let (now, trust) = (self.header.received, self.twin().trust().clone());
+        self.close(why, |session| !trust.holds(&session.proof, now));
     }
 
     /// Whether a session is told of commands and desired changes.

@@ -14,9 +14,12 @@ impl Draft<'_> {
     /// refused, which leaves an event.
     pub(super) fn say_will(&mut self, epoch: u64) {
         let session = self.twin().sessions().known(epoch);
-        let Some(will) = session.and_then(|session| session.will.clone()) else { return };
+        let Some((will, proof)) = session.and_then(|s| Some((s.will.clone()?, s.proof.clone()))) else { return };
         self.change(Change::WillEnded { epoch });
-        if self.is_cut_off() {
+        // Whoever was shut out meanwhile, or has shown no more than an activation key, says nothing.
+        let trust = self.twin().trust();
+        let speaks = trust.holds(&proof, self.header.received) && trust.replaced_by().is_none();
+        if !speaks || proof.is_of_activation() || self.is_cut_off() {
             return;
         }
         self.header.principal = Principal::Device;

@@ -70,8 +70,8 @@ pub(in super::super) async fn get(
             None => None,
         };
         twin = match changed {
-            Some(Changed::Twin(changed)) => changed,
-            Some(Changed::Perhaps) => device.read().await?,
+            // It is read again, so that nobody hears of it who was shut out meanwhile.
+            Some(Changed::Twin(_) | Changed::Perhaps) => device.read().await?,
             Some(Changed::TakenOver) | None => return Ok(HttpResponse::NoContent().finish()),
         };
     }

@@ -72,7 +72,8 @@ impl Session {
                 self.queue.push_answered(now, published(None), Own::Done);
             }
             Ok(((Meaning::Input(Input::Read, asked), _), _)) => {
-                self.submit(now, Input::Read, Header { trace, ..Header::default() }, published(asked));
+                let proof = Some(Box::new(device.proof.clone()));
+                self.submit(now, Input::Read, Header { trace, proof, ..Header::default() }, published(asked));
             }
             Ok(((Meaning::Input(input, asked), time), mid)) => {
                 let header = Header { time, packet, mid, trace, ..Header::default() };
