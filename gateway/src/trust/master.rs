@@ -95,19 +95,25 @@ impl FileKms {
         }
         let text = BASE64_STANDARD.encode(random::<32>()?);
         // Whoever finds the file finds the whole key: half of one would be no key, and its node would not start.
-        let beside = self.path.with_extension("new");
+        let beside = self.path.with_extension(format!("new-{}", std::process::id()));
         let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
             writeln!(file, "{text}")?;
             file.sync_all()?;
-            std::fs::rename(&beside, &self.path)?;
+            // Unlike a rename, a link takes nobody's place: of two who make a key at once, one does.
+            let linked = std::fs::hard_link(&beside, &self.path);
+            std::fs::remove_file(&beside)?;
+            let is_made = match linked {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                linked => linked.map(|()| true)?,
+            };
             File::open(
                 self.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")),
             )?
-            .sync_all()
+            .sync_all()?;
+            Ok(is_made)
         };
-        write().map(|()| true).map_err(unwritable)
+        write().map_err(unwritable)
     }
 }
 

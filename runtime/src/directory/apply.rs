@@ -26,6 +26,8 @@ const TENANTS_MAX: usize = 1_000;
 const RETIRED_MAX: usize = 100_000;
 const PRINCIPALS_MAX: (usize, usize) = (5_000, 20_000);
 const TOKENS_MAX: (usize, usize) = (10_000, 50_000);
+/// How many tokens one user or service has: whoever may make none for others takes the room of nobody.
+const TOKENS_OF_ONE_MAX: usize = 100;
 const POLICIES_MAX: (usize, usize) = (256, 10_000);
 const GROUPS_MAX: (usize, usize) = (256, 1_000);
 const AUTHORITIES_MAX: (usize, usize) = (16, 1_000);
@@ -255,11 +257,12 @@ impl Directory {
             return Err(Refused::Unknown(format!("user or service `{owner}`")));
         }
         let (id, token) = self.new_token(tenant, id, owner, digest, scope, at, expires)?;
-        let lives = |token: &Token| token.tenant != tenant || token.expires > at;
-        let (dead, living): (Vec<_>, Vec<_>) = self.tokens.values().partition(|token| !lives(token));
-        let here = living.iter().filter(|token| token.tenant == tenant).count();
-        let all = self.tokens.len() - dead.len();
-        room("tokens", (here, TOKENS_MAX.0), (all, TOKENS_MAX.1))?;
+        let lives = |token: &Token| token.expires > at;
+        let living: Vec<_> = self.tokens.values().filter(|token| lives(token)).collect();
+        let here = living.iter().filter(|token| token.tenant == tenant);
+        let own = here.clone().filter(|token| token.owner == *owner).count();
+        room("tokens of one user or service", (own, TOKENS_OF_ONE_MAX), (0, usize::MAX))?;
+        room("tokens", (here.count(), TOKENS_MAX.0), (living.len(), TOKENS_MAX.1))?;
         self.tokens.retain(|_, token| lives(token));
         self.tokens.insert(id, token.into());
         Ok(())

@@ -130,8 +130,20 @@ fn tokens_go_with_their_owner_and_expired_ones_make_room() {
     let later = Entry { at: NOW + DAY * 2, ..entry("default", token(3, "olga", DAY * 3)) };
     directory.apply(&later).unwrap();
 
-    // The other tenant's has expired, too, and is that tenant's to forget.
-    assert_eq!(directory.tokens.keys().copied().collect::<Vec<_>>(), [TokenId(3), TokenId(99)]);
+    assert_eq!(directory.tokens.keys().copied().collect::<Vec<_>>(), [TokenId(3)], "of all tenants");
+}
+
+#[test]
+fn one_user_takes_the_room_for_tokens_of_nobody_else() {
+    let mut directory = world();
+    for id in 1..=100 {
+        directory.apply(&entry("default", token(1_000 + id, "vera", DAY))).unwrap();
+    }
+
+    let one_more = directory.apply(&entry("default", token(2_000, "vera", DAY)));
+
+    assert!(matches!(one_more, Err(Refused::Full(_))), "{one_more:?}");
+    directory.apply(&entry("default", token(2_000, "olga", DAY))).unwrap();
 }
 
 #[test]

@@ -62,7 +62,9 @@ fn stretches(reader: &Reader, records: Range<Offset>, key: u64) -> Result<VecDeq
         }
         Err(unusable) => {
             let (first, folder) = (records.start, extent.folder.display());
-            if let (true, Unusable::Bad(why)) = (extent.ask(first), unusable) {
+            // One of what is not durable yet would make a torn end look like damage.
+            let is_durable = records.end <= extent.synced();
+            if let (true, Unusable::Bad(why)) = (is_durable && extent.ask(first), unusable) {
                 tracing::warn!(%why, %folder, first, "the index of a segment cannot be used; another one is made");
             }
             Ok([records].into())
