@@ -106,7 +106,9 @@ impl Modify for Common {
         components.add_security_scheme("token", SecurityScheme::Http(token));
         let device = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
-            .description(Some("A device's id and its key. A node in `dev` ignores the key."))
+            .description(Some(
+                "A device's id and its key; or `Bearer twt_...`, a token that the key signed. A node in `dev` ignores the key.",
+            ))
             .build();
         components.add_security_scheme("device", SecurityScheme::Http(device));
         for item in api.paths.paths.values_mut() {
