@@ -181,6 +181,7 @@ impl Node {
         let watches = Arc::new(Watches::new(shards));
         let refusals = Arc::new(Refusals::default());
         let indexer = stream::Indexer::with_thread();
+        let checkpoints = Arc::new(Semaphore::new(CHECKPOINTS_MAX));
         let hosts = parts.logs.into_iter().zip(0..).map(|(log, number)| Host {
             setting: Setting {
                 number,
@@ -205,6 +206,7 @@ impl Node {
             clock: parts.clock.clone(),
             door: doors[number as usize].clone(),
             doors: doors.clone(),
+            checkpoints: checkpoints.clone(),
         });
         let hosts: Arc<[Host]> = hosts.collect();
         let stopping = Arc::new(AtomicBool::new(false));
@@ -272,6 +274,8 @@ struct Keeper {
     stopping: Arc<AtomicBool>,
 }
 
+/// How many shards write a checkpoint at once.
+const CHECKPOINTS_MAX: usize = 2;
 /// The pause before a failed shard is started again: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 /// What a process has used by now.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +31,12 @@ pub(super) fn claim_descriptors() -> u64 {
     // Where it is refused, what there is has to do; the connections that do not fit fail with a reason.
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     if raised.is_ok() { maximum } else { current }.unwrap_or(u64::MAX)
+}
+
+/// Lets every other thread of this machine go first, and this one take what they leave: it stands for other machines.
+pub(super) fn yield_to_others() {
+    // Linux counts a thread as a process here. Where it is refused, it goes on as it is.
+    let _refused = setpriority_process(None, 19);
 }
 
 /// User and system time: the 14th and 15th field; the 2nd may hold anything, in brackets.

@@ -3,6 +3,7 @@
 //! A neighbour reports at a low, even rate. It is measured at rest, and then while the others are idle, silent, slow,
 //! flooding, or all come back at once after the node was killed.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,15 +52,15 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
 
     let others = setting.others();
     progress.say(&format!("{others} others: {}", setting.scenario.as_str()));
-    let mut crowd = Crowd::gather(target, setting)?;
+    let mut crowd = Crowd::gather(target, setting);
     crowd.wait(CONNECT);
     let during = if setting.scenario == Scenario::Reconnect {
         own = own.map(|node| node.restart(data.path())).transpose()?;
-        crowd.end();
+        crowd.end()?;
         // It is back before the others, or it might be measured when they all are.
         let neighbour = Neighbour::connect(target)?;
         neighbour.begin(setting.duration);
-        crowd = Crowd::gather(target, setting)?;
+        crowd = Crowd::gather(target, setting);
         let during = neighbour.end();
         crowd.wait(CONNECT);
         during
@@ -67,7 +68,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
         Neighbour::connect(target)?.measured(setting.duration)
     };
     let rss_during = rss(own.as_ref().map(Node::pid).or(setting.pid))?;
-    let gathered = crowd.end();
+    let gathered = crowd.end()?;
     drop(own);
     let after = disk::probe(data.path())?;
 
@@ -148,9 +149,9 @@ impl Neighbour {
     }
 }
 
-/// The others, on a thread of their own.
+/// The others, on a thread of their own that lets all others go first: elsewhere they would be other machines.
 struct Crowd {
-    thread: JoinHandle<Gathered>,
+    thread: JoinHandle<io::Result<Gathered>>,
     is_there: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
 }
@@ -167,31 +168,19 @@ struct Gathered {
 
 impl Crowd {
     /// Begins to connect all at once.
-    fn gather(target: SocketAddr, setting: &Setting) -> Result<Self, Error> {
-        let begin = Instant::now();
-        let mut swarm = Swarm::new(begin).map_err(Error::Sockets)?;
-        (swarm.counts.from, swarm.counts.until) = (0, u64::MAX);
-        let quiet = Speech { qos: 1, window: 1, payload: setting.payload, about: About::Reports };
-        let loud = Speech { qos: 1, window: FLOOD_WINDOW, payload: setting.payload, about: About::Reports };
-        for number in 0..setting.others() {
-            let name = format!("storm-{number:06}");
-            let (client, manner) = match setting.scenario {
-                Scenario::Silent => (None, Manner::Reads),
-                Scenario::Reconnect | Scenario::Idle => (Some(Client::new(&name, quiet)), Manner::Reads),
-                Scenario::Slow => (Some(Client::deaf(&name, loud)), Manner::NeverReads),
-                Scenario::Flood => (Some(Client::new(&name, loud)), Manner::Reads),
-            };
-            swarm.connect(target, client, manner).map_err(Error::Sockets)?;
-        }
-        let scenario = setting.scenario;
-        if matches!(scenario, Scenario::Slow | Scenario::Flood) {
-            swarm.clients().for_each(|client| client.set_pace(Pace::Closed));
-        }
+    fn gather(target: SocketAddr, setting: &Setting) -> Self {
         let (is_there, is_over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let flags = (is_there.clone(), is_over.clone());
-        let others = setting.others();
-        let thread = std::thread::spawn(move || stay(swarm, scenario, others, &flags.0, &flags.1));
-        Ok(Self { thread, is_there, is_over })
+        let (others, scenario, payload) = (setting.others(), setting.scenario, setting.payload);
+        let thread = std::thread::spawn(move || {
+            process::yield_to_others();
+            let gathered = connect(target, scenario, others, payload)
+                .map(|swarm| stay(swarm, scenario, others, &flags.0, &flags.1));
+            // Where it failed, nobody waits for those who never come.
+            flags.0.store(true, Ordering::Relaxed);
+            gathered
+        });
+        Self { thread, is_there, is_over }
     }
 
     /// Waits until all are there, but no longer than this.
@@ -202,10 +191,32 @@ impl Crowd {
         }
     }
 
-    fn end(self) -> Gathered {
+    fn end(self) -> Result<Gathered, Error> {
         self.is_over.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the thread of the crowd does not panic")
+        self.thread.join().expect("the thread of the crowd does not panic").map_err(Error::Sockets)
     }
+}
+
+/// Begins each connection.
+fn connect(target: SocketAddr, scenario: Scenario, others: usize, payload: usize) -> io::Result<Swarm> {
+    let mut swarm = Swarm::new(Instant::now())?;
+    (swarm.counts.from, swarm.counts.until) = (0, u64::MAX);
+    let quiet = Speech { qos: 1, window: 1, payload, about: About::Reports };
+    let loud = Speech { qos: 1, window: FLOOD_WINDOW, payload, about: About::Reports };
+    for number in 0..others {
+        let name = format!("storm-{number:06}");
+        let (client, manner) = match scenario {
+            Scenario::Silent => (None, Manner::Reads),
+            Scenario::Reconnect | Scenario::Idle => (Some(Client::new(&name, quiet)), Manner::Reads),
+            Scenario::Slow => (Some(Client::deaf(&name, loud)), Manner::NeverReads),
+            Scenario::Flood => (Some(Client::new(&name, loud)), Manner::Reads),
+        };
+        swarm.connect(target, client, manner)?;
+    }
+    if matches!(scenario, Scenario::Slow | Scenario::Flood) {
+        swarm.clients().for_each(|client| client.set_pace(Pace::Closed));
+    }
+    Ok(swarm)
 }
 
 /// Does what the scenario says until it is over.

@@ -31,8 +31,9 @@ use super::Options;
 
 /// The pause after the system had nothing to accept with, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many connections wait to be accepted, where the system allows as many.
-const BACKLOG: u32 = 4_096;
+/// How many connections wait to be accepted, where the system allows as many (`net.core.somaxconn` of Linux). Those for
+/// whom there is no room ask again each second, all of them at once.
+const BACKLOG: u32 = 65_535;
 /// What may be accepted at once, as the time that it takes at the rate: some ticks of the timer.
 const BURST: Duration = Duration::from_millis(10);
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use twins::id::TwinId;
 use twins::name::Name;
@@ -88,6 +88,8 @@ pub(crate) struct Host {
     pub(crate) door: Arc<Door>,
     /// The doors of all shards.
     pub(crate) doors: Arc<[Arc<Door>]>,
+    /// Whose turn it is to write a checkpoint: what all shards sync at once stands in the way of the log's own syncs.
+    pub(crate) checkpoints: Arc<Semaphore>,
 }
 
 pub(crate) struct Hosted {
@@ -203,8 +205,15 @@ impl Host {
                 });
             }
             Action::Checkpoint(cut) => {
-                let store = self.store.clone();
-                spawn_blocking(move || myself.cast(Message::Checkpointed(cut.write(&*store))));
+                let (store, turns) = (self.store.clone(), self.checkpoints.clone());
+                tokio::spawn(async move {
+                    let turn = turns.acquire_owned().await.expect("nobody closes it");
+                    spawn_blocking(move || {
+                        let written = cut.write(&*store);
+                        drop(turn);
+                        myself.cast(Message::Checkpointed(written))
+                    });
+                });
             }
             Action::Hand { to, first, parcels } => {
                 self.tell(to, Message::Parcels { from: self.setting.number, first, parcels });
