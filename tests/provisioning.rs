@@ -198,12 +198,17 @@ fn what_is_revoked_is_gone_over_a_kill_and_a_new_generation_inherits_nothing() {
         post(&node, "/devices/pump-1/activate", json!({"reason": "on site", "nonce": NONCE}));
     assert_eq!((status, handed["issue"].as_u64()), (200, Some(3)), "no number is given twice: {handed}");
     assert_eq!(post(&node, "/devices/pump-1/activate", json!({"nonce": NONCE})).1, handed);
-    assert_eq!(node.api().delete("/devices/pump-1").unwrap().0, 204);
+    assert_eq!(node.api().delete("/devices/pump-1?reason=scrapped").unwrap().0, 204);
     let again = invited(&node, "pump-1");
     let shown = device(&node, "pump-1");
     assert_eq!((&shown["generation"], issues(&shown)), (&json!(2), Vec::new()), "{shown}");
     assert_eq!(shown["activation"]["issue"], 4);
     assert_ne!(again, key);
+    assert_eq!(events(&node, "pump-1"), ["invited"], "what the device before did is not its history");
+    let all = node.api().all("/twins/pump-1/events?type=event&generation=all", "from");
+    let said = |record: &Value| (record["data"]["name"].clone(), record["data"]["data"]["reason"].clone());
+    assert!(all.iter().map(said).any(|event| event == (json!("removed"), json!("scrapped"))), "{all:?}");
+    assert_eq!(node.api().get("/events?generation=all").unwrap().0, 400);
 }
 
 #[test]

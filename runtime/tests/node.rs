@@ -378,12 +378,41 @@ async fn a_request_is_answered_by_the_device_or_ends_with_its_connection_or_in_t
 }
 
 #[tokio::test]
+async fn a_request_ends_with_the_device_and_is_not_answered_by_the_next_one_of_its_id() {
+    let world = World::start(shard::Options::default()).await;
+    let router = world.router().clone();
+    world.register("a").await.unwrap();
+    let mailbox = Arc::new(Mailbox::default());
+    connect(&router, &mailbox, "a").await;
+    let (asker, payload) = (router.clone(), Json::null().into());
+    let asked = tokio::spawn(async move {
+        asker.request(twin("a"), Name::fixed("x"), payload, None, Duration::from_secs(60)).await
+    });
+    let mut mail = Vec::new();
+    while mail.is_empty() {
+        mailbox.take(&mut mail).await;
+    }
+    let Mail::Delivery { what: Delivery::Request { id: request, .. }, .. } = &mail[0] else {
+        panic!("{mail:?}")
+    };
+
+    router.ask(twin("a"), Header::default(), Input::Remove { reason: None }).await.unwrap();
+
+    let ended = asked.await.unwrap();
+    assert!(matches!(&ended, Err(Error::Rejected(why)) if why.code() == Code::NotConnected), "{ended:?}");
+    world.register("a").await.unwrap();
+    connect(&router, &Arc::new(Mailbox::default()), "a").await;
+    let response = Response { status: 200, payload: Json::null().into() };
+    assert!(!router.respond(&twin("a"), request, response).await, "it asked another device");
+}
+
+#[tokio::test]
 async fn a_listing_shows_what_is_committed_whether_it_is_written_or_not() {
     let world = World::start(shard::Options::default()).await;
     for id in ["c", "a", "b", "d"] {
         world.register(id).await.unwrap();
     }
-    world.router().ask(twin("b"), Header::default(), Input::Remove).await.unwrap();
+    world.router().ask(twin("b"), Header::default(), Input::Remove { reason: None }).await.unwrap();
 
     let list = world.router().list("default", Some(&twin("a")), 10).await.unwrap();
 

@@ -118,14 +118,9 @@ pub(super) enum Device {
         #[command(flatten)]
         step: Step,
     },
-    /// Remove a device with its twin; its history stays
-    #[command(after_help = "Example:\n  twinfold device remove boiler-7")]
-    Remove {
-        /// The device
-        id: String,
-        #[command(flatten)]
-        at: Remote,
-    },
+    /// Remove a device with its twin; its history stays, and a device that gets its id later has one of its own
+    #[command(after_help = "Example:\n  twinfold device remove boiler-7 --reason 'scrapped'")]
+    Remove(Step),
 }
 
 /// A step in the life of a device.
@@ -249,7 +244,9 @@ impl Device {
             Self::Enable(step) => step.take("enable", None, out)?,
             Self::Quarantine(step) => step.take("quarantine", None, out)?,
             Self::Revoke { credential, step } => step.take("revoke", credential, out)?,
-            Self::Remove { id, at } => drop(at.call(Call::delete(&["devices", &id]))?),
+            Self::Remove(Step { id, reason, at }) => {
+                drop(at.call(Call::delete(&["devices", &id]).query("reason", reason))?);
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

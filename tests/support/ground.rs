@@ -90,6 +90,7 @@ pub async fn serials(node: &Node, number: u64) -> Vec<u64> {
     let selection = Selection {
         tenant: DEFAULT_TENANT.to_owned(),
         twin: Some(twin(number)),
+        generation: None,
         shard: None,
         kinds: vec!["telemetry".to_owned()],
         channel: None,

@@ -31,8 +31,11 @@ pub enum Input {
         /// The kind to register an unknown device as.
         kind: Name,
     },
-    /// Removes the twin.
-    Remove,
+    /// Removes the twin. Its id may be registered again: as another device, which inherits nothing.
+    Remove {
+        /// Why, for those who read the audit.
+        reason: Option<Name>,
+    },
 
     /// A connection begins; where `register` is given, an absent twin is registered as that kind.
     Connect {
@@ -152,7 +155,7 @@ pub enum Input {
             Self::Subscribe(subscriptions) => subscriptions.iter().map(|s| s.filter.len()).sum(),
             Self::Unsubscribe(filters) => filters.iter().map(|filter| filter.len()).sum(),
             Self::Connect { connect, .. } => connect.will.as_ref().map_or(0, |will| will.bytes()),
-            Self::Remove
+            Self::Remove { .. }
             | Self::Disconnect { .. }
             | Self::Acknowledge(_)
             | Self::Unsent(_)
@@ -173,7 +176,7 @@ impl Input {
     pub(crate) fn is_of_the_system(&self) -> bool {
         matches!(
             self,
-            Self::Remove
+            Self::Remove { .. }
                 | Self::Trust(_)
                 | Self::Disconnect { .. }
                 | Self::Acknowledge(_)

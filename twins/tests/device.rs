@@ -417,7 +417,7 @@ fn an_id_that_is_registered_again_inherits_nothing() {
     let mut device = Device::registered();
     device.desire(r#"{"a":1}"#);
     device.send(1, Mode::Queue, Answer::None);
-    device.system(Input::Remove).unwrap();
+    device.system(Input::Remove { reason: None }).unwrap();
     assert_eq!(device.system(Input::Read).unwrap_err().code(), Code::UnknownTwin);
 
     device.system(Input::Register { kind: Name::fixed("device"), tags: None, with: None }).unwrap();

@@ -87,7 +87,7 @@ fn input() -> impl Strategy<Value = Input> {
         });
     prop_oneof![
         1 => Just(Input::Register { kind: kind(), tags: Some(Document::default()), with: None }),
-        1 => Just(Input::Remove),
+        1 => Just(Input::Remove { reason: None }),
         3 => (connect(), any::<bool>()).prop_map(move |(connect, register)| Input::Connect {
             connect,
             register: register.then(kind),

@@ -212,7 +212,7 @@ fn without_its_kind_a_twin_has_the_systems_part_and_nothing_else() {
     assert_eq!(twin.live.twin().next_due(), None, "what is due is due once");
     assert_eq!((twin.live.twin().state(), twin.live.twin().kind()), (&state, "versioned"));
     assert!(twin.say(Input::Read).is_ok());
-    twin.say(Input::Remove).unwrap();
+    twin.say(Input::Remove { reason: None }).unwrap();
 }
 
 #[test]

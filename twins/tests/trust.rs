@@ -371,7 +371,7 @@ fn an_id_that_is_registered_again_inherits_nothing() {
         ..Registration::default()
     };
     device.register(with).unwrap();
-    device.operator(Input::Remove).unwrap();
+    device.operator(Input::Remove { reason: None }).unwrap();
 
     device.register(Registration::default()).unwrap();
 

@@ -23,7 +23,9 @@ use uuid::Uuid;
 
 use super::body::Object;
 use super::caller::{Allowed, Caller, unexpected};
+use super::lifecycle::read_reason;
 use super::page::{Limit, Page};
+use super::people::Because;
 use super::problem::Problem;
 use super::provision::{self, ActivationKey, Invited, Office};
 use super::query::Query;
@@ -212,19 +214,25 @@ pub(super) async fn get(caller: Caller, id: Path<String>) -> Result<web::Json<De
 
 /// Removes a device with its twin.
 ///
-/// Its connections are closed; its history stays.
+/// Its connections are closed, and with it go its commands, timers and sessions. Its history stays, and is not that of a
+/// device that is registered under its id later.
 #[utoipa::path(
     delete,
     path = "/v1/devices/{id}",
     tag = "devices",
-    params(("id" = String, Path, description = "The device's id.")),
+    params(("id" = String, Path, description = "The device's id."), Because),
     responses(
         (status = 204, description = "It is removed."),
         (status = 404, description = "`unknown-twin`"),
     )
 )]
-pub(super) async fn remove(caller: Caller, id: Path<String>) -> Result<HttpResponse, Problem> {
-    caller.may(Verb::Register, &id, "")?.ask(Input::Remove).await?;
+pub(super) async fn remove(
+    caller: Caller,
+    id: Path<String>,
+    Query(because): Query<Because>,
+) -> Result<HttpResponse, Problem> {
+    let reason = read_reason(because.reason)?;
+    caller.may(Verb::Register, &id, "")?.ask(Input::Remove { reason }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -51,7 +51,7 @@ pub(super) struct Followers {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Followed {
-    /// Of this twin; else of all.
+    /// Of this twin, as long as it is registered; else of all.
     twin: Option<String>,
     /// Of these types, with commas between them; else of all, telemetry included.
     r#type: Option<String>,
@@ -166,9 +166,11 @@ impl Followed {
             Some(twin) => Some(known(caller, twin).await?),
             None => None,
         };
+        let (twin, generation) = twin.unzip();
         Ok(Selection {
             tenant: caller.tenant().to_owned(),
             twin,
+            generation,
             shard: self.shard.map(|shard| known_shard(caller, shard)).transpose()?,
             kinds: self.r#type.as_deref().map(types).transpose()?.unwrap_or_default(),
             channel: None,

@@ -51,6 +51,14 @@ pub(super) struct Shown {
     data: (),
 }
 
+/// Of which devices that had an id records are read, where it is not the one that has it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Generation {
+    /// Of all.
+    All,
+}
+
 /// Which samples to read.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -58,6 +66,9 @@ pub(super) struct Shown {
 pub(super) struct Samples {
     /// Of this channel; else of all.
     channel: Option<String>,
+    /// `all`: also of devices that had the id before, whether there is one now or not. It takes the verb `audit`.
+    #[param(inline)]
+    generation: Option<Generation>,
     /// A time (RFC 3339): what was received then or later. A cursor: what came after its record. `earliest`, which is
     /// the default, or `latest`: what comes next.
     from: Option<String>,
@@ -78,6 +89,9 @@ pub(super) struct Records {
     r#type: Option<String>,
     /// Of this shard; else of all. The cursors of one shard are `shard:offset`.
     shard: Option<u32>,
+    /// `all`: also of devices that had the id before, whether there is one now or not. It takes the verb `audit`.
+    #[param(inline)]
+    generation: Option<Generation>,
     /// A time (RFC 3339): what was received then or later. A cursor: what came after its record. `earliest`, which is
     /// the default, or `latest`: what comes next.
     from: Option<String>,
@@ -107,10 +121,11 @@ pub(super) async fn telemetry(
     Query(samples): Query<Samples>,
 ) -> Result<HttpResponse, Problem> {
     let channel = samples.channel.map(|channel| Name::new("parameter `channel`", &channel)).transpose()?;
-    let twin = known(&caller, &id).await?;
+    let (twin, generation) = whose(&caller, &id, samples.generation).await?;
     let selection = Selection {
         tenant: caller.tenant().to_owned(),
         twin: Some(twin),
+        generation,
         shard: None,
         kinds: vec![TELEMETRY.to_owned()],
         channel,
@@ -139,8 +154,9 @@ pub(super) async fn of_twin(
     id: Path<String>,
     Query(records): Query<Records>,
 ) -> Result<HttpResponse, Problem> {
-    let mut selection = records.selection(&caller)?;
-    selection.twin = Some(known(&caller, &id).await?);
+    let (twin, generation) = whose(&caller, &id, records.generation).await?;
+    let selection = records.selection(&caller)?;
+    let mut selection = Selection { twin: Some(twin), generation, ..selection };
     if selection.kinds.is_empty() {
         let others = TYPES.iter().filter(|&&r#type| r#type != TELEMETRY);
         selection.kinds = others.map(|&r#type| r#type.to_owned()).collect();
@@ -164,6 +180,9 @@ pub(super) async fn of_twin(
     )
 )]
 pub(super) async fn of_all(caller: Caller, Query(records): Query<Records>) -> Result<HttpResponse, Problem> {
+    if records.generation.is_some() {
+        return Err(Problem::parameter("parameter `generation`: it is for one twin; here all are read"));
+    }
     let selection = records.selection(&caller)?;
     read(&caller, selection).await
 }
@@ -173,6 +192,7 @@ impl Records {
         Ok(Selection {
             tenant: caller.tenant().to_owned(),
             twin: None,
+            generation: None,
             shard: self.shard.map(|shard| known_shard(caller, shard)).transpose()?,
             kinds: self.r#type.as_deref().map(types).transpose()?.unwrap_or_default(),
             channel: None,
@@ -194,11 +214,26 @@ pub(super) fn known_shard(caller: &Caller, shard: u32) -> Result<u32, Problem> {
     (shard < shards).then_some(shard).ok_or_else(unknown)
 }
 
-/// The twin, if it is there and may be read.
-pub(super) async fn known(caller: &Caller, id: &str) -> Result<TwinId, Problem> {
+/// The twin, if it is there and may be read, and its generation: what devices before it did is not its history.
+pub(super) async fn known(caller: &Caller, id: &str) -> Result<(TwinId, u32), Problem> {
     let twin = caller.may(Verb::Read, id, "")?;
-    twin.read().await?;
-    Ok(twin.id().clone())
+    let generation = twin.read().await?.generation();
+    Ok((twin.id().clone(), generation))
+}
+
+/// Whose records are read: those of the device that has the id, or of all that ever had it.
+async fn whose(
+    caller: &Caller,
+    id: &str,
+    wanted: Option<Generation>,
+) -> Result<(TwinId, Option<u32>), Problem> {
+    match wanted {
+        None => known(caller, id).await.map(|(twin, generation)| (twin, Some(generation))),
+        Some(Generation::All) => {
+            caller.may(Verb::Read, id, "")?;
+            Ok((caller.may(Verb::Audit, id, "")?.id().clone(), None))
+        }
+    }
 }
 
 async fn read(caller: &Caller, selection: Selection) -> Result<HttpResponse, Problem> {

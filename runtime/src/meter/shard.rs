@@ -50,7 +50,7 @@ impl What {
     pub(crate) fn of(input: &Input) -> Self {
         Self(match input {
             Input::Register { .. } => 1,
-            Input::Remove => 2,
+            Input::Remove { .. } => 2,
             Input::Connect { .. } => 3,
             Input::Disconnect { .. } => 4,
             Input::Subscribe(_) => 5,

@@ -177,6 +177,7 @@ fn wanted(selection: &Selection, record: &Record) -> bool {
     };
     record.twin.tenant() == selection.tenant
         && selection.twin.as_ref().is_none_or(|twin| *twin == record.twin)
+        && selection.generation.is_none_or(|generation| generation == record.generation)
         && (kinds.is_empty() || kinds.iter().any(|kind| kind == record.fact.kind()))
         && selection.channel.as_ref().is_none_or(channel)
 }
@@ -271,6 +272,7 @@ mod tests {
         Selection {
             tenant: "default".into(),
             twin: None,
+            generation: None,
             shard: None,
             kinds: Vec::new(),
             channel: None,

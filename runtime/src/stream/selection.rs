@@ -13,6 +13,8 @@ pub struct Selection {
     pub tenant: String,
     /// Of one twin; `None`: of all.
     pub twin: Option<TwinId>,
+    /// Of this generation of its id; `None`: of all. Another one is another device.
+    pub generation: Option<u32>,
     /// Of one shard; `None`: of all, or of the twin's.
     pub shard: Option<u32>,
     /// Of these types ([`Fact::kind`](crate::record::Fact::kind)); empty: of all.

@@ -103,13 +103,15 @@ impl Draft<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn remove(&mut self) -> Result<Reply, Rejection> {
+    pub(super) fn remove(&mut self, reason: Option<&Name>) -> Result<Reply, Rejection> {
         let epochs: Vec<_> = self.twin().sessions().connected().map(|session| session.epoch).collect();
         for epoch in epochs {
             self.output(epoch, Delivery::Close(Closed::Removed));
         }
         self.live.state = None;
+        self.change(Change::Trust(trust::Change::Removed));
         self.change(Change::Removed);
+        self.announce_trust("removed", None, reason);
         Ok(Reply::Done)
     }
 }

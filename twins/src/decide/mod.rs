@@ -124,7 +124,7 @@ impl Draft<'_> {
             Input::Register { kind, tags, with } => self.register(kind, tags.as_ref(), with.as_deref()),
             Input::Trust(step) => self.trust(step),
             Input::Appear { kind } => self.appear(kind),
-            Input::Remove => self.remove(),
+            Input::Remove { reason } => self.remove(reason.as_ref()),
             Input::Connect { connect, register } => self.connect(connect, register.as_ref()),
             Input::Disconnect { epoch, reason, with_will, expiry_s } => {
                 self.disconnect(*epoch, reason, *with_will, *expiry_s)

@@ -63,4 +63,7 @@ pub enum Change {
     /// It has taken the place of another.
     #[n(10)]
     Inherited(#[n(0)] Ancestor),
+    /// It is no more; the chain goes on with whatever is registered under its id.
+    #[n(11)]
+    Removed,
 }

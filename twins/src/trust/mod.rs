@@ -223,6 +223,8 @@ impl Trust {
                 let excess = self.ancestors.len().saturating_sub(ANCESTORS_MAX);
                 self.ancestors.drain(..excess);
             }
+            // What is left is for the twin to say.
+            Change::Removed => {}
         }
     }
 

@@ -127,16 +127,16 @@ fn a_key_is_refused_where_too_many_are_kept_and_none_is_forgotten_early() {
 #[test]
 fn the_request_that_removed_a_twin_may_come_again_and_so_may_the_one_that_made_it() {
     let mut world = World::new();
-    world.decide(keyed("remove", ""), Input::Remove).unwrap();
-    assert_eq!(world.decide(keyed("remove", ""), Input::Remove), Ok(Reply::Done));
-    assert_eq!(world.decide(keyed("other", ""), Input::Remove).unwrap_err().code(), Code::UnknownTwin);
+    world.decide(keyed("remove", ""), Input::Remove { reason: None }).unwrap();
+    assert_eq!(world.decide(keyed("remove", ""), Input::Remove { reason: None }), Ok(Reply::Done));
+    assert_eq!(world.decide(keyed("other", ""), Input::Remove { reason: None }).unwrap_err().code(), Code::UnknownTwin);
 
     let created = |reply| matches!(reply, Ok(Reply::Registered { created: true, .. }));
     assert!(created(world.register(keyed("add", ""))));
     assert!(created(world.register(keyed("add", ""))), "as it was answered at first");
     assert_eq!(world.twin().generation(), 2);
 
-    world.system(Input::Remove).unwrap();
+    world.system(Input::Remove { reason: None }).unwrap();
     assert_eq!(world.register(keyed("add", "")).unwrap_err().code(), Code::UnknownTwin);
     assert_eq!(&world.recovered(), world.twin());
 }

@@ -302,7 +302,7 @@ fn a_list_has_what_is_newest_and_takes_no_more_of_it_than_was_asked_for() {
     world.now = world.now + Options::default().checkpoint_every;
     world.with(|shard, now| shard.tick(now)).unwrap();
     world.settle().unwrap();
-    ids(0, 10).iter().for_each(|id| say(&mut world, id, Input::Remove));
+    ids(0, 10).iter().for_each(|id| say(&mut world, id, Input::Remove { reason: None }));
     ids(20, 60).iter().for_each(|id| register(&mut world, id));
     world.settle().unwrap();
 

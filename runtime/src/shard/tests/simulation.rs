@@ -170,7 +170,7 @@ impl Run {
             5 => self.subscribe(),
             6 => Input::Acknowledge(Message::Desired(self.random.below(5))),
             7 => Input::Read,
-            8 if serial.is_multiple_of(9) => Input::Remove,
+            8 if serial.is_multiple_of(9) => Input::Remove { reason: None },
             _ => {
                 self.samples.insert(serial);
                 let n = [7, 10, 13, 20, 30, 666, serial, serial][self.random.below(8) as usize];

@@ -169,6 +169,7 @@ impl Stream {
             let selection = Selection {
                 tenant: "default".into(),
                 twin: Some(twin(of)),
+                generation: None,
                 shard: None,
                 kinds: Vec::new(),
                 channel: None,
