@@ -174,7 +174,7 @@ pub fn records<'a>(
         }
         Effect::Event { name, data } => Some((Fact::Event { name: name.clone(), data: data.clone() }, None)),
         // It shows at the twin that it calls.
-        Effect::Call(_) => None,
+        Effect::Call(_) | Effect::Handover { .. } => None,
     });
     let facts = changes.map(|fact| (fact, None)).chain(effects);
     facts.zip(0..).map(move |((fact, time), ordinal)| {

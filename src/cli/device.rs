@@ -118,6 +118,15 @@ pub(super) enum Device {
         #[command(flatten)]
         step: Step,
     },
+    /// Let another device take the place of one: all that it had but its credentials, which are void
+    #[command(after_help = "Example:\n  twinfold device replace boiler-7 --by boiler-8 --reason 'burnt out'")]
+    Replace {
+        /// The device that takes its place: registered, of the same kind, and with nothing of its own yet
+        #[arg(long, value_name = "ID")]
+        by: String,
+        #[command(flatten)]
+        step: Step,
+    },
     /// Remove a device with its twin; its history stays, and a device that gets its id later has one of its own
     #[command(after_help = "Example:\n  twinfold device remove boiler-7 --reason 'scrapped'")]
     Remove(Step),
@@ -161,6 +170,8 @@ struct Said<'a> {
     grace_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
 }
 
 /// An activation key as bodies have it.
@@ -240,10 +251,15 @@ impl Device {
                 let said = Said { grace_s: grace, nonce: nonce.as_deref(), ..Said::default() };
                 step.hand("rotate", said, out)?;
             }
-            Self::Disable(step) => step.take("disable", None, out)?,
-            Self::Enable(step) => step.take("enable", None, out)?,
-            Self::Quarantine(step) => step.take("quarantine", None, out)?,
-            Self::Revoke { credential, step } => step.take("revoke", credential, out)?,
+            Self::Disable(step) => step.take("disable", Said::default(), out)?,
+            Self::Enable(step) => step.take("enable", Said::default(), out)?,
+            Self::Quarantine(step) => step.take("quarantine", Said::default(), out)?,
+            Self::Revoke { credential, step } => {
+                step.take("revoke", Said { credential, ..Said::default() }, out)?;
+            }
+            Self::Replace { by, step } => {
+                step.take("replace", Said { by: Some(&by), ..Said::default() }, out)?;
+            }
             Self::Remove(Step { id, reason, at }) => {
                 drop(at.call(Call::delete(&["devices", &id]).query("reason", reason))?);
             }
@@ -254,8 +270,8 @@ impl Device {
 
 impl Step {
     /// Takes it, and shows the device as it is then.
-    fn take(self, verb: &str, credential: Option<u64>, out: &mut dyn Write) -> Result<(), Error> {
-        let answer = self.say(verb, Said { credential, ..Said::default() })?;
+    fn take(self, verb: &str, said: Said<'_>, out: &mut dyn Write) -> Result<(), Error> {
+        let answer = self.say(verb, said)?;
         self.at.show::<Shown>(&answer, out)
     }
 

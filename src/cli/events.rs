@@ -28,6 +28,9 @@ pub(super) enum Events {
         /// `all`: also of the devices that had that id before
         #[arg(long, value_name = "all", requires = "twin", value_parser = ["all"])]
         generation: Option<String>,
+        /// Of this device, whose place that of --twin has taken
+        #[arg(long, value_name = "ID", requires = "twin", conflicts_with = "generation")]
+        ancestor: Option<String>,
         /// After this cursor, since this time (RFC 3339), `earliest` (the default) or `latest`
         #[arg(long, value_name = "CURSOR|TIME")]
         from: Option<String>,
@@ -71,12 +74,13 @@ struct Event {
 impl Events {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
-            Self::Read { twin, generation, from, types, limit, at } => {
+            Self::Read { twin, generation, ancestor, from, types, limit, at } => {
                 let call = match &twin {
                     Some(twin) => Call::get(&["twins", twin, "events"]),
                     None => Call::get(&["events"]),
                 };
-                let call = call.query("generation", generation).query("from", from);
+                let call =
+                    call.query("generation", generation).query("ancestor", ancestor).query("from", from);
                 let call = limit.of(call.query("type", joined(&types)));
                 list::show::<Event>(&at, call, "--from", out)?;
                 Ok(ExitCode::SUCCESS)

@@ -57,7 +57,12 @@ impl Api {
 
     /// As a device that speaks HTTP: its own calls, with its id and a key.
     pub fn of_device(address: SocketAddr, id: &str) -> Self {
-        Self { base: format!("http://{id}:key@{address}/v1/twins/me"), ..Self::of(address) }
+        Self::of_device_with(address, id, "key")
+    }
+
+    /// The same with a key of its own.
+    pub fn of_device_with(address: SocketAddr, id: &str, key: &str) -> Self {
+        Self { base: format!("http://{id}:{key}@{address}/v1/twins/me"), ..Self::of(address) }
     }
 
     /// Posts bytes that are said to be of some type.

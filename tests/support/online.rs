@@ -27,8 +27,13 @@ impl Online {
     /// # Panics
     /// If it is not let in.
     pub fn connect(address: SocketAddr, id: &str, keep: bool) -> Self {
+        Self::connect_with(address, id, "", keep)
+    }
+
+    /// The same with a key.
+    pub fn connect_with(address: SocketAddr, id: &str, key: &str, keep: bool) -> Self {
         let mut options = MqttOptions::new(id, address.ip().to_string(), address.port());
-        options.set_credentials(id, "").set_clean_session(!keep).set_keep_alive(Duration::from_secs(30));
+        options.set_credentials(id, key).set_clean_session(!keep).set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(1 << 20, 1 << 20);
         let (client, mut connection) = Client::new(options, 64);
         let (sender, packets) = mpsc::channel();

@@ -122,6 +122,8 @@ pub enum Input {
     },
     /// A twin that this one called refused the call.
     CallRefused(Refused),
+    /// A twin that takes the place of this one, or whose place this one takes, says a word. Its header has the cause.
+    Handover(Box<trust::Handover>),
     /// Reads the twin.
     Read,
 
@@ -129,7 +131,7 @@ pub enum Input {
     Due,
 }
 
-        impl Input {
+impl Input {
     /// The bytes of what it carries, as admission counts them.
     pub fn bytes(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
@@ -152,6 +154,7 @@ pub enum Input {
             Self::Command(send) => send.payload.len(),
             Self::Call { argument, .. } => argument.len(),
             Self::CallRefused(refused) => refused.message.len(),
+            Self::Handover(handover) => handover.bytes(),
             Self::Subscribe(subscriptions) => subscriptions.iter().map(|s| s.filter.len()).sum(),
             Self::Unsubscribe(filters) => filters.iter().map(|filter| filter.len()).sum(),
             Self::Connect { connect, .. } => connect.will.as_ref().map_or(0, |will| will.bytes()),
@@ -182,6 +185,7 @@ impl Input {
                 | Self::Acknowledge(_)
                 | Self::Unsent(_)
                 | Self::CallRefused(_)
+                | Self::Handover(_)
                 | Self::Release(_)
                 | Self::Complete(_)
                 | Self::Read

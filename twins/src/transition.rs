@@ -12,7 +12,7 @@ use crate::queue::Step;
 use crate::section::Which;
 use crate::session::{Connect, Subscription};
 use crate::time::Timestamp;
-use crate::trust;
+use crate::trust::{self, Handover};
 
 /// What one input made of one twin. All of it happens, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -43,6 +43,21 @@ impl Transition {
             _ => None,
         };
         self.effects.iter().zip(0..).filter_map(call)
+    }
+
+    /// The words of handovers among its effects, each with its id and for whom it is. `id` is the twin's own.
+    pub fn handovers<'a>(
+        &'a self,
+        id: &'a TwinId,
+    ) -> impl Iterator<Item = (Cause, &'a TwinId, &'a Handover)> {
+        let word = move |(effect, ordinal): (&'a Effect, u32)| match effect {
+            Effect::Handover { to, generation, handover } => {
+                let (twin, generation, sequence) = (id.clone(), *generation, self.sequence);
+                Some((Cause { twin, generation, sequence, ordinal, hops: 1 }, to, handover))
+            }
+            _ => None,
+        };
+        self.effects.iter().zip(0..).filter_map(word)
     }
 }
 
@@ -323,6 +338,19 @@ pub enum Effect {
     /// A call of another twin's method.
     #[n(2)]
     Call(#[n(0)] Call),
+    /// A word to the twin whose place this one takes, or that takes this one's.
+    #[n(10)]
+    Handover {
+        /// Which twin.
+        #[n(0)]
+        to: TwinId,
+        /// The generation of this one.
+        #[n(1)]
+        generation: u32,
+        /// The word.
+        #[n(2)]
+        handover: Handover,
+    },
 }
 
 /// A call of another twin's method. With the calling twin, its sequence and the place among the effects it has an id.

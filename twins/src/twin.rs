@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use crate::handshake::Handshakes;
 use crate::header::{Header, Principal};
+use crate::id::TwinId;
 use crate::json::Document;
 use crate::keys::{Kept, Keys};
 use crate::mids::Mids;
 use crate::name::Name;
 use crate::queue::Queue;
+use crate::rejection::{Code, Rejection};
 use crate::section::{Section, Which};
 use crate::session::{Session, Sessions};
 use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::transition::{Change, Transition};
-use crate::trust::{Lifecycle, Trust, link};
+use crate::trust::{self, Lifecycle, Standing, Trust, link};
 
 /// The state of one device's twin. An id that was never registered has the default one: it is absent.
 ///
@@ -140,6 +142,30 @@ impl Twin {
         self.trust().lifecycle(has_connected)
     }
 
+    /// Whether its device, of this id, may take the place of another one of this kind: it has to be let in, and to have
+    /// nothing of its own that would be lost.
+    ///
+    /// # Errors
+    /// What is in its way.
+    pub fn may_succeed(&self, id: &TwinId, kind: &str) -> Result<(), Rejection> {
+        let (id, trust) = (id.id(), self.trust());
+        let has = [
+            (self.desired.version() + self.reported.version() > 0, "has a desired or a reported section"),
+            (self.commands.all().next().is_some(), "has commands"),
+            (self.state.version > 0 || !self.timers.is_empty(), "has a state of its own"),
+            (!trust.ancestors().is_empty(), "has taken another place"),
+            (trust.succession().is_some(), "is about to be replaced, or to take another place"),
+        ];
+        let why = match has.into_iter().find(|(is, _)| *is) {
+            _ if trust.replaced_by().is_some() => format!("`{id}` was replaced itself"),
+            _ if trust.standing() != Standing::Enabled => format!("`{id}` is {}", self.lifecycle().as_str()),
+            _ if self.kind() != kind => format!("`{id}` is a `{}`, not a `{kind}`", self.kind()),
+            Some((_, what)) => format!("`{id}` {what}, which would be lost: a device that is new can take the place of another"),
+            None => return Ok(()),
+        };
+        Err(Rejection::new(Code::Conflict, why))
+    }
+
     /// The behaviour's state.
     pub fn state(&self) -> &State {
         &self.state
@@ -240,6 +266,11 @@ impl Twin {
         Self { generation: self.generation, sequence: self.sequence, sessions, keys, trust, ..Self::default() }
     }
 
+    /// What is left of a twin whose place is another's: who it was, and by whom it was replaced.
+    fn given_up(&self) -> Self {
+        Self { kind: self.kind.clone(), created: self.created, trust: self.trust.clone(), ..self.bare() }
+    }
+
     /// One change. Total: what does not fit changes nothing.
     pub(crate) fn change(&mut self, change: &Change, header: &Header) {
         let at = header.received;
@@ -320,6 +351,9 @@ impl Twin {
                 let trust = Arc::make_mut(self.trust.get_or_insert_default());
                 trust.apply(change, at);
                 trust.chain_on(&link(at, &header.principal, change));
+                if matches!(change, trust::Change::Replaced { .. }) {
+                    *self = self.given_up();
+                }
             }
             Change::Seen { returned } => {
                 if let Some(mid) = header.mid {

@@ -63,8 +63,7 @@ impl Device {
         let id = TwinId::in_default_tenant("clock-7").unwrap();
         let now = Timestamp::from_millis(1_767_225_600_000);
         let kinds = Kinds::default().with(Kind::of::<Clock>());
-        let mut device =
-            Self { id, kinds, live: Live::default(), now, journal: Vec::new(), got: Vec::new() };
+        let mut device = Self { id, kinds, live: Live::default(), now, journal: Vec::new(), got: Vec::new() };
         device.register();
         let kept = device.connect("kept");
         let reason = Name::fixed("gone");
@@ -225,7 +224,9 @@ fn a_removal_says_who_why_and_where_the_chain_is_which_goes_on() {
     let principal = Principal::User(Name::fixed("ann"));
 
     let reason = Some(Name::fixed("scrapped"));
-    device.decide(Input::Remove { reason }, Header { principal: principal.clone(), ..Header::default() }).unwrap();
+    device
+        .decide(Input::Remove { reason }, Header { principal: principal.clone(), ..Header::default() })
+        .unwrap();
 
     let chain = *device.twin().trust().chain();
     assert_eq!(chain.length, before.length + 1);

@@ -282,6 +282,11 @@ impl Allowed<'_> {
         caller.router.access().reach(&caller.identity, verb, id)
     }
 
+    /// The way to twins, for who looks and waits.
+    pub(super) fn router(&self) -> &Router {
+        &self.caller.router
+    }
+
     /// Says something to the twin, and waits until the answer is durable. What came before under the same
     /// `Idempotency-Key` is answered as it was.
     pub(super) async fn ask(&self, input: Input) -> Result<Reply, Problem> {
@@ -295,6 +300,18 @@ impl Allowed<'_> {
         match self.ask(Input::Read).await? {
             Reply::Twin(twin) => Ok(twin),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The twin as it is, unless another one has taken its place.
+    pub(super) async fn read_own(&self) -> Result<Arc<Twin>, Problem> {
+        let twin = self.read().await?;
+        match twin.trust().replaced_by() {
+            Some(by) => {
+                let why = format!("`{}` has taken the place of `{}`", by.id(), self.id.id());
+                Err(Rejection::new(Code::Replaced, why).into())
+            }
+            None => Ok(twin),
         }
     }
 

@@ -191,7 +191,7 @@ async fn controlled<'a>(caller: &'a Caller, id: &str, command: CommandId) -> Res
     if twin.reach(Verb::Control).may_whole("commands") {
         return Ok(twin);
     }
-    let read = twin.read().await?;
+    let read = twin.read_own().await?;
     let name = read.commands().get(command).map(|command| &*command.name).unwrap_or_default();
     caller.may(Verb::Control, id, format!("commands/{name}").trim_end_matches('/'))
 }
@@ -231,7 +231,7 @@ fn command_id(text: &str) -> Result<CommandId, Rejection> {
 pub(super) async fn get(caller: Caller, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let (id, command) = path.into_inner();
     let twin = caller.may(Verb::Read, &id, "")?;
-    let (read, reach) = (twin.read().await?, twin.reach(Verb::Read));
+    let (read, reach) = (twin.read_own().await?, twin.reach(Verb::Read));
     let command = command_id(&command)?;
     let unknown = || Rejection::new(Code::UnknownCommand, format!("no command `{command}`"));
     let found = read.commands().get(command).filter(|command| is_readable(command, &reach));
@@ -261,7 +261,7 @@ pub(super) async fn list(
             Problem::parameter("parameter `after`: it is not the `next` of a page of commands")
         })?;
     let twin = caller.may(Verb::Read, &id, "")?;
-    let (read, reach) = (twin.read().await?, twin.reach(Verb::Read));
+    let (read, reach) = (twin.read_own().await?, twin.reach(Verb::Read));
     let queue = read.commands();
     let mut selected: Vec<_> = queue
         .all()

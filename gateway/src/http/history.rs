@@ -69,6 +69,8 @@ pub(super) struct Samples {
     /// `all`: also of devices that had the id before, whether there is one now or not. It takes the verb `audit`.
     #[param(inline)]
     generation: Option<Generation>,
+    /// Of this device, whose place the twin's has taken, up to when it did; whether it is still known or not.
+    ancestor: Option<String>,
     /// A time (RFC 3339): what was received then or later. A cursor: what came after its record. `earliest`, which is
     /// the default, or `latest`: what comes next.
     from: Option<String>,
@@ -92,6 +94,8 @@ pub(super) struct Records {
     /// `all`: also of devices that had the id before, whether there is one now or not. It takes the verb `audit`.
     #[param(inline)]
     generation: Option<Generation>,
+    /// Of this device, whose place the twin's has taken, up to when it did; whether it is still known or not.
+    ancestor: Option<String>,
     /// A time (RFC 3339): what was received then or later. A cursor: what came after its record. `earliest`, which is
     /// the default, or `latest`: what comes next.
     from: Option<String>,
@@ -121,7 +125,7 @@ pub(super) async fn telemetry(
     Query(samples): Query<Samples>,
 ) -> Result<HttpResponse, Problem> {
     let channel = samples.channel.map(|channel| Name::new("parameter `channel`", &channel)).transpose()?;
-    let (twin, generation) = whose(&caller, &id, samples.generation).await?;
+    let (twin, generation) = whose(&caller, &id, samples.generation, samples.ancestor).await?;
     let selection = Selection {
         tenant: caller.tenant().to_owned(),
         twin: Some(twin),
@@ -152,9 +156,10 @@ pub(super) async fn telemetry(
 pub(super) async fn of_twin(
     caller: Caller,
     id: Path<String>,
-    Query(records): Query<Records>,
+    Query(mut records): Query<Records>,
 ) -> Result<HttpResponse, Problem> {
-    let (twin, generation) = whose(&caller, &id, records.generation).await?;
+    let (generation, ancestor) = (records.generation, records.ancestor.take());
+    let (twin, generation) = whose(&caller, &id, generation, ancestor).await?;
     let selection = records.selection(&caller)?;
     let mut selection = Selection { twin: Some(twin), generation, ..selection };
     if selection.kinds.is_empty() {
@@ -180,8 +185,9 @@ pub(super) async fn of_twin(
     )
 )]
 pub(super) async fn of_all(caller: Caller, Query(records): Query<Records>) -> Result<HttpResponse, Problem> {
-    if records.generation.is_some() {
-        return Err(Problem::parameter("parameter `generation`: it is for one twin; here all are read"));
+    let of_one = [("generation", records.generation.is_some()), ("ancestor", records.ancestor.is_some())];
+    if let Some((name, _)) = of_one.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(Problem::parameter(format!("parameter `{name}`: it is for one twin; here all are read")));
     }
     let selection = records.selection(&caller)?;
     read(&caller, selection).await
@@ -221,18 +227,29 @@ pub(super) async fn known(caller: &Caller, id: &str) -> Result<(TwinId, u32), Pr
     Ok((twin.id().clone(), generation))
 }
 
-/// Whose records are read: those of the device that has the id, or of all that ever had it.
+/// Whose records are read: those of the device that has the id, of all that ever had it, or of one whose place it took.
 async fn whose(
     caller: &Caller,
     id: &str,
     wanted: Option<Generation>,
+    ancestor: Option<String>,
 ) -> Result<(TwinId, Option<u32>), Problem> {
-    match wanted {
-        None => known(caller, id).await.map(|(twin, generation)| (twin, Some(generation))),
-        Some(Generation::All) => {
+    match (wanted, ancestor) {
+        (None, None) => known(caller, id).await.map(|(twin, generation)| (twin, Some(generation))),
+        (Some(Generation::All), None) => {
             caller.may(Verb::Read, id, "")?;
             Ok((caller.may(Verb::Audit, id, "")?.id().clone(), None))
         }
+        (None, Some(ancestor)) => {
+            let twin = caller.may(Verb::Read, id, "")?.read().await?;
+            let wanted = caller.may(Verb::Read, &ancestor, "")?.id().clone();
+            let known = twin.trust().ancestors().iter().rev().find(|known| known.twin == wanted);
+            let none =
+                || format!("parameter `ancestor`: `{id}` has not taken the place of `{}`", wanted.id());
+            let generation = known.ok_or_else(|| Problem::parameter(none()))?.generation;
+            Ok((wanted.clone(), Some(generation)))
+        }
+        (Some(_), Some(_)) => Err(Problem::parameter("parameter `ancestor`: not together with `generation`")),
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Answers {
     #[response(status = 404)]
     Unknown,
     /// `replaced`: another device has taken its place
-    #[response(status = 409)]
+    #[response(status = 410)]
     Replaced,
 }
 

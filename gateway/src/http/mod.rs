@@ -36,6 +36,7 @@ mod problem;
 mod provision;
 mod query;
 mod readable;
+mod replace;
 mod requests;
 mod routes;
 mod server;
@@ -43,6 +44,7 @@ mod tenants;
 mod tokens;
 mod trusted;
 mod twins;
+mod wait;
 
 pub use health::Watch;
 pub use options::Options;

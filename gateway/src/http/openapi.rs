@@ -12,7 +12,7 @@ use super::once;
 use super::problem::Details;
 use super::{
     access, audit, backup, commands, devices, following, health, history, kinds, lifecycle, me, methods,
-    metrics, people, policies, provision, requests, tenants, tokens, twins,
+    metrics, people, policies, provision, replace, requests, tenants, tokens, twins,
 };
 
 #[derive(OpenApi)]
@@ -36,6 +36,7 @@ use super::{
         lifecycle::enable,
         lifecycle::quarantine,
         lifecycle::revoke,
+        replace::replace,
         twins::get,
         twins::update,
         twins::replace_desired,

@@ -192,13 +192,13 @@ impl From<Rejection> for Problem {
             Code::UnknownCredential => StatusCode::NOT_FOUND,
             Code::NewerState
             | Code::AlreadyActivated
-            | Code::Replaced
             | Code::Conflict
             | Code::SessionEnded
             | Code::OutOfOrder
             | Code::CommandEnded
             | Code::NotDead
             | Code::Superseded => StatusCode::CONFLICT,
+            Code::Replaced => StatusCode::GONE,
             Code::VersionMismatch => StatusCode::PRECONDITION_FAILED,
             Code::QueueFull | Code::TooMany | Code::IdempotencyFull => StatusCode::TOO_MANY_REQUESTS,
             Code::Timeout => StatusCode::GATEWAY_TIMEOUT,

@@ -248,7 +248,7 @@ pub(super) async fn invite(
         (status = 200, description = "It is active.", body = Handed),
         (status = 403, description = "`disabled`"),
         (status = 404, description = "`unknown-twin`"),
-        (status = 409, description = "`replaced`"),
+        (status = 410, description = "`replaced`"),
         (status = 422, description = "`malformed`"),
     )
 )]
@@ -278,7 +278,7 @@ pub(super) async fn install(
     responses(
         (status = 200, description = "It has a new key.", body = Handed),
         (status = 404, description = "`unknown-twin`"),
-        (status = 409, description = "`replaced`"),
+        (status = 410, description = "`replaced`"),
         (status = 422, description = "`malformed`"),
     )
 )]

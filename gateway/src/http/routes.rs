@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, Route};
 use super::problem::Problem;
 use super::{
     access, audit, backup, commands, devices, following, health, history, kinds, lifecycle, me, methods,
-    metrics, openapi, people, policies, provision, requests, tenants, tokens, twins,
+    metrics, openapi, people, policies, provision, replace, requests, tenants, tokens, twins,
 };
 
 /// Each path, with what it answers to. Every handler but those of health, of the document and of a device
@@ -33,6 +33,7 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/devices/{id}/enable", vec![(POST, to(lifecycle::enable))]),
         ("/v1/devices/{id}/quarantine", vec![(POST, to(lifecycle::quarantine))]),
         ("/v1/devices/{id}/revoke", vec![(POST, to(lifecycle::revoke))]),
+        ("/v1/devices/{id}/replace", vec![(POST, to(replace::replace))]),
         // Before all other twins: no device is called `me`.
         ("/v1/twins/me/telemetry", vec![(POST, to(me::speaking::telemetry))]),
         ("/v1/twins/me/telemetry/{channel}", vec![(POST, to(me::speaking::sample))]),

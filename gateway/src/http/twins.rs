@@ -82,7 +82,7 @@ pub(super) struct Shown {
 )]
 pub(super) async fn get(caller: Caller, id: Path<String>) -> Result<HttpResponse, Problem> {
     let twin = caller.may(Verb::Read, &id, "")?;
-    let read = twin.read().await?;
+    let read = twin.read_own().await?;
     Ok(show(&twin, &read))
 }
 

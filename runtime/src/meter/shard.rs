@@ -18,7 +18,7 @@ pub(crate) struct What(u8);
 
 impl What {
     /// The names.
-    pub(crate) const NAMES: [&'static str; 26] = [
+    pub(crate) const NAMES: [&'static str; 27] = [
         "other",
         "register",
         "remove",
@@ -45,6 +45,7 @@ impl What {
         "call-refused",
         "trust",
         "unsent",
+        "handover",
     ];
 
     pub(crate) fn of(input: &Input) -> Self {
@@ -74,6 +75,7 @@ impl What {
             Input::CallRefused(_) => 23,
             Input::Trust(_) => 24,
             Input::Unsent(_) => 25,
+            Input::Handover(_) => 26,
         })
     }
 

@@ -7,6 +7,7 @@ use twins::json::Json;
 use twins::name::Name;
 use twins::rejection::Rejection;
 use twins::transition::Transition;
+use twins::trust::Handover;
 
 /// What a parcel takes beside its content, in bytes, by estimate.
 const ENVELOPE_BYTES: usize = 256;
@@ -44,24 +45,34 @@ pub enum Content {
     /// The refusal of a call, on its way back.
     #[n(1)]
     Refused(#[n(0)] Refused),
+    /// A word of a handover.
+    #[n(2)]
+    Handover(#[n(0)] Handover),
 }
 
 impl Parcel {
     /// The parcels that a transition of the twin `id` sends, in order.
     pub(crate) fn of<'a>(id: &'a TwinId, transition: &'a Transition) -> impl Iterator<Item = Self> + 'a {
-        transition.calls(id).map(|(cause, call)| Self {
+        let trace = transition.header.trace;
+        let calls = transition.calls(id).map(move |(cause, call)| Self {
             to: call.twin.clone(),
             cause,
-            trace: transition.header.trace,
+            trace,
             content: Content::Call { method: call.method.clone(), argument: call.argument.clone() },
-        })
+        });
+        let words = transition.handovers(id).map(move |(cause, to, handover)| {
+            let content = Content::Handover(handover.clone());
+            Self { to: to.clone(), cause, trace, content }
+        });
+        calls.chain(words)
     }
 
     /// The envelope of the input that it becomes.
     pub(crate) fn header(&self) -> Header {
-        let principal = match self.content {
+        let principal = match &self.content {
             Content::Call { .. } => Principal::Twin(self.cause.twin.clone()),
             Content::Refused(_) => Principal::System,
+            Content::Handover(handover) => handover.by.clone(),
         };
         let cause = Some(Box::new(self.cause.clone()));
         Header { principal, trace: self.trace, cause, ..Header::default() }
@@ -74,15 +85,22 @@ impl Parcel {
                 Input::Call { name: method.clone(), argument: argument.clone() }
             }
             Content::Refused(refused) => Input::CallRefused(refused.clone()),
+            Content::Handover(handover) => Input::Handover(Box::new(handover.clone())),
         }
     }
 
     /// What goes back when it is refused: nothing for a refusal, or answers would be answered for ever.
     pub(crate) fn refused(&self, refusal: &Rejection) -> Option<Self> {
-        let Content::Call { method, .. } = &self.content else { return None };
-        let refused = Refused::of(refusal, self.to.clone(), method.clone(), self.cause.generation);
+        let content = match &self.content {
+            Content::Call { method, .. } => {
+                let generation = self.cause.generation;
+                Content::Refused(Refused::of(refusal, self.to.clone(), method.clone(), generation))
+            }
+            Content::Handover(handover) => Content::Handover(handover.declined(refusal)?),
+            Content::Refused(_) => return None,
+        };
         let (to, cause) = (self.cause.twin.clone(), self.cause.clone());
-        Some(Self { to, cause, trace: self.trace, content: Content::Refused(refused) })
+        Some(Self { to, cause, trace: self.trace, content })
     }
 
     /// Whether it is a call.
@@ -95,6 +113,7 @@ impl Parcel {
         let content = match &self.content {
             Content::Call { argument, .. } => argument.len(),
             Content::Refused(refused) => refused.message.len(),
+            Content::Handover(handover) => handover.bytes(),
         };
         ENVELOPE_BYTES + content
     }

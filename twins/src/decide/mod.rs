@@ -12,6 +12,7 @@ mod commands;
 mod delivery;
 mod draft;
 mod due;
+mod handover;
 mod handshakes;
 mod life;
 mod once;
@@ -119,6 +120,7 @@ fn unknown_kind(name: &str) -> Rejection {
 impl Draft<'_> {
     fn take(&mut self, input: &Input) -> Result<Reply, Rejection> {
         self.let_pass(input)?;
+        self.let_pass_between(input)?;
         match input {
             _ if self.kind.is_missing && !input.is_of_the_system() => Err(self.missing()),
             Input::Register { kind, tags, with } => self.register(kind, tags.as_ref(), with.as_deref()),
@@ -148,6 +150,7 @@ impl Draft<'_> {
             Input::Redrive { dead, id, ttl } => self.redrive(*dead, *id, *ttl),
             Input::Call { name, argument } => self.call(name, argument),
             Input::CallRefused(refused) => self.call_refused(refused),
+            Input::Handover(handover) => self.handover(handover),
             Input::Read => Ok(Reply::Twin(self.twin_shared())),
             Input::Due => self.due(),
         }

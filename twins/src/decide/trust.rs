@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::header::Principal;
+use crate::id::TwinId;
 use crate::input::Input;
 use crate::json::Json;
 use crate::name::Name;
@@ -12,7 +15,7 @@ use crate::session::Session;
 use crate::time::Timestamp;
 use crate::transition::Change;
 use crate::trust::{
-    Activation, By, Change as Trusted, Credential, Grant, Invitation, Proof, SLOTS, Standing, Step, Used, What,
+    Activation, By, Chain, Change as Trusted, Credential, Grant, Invitation, Proof, SLOTS, Standing, Step, Used, What,
 };
 
 use super::draft::Draft;
@@ -20,8 +23,10 @@ use super::draft::Draft;
 impl Draft<'_> {
     pub(super) fn trust(&mut self, step: &Step) -> Result<Reply, Rejection> {
         if let Some(by) = self.twin().trust().replaced_by() {
-            let why = format!("`{}` has taken the place of `{}`", by.id(), self.id.id());
-            return Err(Rejection::new(Code::Replaced, why));
+            return match &step.what {
+                What::Replace { by: wanted } if wanted == by => Ok(Reply::Twin(self.twin_shared())),
+                _ => Err(self.barred()),
+            };
         }
         let reason = step.reason.as_ref();
         match &step.what {
@@ -52,6 +57,7 @@ impl Draft<'_> {
                 self.announce_trust("revoked", None, reason);
             }
             What::Stand(standing) => self.stand(*standing, reason),
+            What::Replace { by } => return self.replace(by, reason),
         }
         Ok(Reply::Twin(self.twin_shared()))
     }
@@ -260,7 +266,7 @@ impl Draft<'_> {
         Rejection::new(Code::NotAuthorized, why)
     }
 
-    fn barred(&self) -> Rejection {
+    pub(super) fn barred(&self) -> Rejection {
         match self.twin().trust().replaced_by() {
             Some(by) => {
                 let why = format!("`{}` has taken the place of `{}`", by.id(), self.id.id());
@@ -272,33 +278,62 @@ impl Draft<'_> {
 
     /// Announces a step: which credential it was about, why, and where the chain is with it.
     pub(super) fn announce_trust(&mut self, name: &'static str, issue: Option<u64>, reason: Option<&Name>) {
-        #[derive(serde::Serialize)]
-        struct About<'a> {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            issue: Option<u64>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            sort: Option<&'static str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            expires: Option<Timestamp>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<&'a str>,
-            audit: Audit,
-        }
-        #[derive(serde::Serialize)]
-        struct Audit {
-            n: u64,
-            hash: String,
-        }
-        let trust = self.twin().trust();
-        let credential = issue.and_then(|issue| trust.credential(issue));
-        let about = About {
-            issue,
-            sort: credential.map(|credential| credential.sort().as_str()),
-            expires: credential.and_then(|credential| credential.expires),
-            reason: reason.map(Name::as_str),
-            audit: Audit { n: trust.chain().length, hash: trust.chain().head.to_string() },
-        };
-        let data = Json::of(&about).unwrap_or_else(|_| Json::null());
+        let credential = issue.and_then(|issue| self.twin().trust().credential(issue));
+        let (sort, expires) = credential.map(|known| (known.sort().as_str(), known.expires)).unzip();
+        self.announce_about(name, About { issue, sort, expires: expires.flatten(), ..About::why(reason) });
+    }
+
+    /// Announces a step, and where the chain is with it.
+    pub(super) fn announce_about(&mut self, name: &'static str, about: About<'_>) {
+        let Chain { length: n, head } = self.twin().trust().chain();
+        let audit = Audit { n: *n, hash: head.to_string() };
+        let data = Json::of(&Said { about, audit }).unwrap_or_else(|_| Json::null());
         self.announce(name, data);
     }
+}
+
+/// What an event says of a step; what does not belong to it is left out.
+#[derive(Default, Serialize)]
+pub(super) struct About<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) issue: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<Timestamp>,
+    /// The other device.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "id_alone")]
+    pub(super) twin: Option<&'a TwinId>,
+    /// The generation of the other device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) generation: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<&'a str>,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn why(reason: Option<&'a Name>) -> Self {
+        Self { reason: reason.map(Name::as_str), ..Self::default() }
+    }
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    #[serde(flatten)]
+    about: About<'a>,
+    audit: Audit,
+}
+
+#[derive(Serialize)]
+struct Audit {
+    n: u64,
+    hash: String,
+}
+
+fn id_alone<S: Serializer>(twin: &Option<&TwinId>, to: S) -> Result<S::Ok, S::Error> {
+    twin.map(TwinId::id).serialize(to)
 }

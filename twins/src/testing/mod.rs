@@ -384,7 +384,7 @@ impl<B: Behavior> Bench<B> {
                     let (twin, argument) = (call.twin.clone(), call.argument.clone());
                     self.called.push((call.method.clone(), (twin, argument)));
                 }
-                Effect::Sample { .. } => {}
+                Effect::Sample { .. } | Effect::Handover { .. } => {}
             }
         }
         self.journal.push(transition);

@@ -53,7 +53,7 @@ pub enum Change {
     /// The activation key is not valid any more.
     #[n(8)]
     Closed,
-    /// Another device has taken its place.
+    /// Another device takes its place, and all that it had.
     #[n(9)]
     Replaced {
         /// Which one.
@@ -66,4 +66,30 @@ pub enum Change {
     /// It is no more; the chain goes on with whatever is registered under its id.
     #[n(11)]
     Removed,
+    /// Its place is offered to another device.
+    #[n(12)]
+    Offered {
+        /// To which one.
+        #[n(0)]
+        to: TwinId,
+        /// The sequence of the twin with it.
+        #[n(1)]
+        sequence: u64,
+    },
+    /// It will take the place of another device.
+    #[n(13)]
+    Promised {
+        /// Of which one.
+        #[n(0)]
+        of: TwinId,
+        /// Of which generation of that.
+        #[n(1)]
+        generation: u32,
+        /// The sequence of the twin with it.
+        #[n(2)]
+        sequence: u64,
+    },
+    /// What it offered or promised last comes to nothing.
+    #[n(14)]
+    Declined,
 }

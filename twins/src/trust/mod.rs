@@ -10,6 +10,7 @@ mod activation;
 mod chain;
 mod change;
 mod credential;
+mod handover;
 mod lineage;
 mod opaque;
 mod proof;
@@ -21,6 +22,7 @@ pub use chain::Chain;
 pub(crate) use chain::link;
 pub use change::Change;
 pub use credential::{Credential, SLOTS, Secret, Sort};
+pub use handover::{Estate, Handover, Succession, Word};
 pub use lineage::{ANCESTORS_MAX, Ancestor};
 pub use opaque::{Fingerprint, Sealed};
 pub use proof::Proof;
@@ -57,6 +59,8 @@ pub struct Trust {
     ancestors: Vec<Ancestor>,
     #[n(10)]
     chain: Chain,
+    #[n(11)]
+    succession: Option<Succession>,
 }
 
 impl Trust {
@@ -73,6 +77,7 @@ impl Trust {
         replaced_by: None,
         ancestors: Vec::new(),
         chain: Chain::NEW,
+        succession: None,
     };
 
     /// The same, for those who want one to look at.
@@ -124,6 +129,16 @@ impl Trust {
     /// The devices whose place it has taken, oldest first.
     pub fn ancestors(&self) -> &[Ancestor] {
         &self.ancestors
+    }
+
+    /// Whether it has taken the place of this generation of a device.
+    pub fn has_place_of(&self, twin: &TwinId, generation: u32) -> bool {
+        self.ancestors.iter().any(|ancestor| ancestor.twin == *twin && ancestor.generation == generation)
+    }
+
+    /// The handover of a place that is under way.
+    pub fn succession(&self) -> Option<&Succession> {
+        self.succession.as_ref()
     }
 
     /// What was ever changed here, as one number and one hash.
@@ -217,14 +232,24 @@ impl Trust {
                 (self.activation, self.group, self.gateway) = (None, None, None);
                 self.credentials = Vec::new();
                 self.replaced_by = Some(by.clone());
+                self.succession = None;
             }
             Change::Inherited(ancestor) => {
+                self.succession = None;
                 self.ancestors.push(ancestor.clone());
                 let excess = self.ancestors.len().saturating_sub(ANCESTORS_MAX);
                 self.ancestors.drain(..excess);
             }
             // What is left is for the twin to say.
             Change::Removed => {}
+            Change::Offered { to, sequence } => {
+                self.succession = Some(Succession::Offered { to: to.clone(), sequence: *sequence });
+            }
+            Change::Promised { of, generation, sequence } => {
+                let (of, generation, sequence) = (of.clone(), *generation, *sequence);
+                self.succession = Some(Succession::Promised { of, generation, sequence });
+            }
+            Change::Declined => self.succession = None,
         }
     }
 

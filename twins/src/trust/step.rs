@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Fingerprint, Secret, Standing, Verifier};
+use crate::id::TwinId;
 use crate::json::{Document, Json};
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -39,6 +40,11 @@ pub enum What {
     Withdraw(Option<u64>),
     /// It may come in, or not, or only so far.
     Stand(Standing),
+    /// Its place is offered to another device, which has to have nothing of its own yet.
+    Replace {
+        /// Which one.
+        by: TwinId,
+    },
 }
 
 /// A new activation key.
@@ -91,7 +97,7 @@ impl Step {
         match &self.what {
             What::Activate { grant, .. } | What::Issue { grant, .. } => grant.bytes(),
             What::Invite(_) => 128,
-            What::Withdraw(_) | What::Stand(_) => 0,
+            What::Withdraw(_) | What::Stand(_) | What::Replace { .. } => 0,
         }
     }
 }

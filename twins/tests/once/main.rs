@@ -184,7 +184,7 @@ impl World {
         let effects = self.journal.last().into_iter().flat_map(|transition| &transition.effects);
         let events = effects.filter_map(|effect| match effect {
             Effect::Event { name, data } => Some(format!("{name} {data}")),
-            Effect::Sample { .. } | Effect::Call(_) => None,
+            Effect::Sample { .. } | Effect::Call(_) | Effect::Handover { .. } => None,
         });
         events.collect()
     }

@@ -129,7 +129,10 @@ fn the_request_that_removed_a_twin_may_come_again_and_so_may_the_one_that_made_i
     let mut world = World::new();
     world.decide(keyed("remove", ""), Input::Remove { reason: None }).unwrap();
     assert_eq!(world.decide(keyed("remove", ""), Input::Remove { reason: None }), Ok(Reply::Done));
-    assert_eq!(world.decide(keyed("other", ""), Input::Remove { reason: None }).unwrap_err().code(), Code::UnknownTwin);
+    assert_eq!(
+        world.decide(keyed("other", ""), Input::Remove { reason: None }).unwrap_err().code(),
+        Code::UnknownTwin
+    );
 
     let created = |reply| matches!(reply, Ok(Reply::Registered { created: true, .. }));
     assert!(created(world.register(keyed("add", ""))));

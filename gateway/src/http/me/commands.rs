@@ -21,8 +21,8 @@ use super::super::body::Body;
 use super::super::page::Page;
 use super::super::problem::Problem;
 use super::super::query::Query;
+use super::super::wait::Wait;
 use super::device::Device;
-use super::wait::Wait;
 
 /// How a device asks.
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::problem::Problem;
 use super::super::query::Query;
+use super::super::wait::Wait;
 use super::device::Device;
-use super::wait::Wait;
 
 /// What the device knows.
 #[derive(Debug, Default, Deserialize, IntoParams)]

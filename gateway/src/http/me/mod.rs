@@ -8,4 +8,3 @@ pub(super) mod commands;
 pub(super) mod desired;
 mod device;
 pub(super) mod speaking;
-mod wait;

@@ -140,7 +140,8 @@ fn refusal(refused: &Refused) -> Result<Json, twins::json::Error> {
 fn status(code: Code) -> u16 {
     match code {
         Code::UnknownTwin => 404,
-        Code::AlreadyActivated | Code::Replaced => 409,
+        Code::AlreadyActivated => 409,
+        Code::Replaced => 410,
         Code::NotAuthorized | Code::Disabled | Code::Quarantined => 403,
         _ => 422,
     }

@@ -2,8 +2,10 @@
 
 mod calls;
 mod channels;
+mod handover;
 mod kind;
 mod limits;
 mod oracle;
 mod simulation;
 mod world;
+mod worlds;

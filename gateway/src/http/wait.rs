@@ -1,4 +1,4 @@
-//! Waiting for a change of the own twin: a long poll, without looking in between.
+//! Waiting for a change of twins: a long poll, without looking in between.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use runtime::watch::{Changed, Watch};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::following::Followers;
-use super::super::problem::Problem;
+use super::following::Followers;
+use super::problem::Problem;
 
 /// The longest that a call may wait.
 const WAIT_S_MAX: f64 = 60.0;
@@ -33,11 +33,26 @@ impl Wait {
 
     /// The next change; `None` when the wait is over.
     pub(super) async fn changed(&mut self, watch: &mut Watch) -> Option<Changed> {
+        self.until_over(watch.changed()).await
+    }
+
+    /// The next change of either; `None` when the wait is over.
+    pub(super) async fn either_changed(&mut self, [one, other]: [&mut Watch; 2]) -> Option<Changed> {
+        let either = async {
+            tokio::select! {
+                changed = one.changed() => changed,
+                changed = other.changed() => changed,
+            }
+        };
+        self.until_over(either).await
+    }
+
+    async fn until_over<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
         let stopped = self.stopping.wait_for(|stopping| *stopping);
         tokio::select! {
             biased;
             _ = stopped => None,
-            changed = timeout_at(self.until, watch.changed()) => changed.ok(),
+            happened = timeout_at(self.until, what) => happened.ok(),
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Replacing a device: another one takes over all that it had.
+//!
+//! The two twins see to it between themselves (`twins::trust::Handover`), and go on whatever becomes of this call. What is
+//! here asks for it, and waits until it is done: until the successor has committed what it took over.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Path};
+use runtime::access::Verb;
+use runtime::router::Router;
+use runtime::watch::Whom;
+use serde::Deserialize;
+use twins::id::TwinId;
+use twins::input::Input;
+use twins::rejection::{Code, Rejection};
+use twins::trust::{Step, Succession, What};
+use twins::twin::Twin;
+use utoipa::ToSchema;
+
+use super::body::Object;
+use super::caller::{Allowed, Caller};
+use super::devices::Device;
+use super::lifecycle::read_reason;
+use super::problem::Problem;
+use super::wait::Wait;
+
+/// How long a call waits, in seconds, for what takes two or three commits.
+const WAIT_S: f64 = 10.0;
+
+/// By what a device is replaced.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with `by`, and `reason` or not")]
+pub(super) struct Replacement {
+    /// The device that takes its place: registered, of the same kind, and with nothing of its own yet.
+    by: String,
+    /// For whoever reads the events of both.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Lets another device take the place of this one.
+///
+/// The other one takes over tags, desired and reported section, business data, the behaviour's state, timers and the
+/// commands that have not ended. It keeps its own credentials; this one loses all of its, is closed at once, and remains as
+/// `replaced`: it can be read and removed. When this is answered, it is done; the same request again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/devices/{id}/replace",
+    tag = "devices",
+    params(("id" = String, Path, description = "The device that goes.")),
+    request_body = Replacement,
+    responses(
+        (status = 200, description = "It is done: the device that went, with `replaced_by`.", body = Device),
+        (status = 404, description = "`unknown-twin`: one of the two"),
+        (status = 409, description = "`conflict`: the other one cannot take its place, and nothing has changed"),
+        (status = 410, description = "`replaced`: a third one has taken its place"),
+        (status = 504, description = "`timeout`: it is under way and goes on; ask again to see it done"),
+    )
+)]
+pub(super) async fn replace(
+    caller: Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    Object(replacement): Object<Replacement>,
+) -> Result<web::Json<Device>, Problem> {
+    let Replacement { by, reason } = replacement;
+    let (old, new) = (caller.may(Verb::Secure, &id, "")?, caller.may(Verb::Secure, &by, "")?);
+    let reason = read_reason(reason)?;
+    let mut wait = Wait::new(&request, WAIT_S)?;
+    let router = old.router();
+    let (mut of_old, mut of_new) =
+        (router.watch(old.id().clone(), Whom::Any)?, router.watch(new.id().clone(), Whom::Any)?);
+    let before = known(router, old.id()).await?;
+    if before.trust().replaced_by().is_none() {
+        // The successor would say so itself; here it is said before anything is written.
+        let wanted = known(router, new.id()).await?;
+        if !is_promised(&wanted, &old, &before) {
+            wanted.may_succeed(new.id(), before.kind())?;
+        }
+    }
+    let what = What::Replace { by: new.id().clone() };
+    old.ask(Input::Trust(Box::new(Step { what, reason }))).await?;
+    loop {
+        let left = known(router, old.id()).await?;
+        match (left.trust().replaced_by(), left.trust().succession()) {
+            (Some(successor), _) if successor == new.id() => {
+                let taken = router.look(new.id()).await?;
+                if taken.is_none_or(|taken| !is_promised(&taken, &old, &left)) {
+                    return Ok(web::Json(Device::of(&old, &left)));
+                }
+            }
+            (None, Some(Succession::Offered { to, .. })) if to == new.id() => {}
+            _ => {
+                let (old, new) = (old.id().id(), new.id().id());
+                let why = format!("`{new}` did not take the place of `{old}`: the events of `{old}` say why");
+                return Err(Rejection::new(Code::Conflict, why).into());
+            }
+        }
+        if wait.either_changed([&mut of_old, &mut of_new]).await.is_none() {
+            let (old, new) = (old.id().id(), new.id().id());
+            let why =
+                format!("`{new}` has not taken the place of `{old}` within {WAIT_S} s; it goes on by itself");
+            let next = "send it again: it waits for the same";
+            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", why, next));
+        }
+    }
+}
+
+/// Whether a device is bound to take the place of another one, and has not taken it yet.
+fn is_promised(twin: &Twin, old: &Allowed<'_>, before: &Twin) -> bool {
+    match twin.trust().succession() {
+        Some(Succession::Promised { of, generation, .. }) => {
+            (of, *generation) == (old.id(), before.generation())
+        }
+        _ => false,
+    }
+}
+
+async fn known(router: &Router, id: &TwinId) -> Result<std::sync::Arc<Twin>, Problem> {
+    let unknown = || Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id()));
+    Ok(router.look(id).await?.ok_or_else(unknown)?)
+}
