@@ -162,7 +162,7 @@ impl Running {
         });
         let (storage, slots, store) = blocking.await??;
         let (access, vault) = access(storage.meta(), folder)?;
-        let provisioning = Provisioning::new(vault);
+        let provisioning = Provisioning::new(vault, storage.meta());
         let parts = Parts {
             node: (LONE, storage.generation()),
             kinds,

@@ -121,7 +121,7 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
     let http = gateway::http::Options { loopback_only: false, ..settings.http };
     let options = node::Options::new(
         kinds,
-        guarded(data.clone(), master_key, audience),
+        guarded(data.clone(), master_key, audience, tls.clone()),
         doors,
         Settings { http, ..settings },
     );
@@ -137,14 +137,15 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
     })
 }
 
-/// Lets in whom the directory knows, if there is one who may change it.
-fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String) -> MakeAccess {
+/// Lets in whom the directory knows, if there is one who may change it; `tls` believes those whom it has sign for devices.
+fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String, tls: Tls) -> MakeAccess {
     Box::new(move |directory, _| {
         if !directory.current().has_admin(DEFAULT_TENANT) {
             return Err(NobodyMayEnter(data).into());
         }
         let vault = Arc::new(Vault::new(master::open(&data, master_key)?));
         let access = Guarded::new(directory, Arc::new(SystemClock), vault.clone(), audience);
+        tls.believe(access.roots());
         Ok((Arc::new(access), vault))
     })
 }

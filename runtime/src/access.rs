@@ -8,6 +8,7 @@ use std::future::{Future, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use twins::header::Principal;
 use twins::id::{DEFAULT_TENANT, TwinId};
 use twins::kind::DEVICE;
@@ -26,6 +27,9 @@ pub struct Shown<'a> {
     pub client: &'a str,
     /// The password, where there is one.
     pub password: Option<&'a [u8]>,
+    /// The certificates that it showed when the connection began, its own first: DER. Somebody who is believed signed for
+    /// them; for which device, and whether it is let in by them, is to be seen.
+    pub certificates: &'a [Bytes],
     /// Where it comes from, as far as that is known.
     pub address: Option<IpAddr>,
 }

@@ -38,6 +38,9 @@ pub(super) enum Device {
         /// Its business data, as a JSON object; it replaces what it has
         #[arg(long, value_name = "JSON")]
         catalogue: Option<Value>,
+        /// The enrolment group that speaks for it; a new device gets what the group has its devices begin with
+        #[arg(long, value_name = "NAME")]
+        group: Option<String>,
         #[command(flatten)]
         key: ActivationKey,
         /// The activation key is not taken any more after so many seconds; else it has no end
@@ -191,6 +194,8 @@ struct Registration<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     catalogue: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     activation_key: Option<Key<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     activation_ttl_s: Option<u64>,
@@ -219,12 +224,13 @@ struct Shown {
 impl Device {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
-            Self::Add { id, kind, tags, catalogue, key, activation_ttl, at } => {
+            Self::Add { id, kind, tags, catalogue, group, key, activation_ttl, at } => {
                 let tags = (!tags.is_empty()).then(|| Members::merged(&tags));
                 let registration = Registration {
                     kind: kind.as_deref(),
                     tags,
                     catalogue: catalogue.as_ref(),
+                    group: group.as_deref(),
                     activation_key: key.wanted(),
                     activation_ttl_s: activation_ttl,
                 };

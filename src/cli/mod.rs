@@ -5,9 +5,11 @@
 //! [client]; `dev` and `serve` are the node itself.
 
 mod audit;
+mod authority;
 mod backup;
 #[cfg(target_os = "linux")]
 mod bench;
+mod cert;
 pub(crate) mod client;
 mod command;
 mod completions;
@@ -18,6 +20,7 @@ mod device;
 mod document;
 mod events;
 mod follow;
+mod group;
 mod limits;
 mod list;
 mod log;
@@ -82,6 +85,10 @@ enum Noun {
     #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
+    Cert(cert::Cert),
+    #[command(subcommand)]
+    Group(group::Group),
+    #[command(subcommand)]
     Tenant(tenant::Tenant),
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -128,6 +135,10 @@ enum Error {
     First(#[from] crate::first::Error),
     #[error(transparent)]
     Audit(#[from] audit::Error),
+    #[error("reading {}: {why}\nnext: name a file in PEM that you may read", file.display())]
+    NoPem { file: std::path::PathBuf, why: io::Error },
+    #[error("no key could be made: {0}\nnext: see whether the system has random numbers, and try again")]
+    NoKey(gateway::trust::authority::Error),
     #[error("{} is there already\nnext: choose another name, or remove it", file.display())]
     FileExists { file: std::path::PathBuf },
     #[error(transparent)]
@@ -192,6 +203,8 @@ impl Noun {
             Self::Service(verb) => verb.run(out),
             Self::Token(verb) => verb.run(out),
             Self::Policy(verb) => verb.run(out),
+            Self::Cert(verb) => verb.run(out),
+            Self::Group(verb) => verb.run(out),
             Self::Tenant(verb) => verb.run(out),
             Self::Audit(verb) => verb.run(out),
             Self::Log(verb) => verb.run(out),
@@ -253,6 +266,9 @@ mod tests {
             "twinfold policy add night --verb read",
             "twinfold policy add night --deny ada --verb own",
             "twinfold audit verify --head 7",
+            "twinfold cert issue pump-7",
+            "twinfold group add pumps",
+            "twinfold cert issue pump-7 --csr a.csr --generate keys",
             "twinfold query",
         ] {
             let refused = Cli::try_parse_from(line.split(' ')).err();

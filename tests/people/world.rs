@@ -144,7 +144,7 @@ impl World {
                 unready: Arc::new(Vec::new),
             };
             let (door, router) = (|| Door::plain(([127, 0, 0, 1], 0).into()), node.router());
-            let keys = Provisioning::new(vault());
+            let keys = Provisioning::new(vault(), storage.meta());
             let http = Server::start(
                 Options::default(),
                 &[door()],

@@ -276,7 +276,7 @@ fn is_patience(kind: ErrorKind) -> bool {
 }
 
 /// The first packet of `bytes` and its length, once it is there whole.
-fn split(bytes: &[u8]) -> Option<(Packet, usize)> {
+pub fn split(bytes: &[u8]) -> Option<(Packet, usize)> {
     let (mut length, mut at, mut unit) = (0, 1, 1);
     loop {
         let byte = usize::from(*bytes.get(at)?);

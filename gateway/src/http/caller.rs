@@ -315,6 +315,11 @@ impl Allowed<'_> {
         }
     }
 
+    /// The twin as it is committed, if there is one. Nothing is brought into memory for it.
+    pub(super) async fn look(&self) -> Result<Option<Arc<Twin>>, Problem> {
+        Ok(self.caller.router.look(&self.id).await?)
+    }
+
     /// The way to the twin for what is answered with a secret, and the envelope of what is said on it.
     pub(super) fn in_confidence(&self) -> Result<(&Router, Header), Problem> {
         let Self { caller, .. } = self;

@@ -1,5 +1,7 @@
 //! The registry: which devices there are, and as what.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{self, Path};
@@ -7,6 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::{StreamExt, stream};
 use runtime::access::Verb;
+use runtime::directory::Template;
 use serde::{Deserialize, Serialize};
 use twins::id::TwinId;
 use twins::input::Input;
@@ -24,6 +27,8 @@ use uuid::Uuid;
 use super::body::Object;
 use super::caller::{Allowed, Caller, unexpected};
 use super::lifecycle::read_reason;
+use super::groups;
+use super::names::named;
 use super::page::{Limit, Page};
 use super::people::Because;
 use super::problem::Problem;
@@ -33,13 +38,13 @@ use super::readable;
 use super::trusted::Trusted;
 
 /// How many twins of a page are read at once.
-const READS_MAX: usize = 64;
+pub(super) const READS_MAX: usize = 64;
 
 /// What a device is registered as.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "an object with `kind`, `tags`, `catalogue`, `activation_key`, `activation_ttl_s`"
+    expecting = "an object with `kind`, `tags`, `catalogue`, `group`, `activation_key`, `activation_ttl_s`"
 )]
 pub(super) struct Registration {
     /// What kind of twin it has: `device` where nothing is said.
@@ -50,6 +55,9 @@ pub(super) struct Registration {
     /// Its business data; it replaces what it has. Left out, that stays.
     #[schema(value_type = Object)]
     catalogue: Option<Document>,
+    /// The enrolment group that speaks for it. A device that is new gets what the group's template says where nothing else is
+    /// said here.
+    group: Option<String>,
     /// What the device shows once to get its key. The same one again changes nothing.
     activation_key: Option<ActivationKey>,
     /// After so many seconds the activation key is not taken any more; else it has no end.
@@ -119,6 +127,7 @@ impl Device {
     responses(
         (status = 201, description = "It is registered.", body = Invited),
         (status = 200, description = "It was registered before.", body = Invited),
+        (status = 404, description = "`unknown`: there is no such enrolment group"),
         (status = 409, description = "`conflict`: it is of another kind, or active and its activation key used"),
         (status = 422, description = "`unknown-kind`, or `malformed`: what does not fit is named"),
     )
@@ -160,7 +169,11 @@ async fn put(
     registration: Registration,
 ) -> Result<HttpResponse, Problem> {
     let device = caller.may(Verb::Register, id, "")?;
-    let Registration { kind, tags, catalogue, activation_key, activation_ttl_s } = registration;
+    let Registration { kind, tags, catalogue, group, activation_key, activation_ttl_s } = registration;
+    let (group, template) = template(caller, &device, group.as_deref()).await?;
+    let kind = kind.as_deref().or(template.as_ref().map(|template| template.kind.as_str()));
+    let tags = tags.or_else(|| template.as_ref().map(|template| template.tags.clone()));
+    let desired = template.as_ref().map(|template| template.desired.as_raw().to_json());
     for (section, is_given) in [("tags", tags.is_some()), ("catalogue", catalogue.is_some())] {
         if !is_given {
             continue;
@@ -171,7 +184,7 @@ async fn put(
             caller.may_whole(Verb::Write, id, &[section.to_owned()])?;
         }
     }
-    let kind = Name::new("`kind`", kind.as_deref().unwrap_or(DEVICE))?;
+    let kind = Name::new("`kind`", kind.unwrap_or(DEVICE))?;
     let expires = provision::expires(caller, activation_ttl_s)?;
     let (mut invitation, mut key) = (None, None);
     if let Some(wanted) = activation_key.as_ref().and_then(ActivationKey::wanted) {
@@ -180,7 +193,7 @@ async fn put(
         let invited = office.provisioning.invite(known.as_deref(), wanted, expires).await?;
         (invitation, key) = (Some(invited.0), invited.1);
     }
-    let with = trust::Registration { catalogue, invitation, ..Default::default() };
+    let with = trust::Registration { catalogue, invitation, group, desired, ..Default::default() };
     let with = Some(Box::new(with));
     let (created, twin) = match device.ask(Input::Register { kind, tags, with }).await? {
         Reply::Registered { created, twin } => (created, twin),
@@ -193,6 +206,19 @@ async fn put(
     }
     let location = format!("/v1/devices/{}", device.id().id());
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(shown))
+}
+
+/// The group that is to speak for a device, and of one that is new what it begins with.
+async fn template(
+    caller: &Caller,
+    device: &Allowed<'_>,
+    group: Option<&str>,
+) -> Result<(Option<Name>, Option<Template>), Problem> {
+    let Some(group) = group else { return Ok((None, None)) };
+    let (name, directory) = (named("`group`", group)?, caller.directory()?);
+    let known = groups::of(&directory, caller.tenant(), &name)?;
+    let is_new = device.look().await?.is_none();
+    Ok((Some(name), is_new.then(|| known.template.clone())))
 }
 
 /// Reads a device.
@@ -252,13 +278,13 @@ pub(super) async fn list(
     // One more than asked for tells whether the list goes on.
     let ids = caller.ids(after.as_ref(), limit.get() + 1).await?;
     let mut devices = stream::iter(ids.iter().take(limit.get()))
-        .map(|id| read(&caller, id))
+        .map(|id| known(&caller, id))
         .buffered(READS_MAX)
         .enumerate();
     let mut page = Page::new();
     let mut done = 0;
     while let Some((index, device)) = devices.next().await {
-        device?.map(|device| page.push(&device)).transpose()?;
+        device?.map(|(device, twin)| page.push(&Device::of(&device, &twin))).transpose()?;
         done = index + 1;
         if page.is_full() {
             break;
@@ -268,22 +294,25 @@ pub(super) async fn list(
     Ok(web::Json(page.or_next(next.map(place))))
 }
 
-/// A device of the list; `None` if it went meanwhile, or is not for this caller to see.
-async fn read(caller: &Caller, id: &TwinId) -> Result<Option<Device>, Problem> {
+/// A device of a list; `None` if it went meanwhile, or is not for this caller to see.
+pub(super) async fn known<'a>(
+    caller: &'a Caller,
+    id: &TwinId,
+) -> Result<Option<(Allowed<'a>, Arc<Twin>)>, Problem> {
     let Ok(device) = caller.may(Verb::Read, id.id(), "") else { return Ok(None) };
     match device.read().await {
-        Ok(twin) => Ok(Some(Device::of(&device, &twin))),
+        Ok(twin) => Ok(Some((device, twin))),
         Err(problem) if problem.code() == Code::UnknownTwin.as_str() => Ok(None),
         Err(problem) => Err(problem),
     }
 }
 
 /// A place in the list of devices, as callers pass it back.
-fn place(id: &TwinId) -> String {
+pub(super) fn place(id: &TwinId) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(id.id())
 }
 
-fn resume(tenant: &str, place: &str) -> Result<TwinId, Problem> {
+pub(super) fn resume(tenant: &str, place: &str) -> Result<TwinId, Problem> {
     let id = BASE64_URL_SAFE_NO_PAD.decode(place).ok().and_then(|id| String::from_utf8(id).ok());
     let id = id.and_then(|id| TwinId::new(tenant, &id).ok());
     id.ok_or_else(|| Problem::parameter("parameter `after`: it is not the `next` of a page of devices"))

@@ -8,14 +8,17 @@
 
 mod access;
 mod audit;
+mod authorities;
 mod backup;
 mod body;
 mod caller;
+mod certificates;
 mod commands;
 mod devices;
 mod etag;
 mod following;
 mod governed;
+mod groups;
 mod guard;
 mod health;
 mod history;

@@ -11,8 +11,7 @@ use utoipa::{Modify, OpenApi};
 use super::once;
 use super::problem::Details;
 use super::{
-    access, audit, backup, commands, devices, following, health, history, kinds, lifecycle, me, methods,
-    metrics, people, policies, provision, replace, requests, tenants, tokens, twins,
+    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history, kinds, lifecycle, me, methods, metrics, people, policies, provision, replace, requests, tenants, tokens, twins,
 };
 
 #[derive(OpenApi)]
@@ -37,6 +36,8 @@ use super::{
         lifecycle::quarantine,
         lifecycle::revoke,
         replace::replace,
+        certificates::issue,
+        certificates::list,
         twins::get,
         twins::update,
         twins::replace_desired,
@@ -57,6 +58,7 @@ use super::{
         me::desired::get,
         me::commands::poll,
         me::commands::answer,
+        me::credentials::renew,
         kinds::list,
         kinds::get,
         people::users,
@@ -74,6 +76,19 @@ use super::{
         policies::get,
         policies::put,
         policies::remove,
+        authorities::make,
+        authorities::list,
+        authorities::get,
+        authorities::request,
+        authorities::bring,
+        authorities::retire,
+        authorities::remove,
+        groups::make,
+        groups::list,
+        groups::get,
+        groups::key,
+        groups::bar,
+        groups::remove,
         access::explain,
         tenants::make,
         tenants::list,
@@ -108,7 +123,7 @@ impl Modify for Common {
         let device = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
             .description(Some(
-                "A device's id and its key; or `Bearer twt_...`, a token that the key signed. A node in `dev` ignores the key.",
+                "A device's id and its key; or `Bearer twt_...`, a token that the key signed; or nothing, where the connection came with the device's certificate. A node in `dev` ignores the key.",
             ))
             .build();
         components.add_security_scheme("device", SecurityScheme::Http(device));

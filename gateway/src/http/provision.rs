@@ -1,5 +1,5 @@
-//! Where devices get their keys: a device with its activation key, which is all that it has to show; an operator for a
-//! device, by what the operator may.
+//! Where devices get their keys or certificates: a device with its activation key, which is all that it has to show; an
+//! operator for a device, by what the operator may.
 
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +17,7 @@ use twins::id::{DEFAULT_TENANT, TwinId};
 use twins::input::Input;
 use twins::reply::Reply;
 use twins::time::Timestamp;
-use twins::trust::{Step, What};
+use twins::trust::{Credential, Step, What};
 use utoipa::ToSchema;
 
 use super::body::Object;
@@ -27,7 +27,9 @@ use super::lifecycle::read_reason;
 use super::once::{self, Repeatable};
 use super::problem::Problem;
 use crate::trace;
-use crate::trust::provisioning::{GRACE, GRACE_MAX, Given, Provisioning, Refused, Wanted};
+use crate::trust::asked::Asked;
+use crate::trust::authority::LIFE;
+use crate::trust::provisioning::{GRACE, GRACE_MAX, Given, Handout, Provisioning, Refused, Wanted};
 
 /// The longest life of an activation key: ten years.
 const TTL_MAX_S: u64 = 10 * 365 * 24 * 3_600;
@@ -79,24 +81,33 @@ pub(super) struct Invited {
 
 /// How a device activates itself.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `device_id`, `activation_key`, `nonce`")]
+#[serde(deny_unknown_fields, expecting = "an object with `device_id`, `activation_key`, `nonce` or `csr`")]
 pub(super) struct Activation {
     device_id: String,
     /// Else `default`.
     tenant: Option<String>,
     activation_key: String,
-    /// Random text of 16 to 128 bytes. An answer that was lost is asked for again with the same one.
+    /// Random text of 16 to 128 bytes. An answer that was lost is asked for again with the same one. Beside `csr` it may be
+    /// left out.
     #[schema(min_length = 16, max_length = 128)]
-    nonce: String,
+    nonce: Option<String>,
+    /// A certificate request (PKCS #10) in PEM: a certificate is wanted rather than a key.
+    csr: Option<String>,
+    /// Who is to sign it; the only one who does where nobody says.
+    authority: Option<String>,
 }
 
-/// How an operator asks for a device's key.
+/// How an operator asks for a device's key or certificate.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `nonce`, `reason`")]
+#[serde(deny_unknown_fields, expecting = "an object with `nonce`, `csr`, `reason`")]
 pub(super) struct Install {
     /// Random text of 16 to 128 bytes: the same one again is answered with the same key. Left out: always a new one.
     #[schema(min_length = 16, max_length = 128)]
     nonce: Option<String>,
+    /// A certificate request (PKCS #10) in PEM: a certificate is wanted rather than a key.
+    csr: Option<String>,
+    /// Who is to sign it; the only one who does where nobody says.
+    authority: Option<String>,
     /// For whoever reads the device's events.
     reason: Option<String>,
 }
@@ -114,16 +125,24 @@ pub(super) struct Rotation {
     reason: Option<String>,
 }
 
-/// A key that a device was given.
+/// A key or a certificate that a device was given.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Handed {
     device_id: String,
     /// The key: 43 characters, the device's password. Only the same request gets it again.
-    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// The certificate, and those that lead from it to a root: PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
     /// Its number among the credentials of the device.
     issue: u64,
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
+    /// From when on it is not valid; a key has no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires: Option<Timestamp>,
 }
 
 impl FromRequest for Office {
@@ -157,17 +176,21 @@ impl ActivationKey {
 }
 
 impl Handed {
-    fn of(device: &TwinId, given: &Given) -> web::Json<Self> {
-        let Given { key, credential } = given;
-        let (device_id, key) = (device.id().to_owned(), key.reveal());
-        web::Json(Self { device_id, key, issue: credential.issue, since: credential.since })
+    pub(super) fn of(device: &TwinId, given: Given) -> web::Json<Self> {
+        let Given { what, credential } = given;
+        let (key, certificate) = match what {
+            Handout::Key(key) => (Some(key.reveal()), None),
+            Handout::Certificate(chain) => (None, Some(chain)),
+        };
+        let Credential { issue, since, expires, .. } = credential;
+        web::Json(Self { device_id: device.id().to_owned(), key, certificate, issue, since, expires })
     }
 }
 
-/// A device activates itself and gets its key.
+/// A device activates itself and gets its key, or a certificate.
 ///
-/// Its activation key is good for one request: the same nonce again is answered with the same key, any other is refused,
-/// and is an event.
+/// Its activation key is good for one request: the same nonce again is answered with the same key, the same certificate
+/// request with the same certificate; any other is refused, and is an event.
 #[utoipa::path(
     post,
     path = "/v1/provision/activate",
@@ -178,7 +201,7 @@ impl Handed {
         (status = 200, description = "It is active.", body = Handed),
         (status = 401, description = "`wrong-activation-key`: or there is no such device"),
         (status = 403, description = "`disabled`"),
-        (status = 409, description = "`already-activated`: by another request"),
+        (status = 409, description = "`already-activated`: by another request; `no-authority`: nobody signs certificates"),
         (status = 422, description = "`malformed`"),
         (status = 429, description = "`too-many-attempts`"),
     )
@@ -191,15 +214,16 @@ pub(super) async fn activate(
     if Repeatable::of(&request)?.is_some() {
         return Err(once::secret());
     }
-    let Activation { device_id, tenant, activation_key, nonce } = activation;
+    let Activation { device_id, tenant, activation_key, nonce, csr, authority } = activation;
+    let asked = Asked::by_device(csr.as_deref(), nonce.as_deref(), authority.as_deref());
     // What cannot be a device is none.
     let device = TwinId::new(tenant.as_deref().unwrap_or(DEFAULT_TENANT), &device_id);
     let device = device.map_err(|_| Refused::NotValid)?;
     let Office { provisioning, router, from, trace } = office;
     let header =
         Header { principal: Principal::Device, transport: Transport::Http, trace, ..Header::default() };
-    let given = provisioning.activate(&router, &device, (&activation_key, &nonce), from, header).await?;
-    Ok(Handed::of(&device, &given))
+    let given = provisioning.activate(&router, &device, (&activation_key, asked), from, header).await?;
+    Ok(Handed::of(&device, given))
 }
 
 /// Invites a device to activate itself: it gets an activation key instead of any that it had.
@@ -237,7 +261,7 @@ pub(super) async fn invite(
     }
 }
 
-/// Activates a device in its name: it gets a key, instead of all credentials that it had.
+/// Activates a device in its name: it gets a key or a certificate, instead of all credentials that it had.
 #[utoipa::path(
     post,
     path = "/v1/devices/{id}/activate",
@@ -248,6 +272,7 @@ pub(super) async fn invite(
         (status = 200, description = "It is active.", body = Handed),
         (status = 403, description = "`disabled`"),
         (status = 404, description = "`unknown-twin`"),
+        (status = 409, description = "`no-authority`: nobody signs certificates"),
         (status = 410, description = "`replaced`"),
         (status = 422, description = "`malformed`"),
     )
@@ -260,10 +285,14 @@ pub(super) async fn install(
 ) -> Result<web::Json<Handed>, Problem> {
     let device = caller.may(Verb::Activate, &id, "")?;
     let (router, header) = device.in_confidence()?;
-    let Install { nonce, reason } = install.unwrap_or_default();
-    let reason = read_reason(reason)?;
-    let given = office.provisioning.install(router, device.id(), nonce.as_deref(), reason, header).await?;
-    Ok(Handed::of(device.id(), &given))
+    let Install { nonce, csr, authority, reason } = install.unwrap_or_default();
+    let (nonce, authority, reason) = (nonce.as_deref(), authority.as_deref(), read_reason(reason)?);
+    let asked = match csr.as_deref() {
+        Some(csr) => Asked::Certificate { csr, nonce, authority, life: LIFE },
+        None => Asked::Key { nonce },
+    };
+    let given = office.provisioning.install(router, device.id(), asked, reason, header).await?;
+    Ok(Handed::of(device.id(), given))
 }
 
 /// Gives a device a new key.
@@ -291,14 +320,20 @@ pub(super) async fn rotate(
     let device = caller.may(Verb::Secure, &id, "")?;
     let (router, header) = device.in_confidence()?;
     let Rotation { grace_s, nonce, reason } = rotation.unwrap_or_default();
+    let (grace, reason) = (grace_of(grace_s)?, read_reason(reason)?);
+    let asked = Asked::Key { nonce: nonce.as_deref() };
+    let given = office.provisioning.rotate(router, device.id(), (asked, grace), reason, header).await?;
+    Ok(Handed::of(device.id(), given))
+}
+
+/// For how long the credential before stays valid.
+pub(super) fn grace_of(grace_s: Option<u64>) -> Result<Duration, Problem> {
     let grace = grace_s.map_or(GRACE, Duration::from_secs);
     if grace > GRACE_MAX {
         let detail = format!("`grace_s` is more than 90 days, {}", GRACE_MAX.as_secs());
         return Err(malformed(detail, "send a shorter grace"));
     }
-    let (nonce, reason) = (nonce.as_deref(), read_reason(reason)?);
-    let given = office.provisioning.rotate(router, device.id(), (nonce, grace), reason, header).await?;
-    Ok(Handed::of(device.id(), &given))
+    Ok(grace)
 }
 
 /// When an activation key of this life ends.
@@ -313,7 +348,7 @@ pub(super) fn expires(caller: &Caller, ttl_s: Option<u64>) -> Result<Option<Time
     }
 }
 
-fn malformed(detail: String, next: &'static str) -> Problem {
+pub(super) fn malformed(detail: String, next: &'static str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", detail, next)
 }
 

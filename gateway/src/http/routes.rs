@@ -7,8 +7,7 @@ use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
 use super::{
-    access, audit, backup, commands, devices, following, health, history, kinds, lifecycle, me, methods,
-    metrics, openapi, people, policies, provision, replace, requests, tenants, tokens, twins,
+    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history, kinds, lifecycle, me, methods, metrics, openapi, people, policies, provision, replace, requests, tenants, tokens, twins,
 };
 
 /// Each path, with what it answers to. Every handler but those of health, of the document and of a device
@@ -34,6 +33,8 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/devices/{id}/quarantine", vec![(POST, to(lifecycle::quarantine))]),
         ("/v1/devices/{id}/revoke", vec![(POST, to(lifecycle::revoke))]),
         ("/v1/devices/{id}/replace", vec![(POST, to(replace::replace))]),
+        ("/v1/devices/{id}/certificates", vec![(POST, to(certificates::issue))]),
+        ("/v1/certificates", vec![(GET, to(certificates::list))]),
         // Before all other twins: no device is called `me`.
         ("/v1/twins/me/telemetry", vec![(POST, to(me::speaking::telemetry))]),
         ("/v1/twins/me/telemetry/{channel}", vec![(POST, to(me::speaking::sample))]),
@@ -41,6 +42,7 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/twins/me/desired", vec![(GET, to(me::desired::get))]),
         ("/v1/twins/me/commands", vec![(GET, to(me::commands::poll))]),
         ("/v1/twins/me/commands/{command}/{outcome}", vec![(POST, to(me::commands::answer))]),
+        ("/v1/twins/me/credentials/renew", vec![(POST, to(me::credentials::renew))]),
         ("/v1/twins/{id}", vec![(GET, to(twins::get)), (PATCH, to(twins::update))]),
         ("/v1/twins/{id}/desired", vec![(PUT, to(twins::replace_desired))]),
         ("/v1/twins/{id}/commands", vec![(GET, to(commands::list)), (POST, to(commands::send))]),
@@ -73,6 +75,15 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
             "/v1/policies/{name}",
             vec![(GET, to(policies::get)), (PUT, to(policies::put)), (DELETE, to(policies::remove))],
         ),
+        ("/v1/authorities", vec![(GET, to(authorities::list)), (POST, to(authorities::make))]),
+        ("/v1/authorities/{name}", vec![(GET, to(authorities::get)), (DELETE, to(authorities::remove))]),
+        ("/v1/authorities/{name}/request", vec![(GET, to(authorities::request))]),
+        ("/v1/authorities/{name}/certificates", vec![(PUT, to(authorities::bring))]),
+        ("/v1/authorities/{name}/retire", vec![(POST, to(authorities::retire))]),
+        ("/v1/enrolment-groups", vec![(GET, to(groups::list)), (POST, to(groups::make))]),
+        ("/v1/enrolment-groups/{name}", vec![(GET, to(groups::get)), (DELETE, to(groups::remove))]),
+        ("/v1/enrolment-groups/{name}/keys", vec![(POST, to(groups::key))]),
+        ("/v1/enrolment-groups/{name}/bar", vec![(POST, to(groups::bar))]),
         ("/v1/access/explain", vec![(POST, to(access::explain))]),
         ("/v1/tenants", vec![(GET, to(tenants::list)), (POST, to(tenants::make))]),
         (

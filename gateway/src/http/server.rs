@@ -22,12 +22,14 @@ use tokio::task::JoinHandle;
 use crate::descriptors::Shares;
 use crate::door::{Door, Shut};
 use crate::peer;
+use crate::tls;
 use crate::trust::provisioning::Provisioning;
 
 use super::body::Allowance;
 use super::following::Followers;
 use super::guard::{self, LoopbackOnly};
 use super::health::{Asked, Watch};
+use super::me::Certificates;
 use super::metrics;
 use super::options::Options;
 use super::problem::Problem;
@@ -78,10 +80,13 @@ impl Server {
                 .app_data(watch.registry)
                 .app_data(Asked(watch.unready))
         })
-        .on_connect(move |connection, _| {
-            let secured =
-                || connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0);
-            let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(secured) else { return };
+        .on_connect(move |connection, data| {
+            let secured = connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref());
+            if let Some((_, agreed)) = secured {
+                data.insert(Certificates(tls::certificates(agreed)));
+            }
+            let plain = connection.downcast_ref::<TcpStream>();
+            let Some(stream) = plain.or(secured.map(|(stream, _)| stream)) else { return };
             if let Err(error) = peer::look_after(stream, vanished) {
                 tracing::debug!(%error, "the system does not look after a connection");
             }

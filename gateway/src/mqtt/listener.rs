@@ -24,7 +24,7 @@ use crate::door::{Door, Shut};
 use crate::metrics::Metrics;
 use crate::pace::{Pace, Rate};
 use crate::peer;
-use crate::tls::{HANDSHAKES_MAX, Tls};
+use crate::tls::{self, HANDSHAKES_MAX, Tls};
 use crate::trust::provisioning::Provisioning;
 
 use super::Options;
@@ -220,7 +220,7 @@ async fn secured(
     until: Instant,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Connection { stream, session, router, provisioning, from, login_timeout, write_timeout, metrics } =
+    let Connection { stream, mut session, router, provisioning, from, login_timeout, write_timeout, metrics } =
         connection;
     let agreed = async {
         let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
@@ -233,6 +233,7 @@ async fn secured(
     match agreed.unwrap_or_else(|late| Err(late.into())) {
         // It is large, and few connections are of a node in `dev`.
         Ok(stream) => {
+            session.shown(tls::certificates(stream.get_ref().1));
             let connection = Connection {
                 stream,
                 session,

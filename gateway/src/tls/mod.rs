@@ -5,24 +5,29 @@
 //! client asks (ALPN), so that what was meant for one is not spoken to the other.
 //!
 //! Of rustls' safe defaults nothing is taken back: no suite without forward secrecy, no renegotiation, no compression, no
-//! data before the handshake's end. Sessions are resumed by tickets alone, whose keys live in memory for 6 h.
+//! data before the handshake's end. Sessions are resumed by tickets alone, whose keys live in memory for 6 h. Clients may
+//! show a certificate, once anybody is believed who signs them.
 
+mod clients;
 mod files;
 
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use bytes::Bytes;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub use files::{Error, Files};
 
+use crate::trust::authority::Roots;
+use clients::{Clients, Tickets, Verifier};
 use files::Content;
 
 /// How many handshakes of MQTT may be under way; more wait for their turn, in the time that they have for their CONNECT.
@@ -49,6 +54,7 @@ pub struct Tls(Arc<Inner>);
 struct Inner {
     files: Files,
     shown: Arc<Shown>,
+    clients: Arc<Clients>,
     mqtt: Arc<ServerConfig>,
     http: ServerConfig,
 }
@@ -65,20 +71,26 @@ impl Tls {
     pub fn load(files: Files) -> Result<Self, Error> {
         let content = files.read()?;
         let key = Arc::new(content.certified(&files, &default_provider())?);
-        let shown = Arc::new(Shown(RwLock::new((content, key))));
+        let (shown, clients) = (Arc::new(Shown(RwLock::new((content, key)))), Arc::new(Clients::default()));
         let configured = |protocols: &[&[u8]]| -> Result<_, Error> {
             let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
             let config = config.with_protocol_versions(&[&TLS13, &TLS12]).map_err(Error::Unprepared)?;
-            let mut config = config.with_no_client_auth().with_cert_resolver(shown.clone());
+            let config = config.with_client_cert_verifier(Arc::new(Verifier::new(clients.clone())));
+            let mut config = config.with_cert_resolver(shown.clone());
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
             config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.ticketer = Ticketer::new().map_err(Error::Unprepared)?;
+            config.ticketer = Arc::new(Tickets::new(clients.clone()).map_err(Error::Unprepared)?);
             config.send_tls13_tickets = 1;
             Ok(config)
         };
         // actix-web adds what it speaks.
         let (mqtt, http) = (Arc::new(configured(&[b"mqtt"])?), configured(&[])?);
-        Ok(Self(Arc::new(Inner { files, shown, mqtt, http })))
+        Ok(Self(Arc::new(Inner { files, shown, clients, mqtt, http })))
+    }
+
+    /// From now on asks clients for certificates, as long as there are any who sign them. Only the first call counts.
+    pub fn believe(&self, roots: Arc<Roots>) {
+        self.0.clients.believe(roots);
     }
 
     /// Reads the files again, and shows what is in them from now on; returns whether that is something else than before.
@@ -106,6 +118,12 @@ impl Tls {
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(self.0.mqtt.clone()).accept(stream).await
     }
+}
+
+/// What the client has shown of itself, its own certificate first, as the handshake has verified it; DER.
+pub(crate) fn certificates(connection: &ServerConnection) -> Arc<[Bytes]> {
+    let shown = connection.peer_certificates().unwrap_or_default();
+    shown.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect()
 }
 
 impl ResolvesServerCert for Shown {

@@ -1,6 +1,6 @@
 //! Letting devices in: what a device shows is compared with what its twin or its enrolment group keeps of it.
 //!
-//! A device shows one of four things as its password: its key, a token that it signed with it, the key that its enrolment
+//! A device shows a certificate ([`Certified`]), or one of four things as its password: its key, a token that it signed with it, the key that its enrolment
 //! group derives for it, or its activation key, which is good for activation alone. What it is tells which is looked at.
 //! The twin is looked at as it is committed; unknown names are answered by the index, and bring nothing into memory.
 //!
@@ -20,9 +20,12 @@ use twins::header::{Header, Principal};
 use twins::id::TwinId;
 use twins::input::Input;
 use twins::name::Name;
+use twins::time::Timestamp;
 use twins::trust::{Proof, Registration, Secret, Trust, Verifier};
 use twins::twin::Twin;
 
+use super::authority::Roots;
+use super::certified::Certified;
 use super::failures::{Failures, Turn};
 use super::key::Key;
 use super::password::{self, Generated, Hashing};
@@ -41,6 +44,7 @@ pub(super) struct Devices {
     audience: String,
     hashing: Hashing,
     failures: Failures,
+    certified: Certified,
 }
 
 /// What was shown, by what it looks like.
@@ -59,11 +63,21 @@ impl Devices {
         audience: String,
     ) -> Self {
         let (hashing, failures) = (Hashing::default(), Failures::default());
-        Self { definitions, clock, vault, audience, hashing, failures }
+        let certified = Certified::new(definitions.clone(), clock.clone());
+        Self { definitions, clock, vault, audience, hashing, failures, certified }
+    }
+
+    /// Who is believed when they sign for devices.
+    pub(super) fn roots(&self) -> Arc<Roots> {
+        self.certified.roots()
     }
 
     /// Lets a device in, when it is its turn.
     pub(super) async fn admit(&self, router: &Router, shown: Shown<'_>) -> Result<Identity, Denied> {
+        // Nobody guesses a certificate, so that whoever has one waits for nobody who guesses.
+        if !shown.certificates.is_empty() {
+            return self.certified.admit(router, shown).await;
+        }
         let password = Password::of(shown.password.ok_or_else(|| refused("it shows no key"))?);
         let twin = named(shown.username, &password)?;
         match self.failures.turn(shown.address, &twin, Instant::now()) {
@@ -104,7 +118,7 @@ impl Devices {
             Password::Key(key) => match trust.and_then(|trust| self.by_key(trust, key)) {
                 Some(proof) => Some(proof),
                 None => match self.by_group(tenant, id, trust, key) {
-                    Some((name, group)) => Some(self.enrol(router, id, trust, name, group).await?),
+                    Some(group) => Some(enrol(router, id, trust, group, None).await?),
                     None => None,
                 },
             },
@@ -160,30 +174,6 @@ impl Devices {
         Some((name, group))
     }
 
-    /// What a group's device proves. One that is unknown is registered first, as the group has it.
-    async fn enrol(
-        &self,
-        router: &Router,
-        id: &TwinId,
-        trust: Option<&Trust>,
-        name: &Name,
-        group: &Group,
-    ) -> Result<Proof, Denied> {
-        if trust.is_none() {
-            let template = &group.template;
-            let desired = Some(template.desired.as_raw().to_json());
-            let with = Registration { group: Some(name.clone()), desired, ..Registration::default() };
-            let (kind, tags) = (template.kind.clone(), Some(template.tags.clone()));
-            let input = Input::Register { kind, tags, with: Some(Box::new(with)) };
-            let header = Header { principal: Principal::System, ..Header::default() };
-            router.ask(id.clone(), header, input).await.map_err(|error| match error {
-                Error::Rejected(rejection) => Denied::Forbidden(rejection.to_string()),
-                error => Denied::Later(error.to_string()),
-            })?;
-        }
-        Ok(Proof::Group { group: name.clone(), issued: None })
-    }
-
     async fn by_activation(&self, trust: Option<&Trust>, shown: &[u8]) -> Result<Option<Proof>, Denied> {
         let now = self.clock.now();
         let activation = trust.and_then(Trust::activation).filter(|activation| activation.is_open(now));
@@ -200,10 +190,34 @@ impl Devices {
     }
 }
 
-/// The same for everything that is wrong.
-const WRONG: &str = "there is no such device, or it has another key";
+/// What a group's device proves; `issued` is since when what it shows is valid. One that is unknown is registered first,
+/// as the group has it.
+pub(super) async fn enrol(
+    router: &Router,
+    id: &TwinId,
+    trust: Option<&Trust>,
+    (name, group): (&Name, &Group),
+    issued: Option<Timestamp>,
+) -> Result<Proof, Denied> {
+    if trust.is_none() {
+        let template = &group.template;
+        let desired = Some(template.desired.as_raw().to_json());
+        let with = Registration { group: Some(name.clone()), desired, ..Registration::default() };
+        let (kind, tags) = (template.kind.clone(), Some(template.tags.clone()));
+        let input = Input::Register { kind, tags, with: Some(Box::new(with)) };
+        let header = Header { principal: Principal::System, ..Header::default() };
+        router.ask(id.clone(), header, input).await.map_err(|error| match error {
+            Error::Rejected(rejection) => Denied::Forbidden(rejection.to_string()),
+            error => Denied::Later(error.to_string()),
+        })?;
+    }
+    Ok(Proof::Group { group: name.clone(), issued })
+}
 
-fn refused(why: &str) -> Denied {
+/// The same for everything that is wrong.
+pub(super) const WRONG: &str = "there is no such device, or it has another key";
+
+pub(super) fn refused(why: &str) -> Denied {
     Denied::Unauthenticated(why.into())
 }
 

@@ -12,6 +12,7 @@ use runtime::directory::{Definitions, Directory, Listener, Reach, Role, Token, T
 use runtime::router::Router;
 use twins::id::{DEFAULT_TENANT, TwinId};
 
+use super::authority::Roots;
 use super::devices::Devices;
 use super::token::Text;
 use super::vault::Vault;
@@ -34,6 +35,11 @@ impl Guarded {
     ) -> Self {
         let devices = Devices::new(definitions.clone(), clock.clone(), vault, audience);
         Self { definitions, clock, devices }
+    }
+
+    /// Who is believed when they sign for devices: what the doors with TLS have to know.
+    pub fn roots(&self) -> Arc<Roots> {
+        self.devices.roots()
     }
 
     /// The token, if it still lets somebody in.

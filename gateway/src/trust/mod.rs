@@ -1,7 +1,10 @@
 //! Who is let in where nobody is let in by default: tokens of people and services, what the directory says of
 //! them, and what devices prove themselves with; and how a device gets its key.
 
+pub mod asked;
 mod attempts;
+pub mod authority;
+mod certified;
 mod devices;
 mod failures;
 mod guarded;

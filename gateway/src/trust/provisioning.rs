@@ -1,15 +1,17 @@
-//! Provisioning: a device gets its key. Secrets come into being here and are handed out once; the twin is told what
-//! verifies them, and decides who gets one.
+//! Provisioning: a device gets its key, or a certificate for a key that it has. Secrets come into being here and are handed
+//! out once; the twin is told what verifies them, and decides who gets one.
 //!
-//! A key is given for a request, the hash of a nonce that whoever asks has chosen. The same request again is answered
-//! with the same key, which the twin keeps sealed: so an answer that was lost is asked for again, and a stranger who has
-//! the activation key but not the nonce learns nothing but that it was used.
+//! What is given is given for a request: the hash of a nonce that whoever asks has chosen, or of a certificate request.
+//! The same one again is answered with the same key, which the twin keeps sealed, or the same certificate: so an answer
+//! that was lost is asked for again, and a stranger who has the activation key but not the nonce learns nothing but that it
+//! was used.
 
+use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use runtime::directory::audit::hash;
+use runtime::directory::Definitions;
 use runtime::error::Error as NodeError;
 use runtime::router::Router;
 use twins::header::Header;
@@ -17,43 +19,53 @@ use twins::id::TwinId;
 use twins::input::Input;
 use twins::name::Name;
 use twins::reply::Reply;
-use twins::trust::{By, Credential, Fingerprint, Grant, Invitation, Proof, Secret, Step, Verifier, What};
+use twins::time::Timestamp;
+use twins::trust::{By, Credential, Grant, Invitation, Proof, Secret, Step, Verifier, What};
 use twins::twin::Twin;
 
+use super::asked::{Asked, NONCE_BYTES, Request, Wants};
 use super::attempts::Attempts;
+use super::authority::{self, Unfit};
 use super::key::Key;
 use super::password::{self, Generated, Hashing};
-use super::vault::{self, Vault, random};
+use super::vault::{self, Vault};
 
 /// How long the key before a new one stays valid where nobody says: a day.
 pub const GRACE: Duration = Duration::from_secs(24 * 3_600);
 /// The longest grace: 90 days.
 pub const GRACE_MAX: Duration = Duration::from_secs(90 * 24 * 3_600);
-/// Bytes that a nonce has at least, and at most. It should be random: it is what a repeat is told by.
-pub const NONCE_BYTES: (usize, usize) = (16, 128);
-
 /// What gives devices their keys. Cheap to clone.
 #[derive(Clone)]
 pub struct Provisioning(Arc<Inner>);
 
 struct Inner {
     vault: Arc<Vault>,
+    definitions: Arc<dyn Definitions>,
     hashing: Hashing,
     attempts: Attempts,
     /// What is compared with where there is nothing to compare with, so that this takes as long: no key has this hash.
     decoy: Verifier,
 }
 
-/// A key that was given, as its device gets it.
+/// What was given, as its device gets it.
 #[derive(Debug)]
 pub struct Given {
-    /// The text of it.
-    pub key: Key,
+    /// It.
+    pub what: Handout,
     /// What the twin keeps of it.
     pub credential: Credential,
 }
 
-/// Why no key was given.
+/// What a device gets.
+#[derive(Debug)]
+pub enum Handout {
+    /// A key.
+    Key(Key),
+    /// A certificate, and those that lead from it to a root: PEM.
+    Certificate(String),
+}
+
+/// Why nothing was given.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// There is no such device, or that is not its activation key: nobody outside can tell which.
@@ -65,6 +77,15 @@ pub enum Refused {
     /// The nonce is none.
     #[error("a nonce is random text of {} to {} bytes", NONCE_BYTES.0, NONCE_BYTES.1)]
     BadNonce,
+    /// The certificate request is none that may be signed.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// Nobody signs for the tenant, or not the one that was named.
+    #[error("{0}")]
+    NoSigner(&'static str),
+    /// The authority did not sign.
+    #[error(transparent)]
+    Unsigned(#[from] authority::Error),
     /// The activation key could not be taken.
     #[error(transparent)]
     Password(#[from] password::Error),
@@ -90,11 +111,20 @@ impl Refused {
             Self::BadNonce => {
                 (422, "malformed", "send 32 random bytes in base64 as the nonce, and the same for a repeat")
             }
+            Self::Unfit(_) => {
+                (422, "malformed", "make another request: twinfold cert issue DEVICE --generate DIR")
+            }
+            Self::NoSigner(_) | Self::Unsigned(authority::Error::Over(_)) => (
+                409,
+                "no-authority",
+                "see who signs: twinfold cert ca list; make one: twinfold cert ca create NAME",
+            ),
             Self::Password(password::Error::Length) => (422, "malformed", "choose another activation key"),
             Self::Password(password::Error::Busy) => (503, "overloaded", "send it again later"),
-            Self::Password(password::Error::Random(_)) | Self::Vault(_) | Self::Unexpected(_) => {
-                (500, "internal", "report it with the node's log")
-            }
+            Self::Password(password::Error::Random(_))
+            | Self::Vault(_)
+            | Self::Unsigned(_)
+            | Self::Unexpected(_) => (500, "internal", "report it with the node's log"),
             Self::Node(_) => return None,
         })
     }
@@ -110,11 +140,17 @@ pub enum Wanted<'a> {
 }
 
 impl Provisioning {
-    /// One that seals under this vault.
-    pub fn new(vault: Arc<Vault>) -> Self {
+    /// One that seals under this vault, and has those sign who are in this directory.
+    pub fn new(vault: Arc<Vault>, definitions: Arc<dyn Definitions>) -> Self {
         let (salt, hash) = ("A".repeat(22), "A".repeat(43));
         let decoy = Verifier::Chosen(format!("$argon2id$v=19$m=19456,t=2,p=1${salt}${hash}"));
-        Self(Arc::new(Inner { vault, hashing: Hashing::default(), attempts: Attempts::new(), decoy }))
+        let (hashing, attempts) = (Hashing::default(), Attempts::new());
+        Self(Arc::new(Inner { vault, definitions, hashing, attempts, decoy }))
+    }
+
+    /// What the secrets of the node are sealed under.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.0.vault
     }
 
     /// An activation key for a device whose twin is this, as the twin is told of it, and its text where it was generated.
@@ -146,7 +182,7 @@ impl Provisioning {
         Ok((Invitation { verifier: hashing.keep(chosen).await?, expires }, None))
     }
 
-    /// A device shows its activation key and gets its key; `header` says which way it came.
+    /// A device shows its activation key and gets what it asks for; `header` says which way it came.
     ///
     /// # Errors
     /// Why not.
@@ -154,12 +190,12 @@ impl Provisioning {
         &self,
         router: &Router,
         device: &TwinId,
-        (shown, nonce): (&str, &str),
+        (shown, asked): (&str, Asked<'_>),
         from: IpAddr,
         header: Header,
     ) -> Result<Given, Refused> {
         // What is wrong with the request is no attempt.
-        let request = request("activate", Some(nonce))?;
+        let request = Request::of("activate", asked)?;
         self.0.attempts.pass(Instant::now(), device, from).map_err(Refused::TooOften)?;
         let twin = router.look(device).await?;
         let issue = self.verify(twin.as_deref(), shown).await?.ok_or(Refused::NotValid)?;
@@ -167,7 +203,7 @@ impl Provisioning {
         self.activate_by(router, device, (By::Key(issue), request), None, of_activation(header, issue)).await
     }
 
-    /// A device that came in by the activation key of this number gets its key.
+    /// A device that came in by the activation key of this number gets what it asks for.
     ///
     /// # Errors
     /// Why not.
@@ -175,14 +211,14 @@ impl Provisioning {
         &self,
         router: &Router,
         device: &TwinId,
-        (issue, nonce): (u64, &str),
+        (issue, asked): (u64, Asked<'_>),
         header: Header,
     ) -> Result<Given, Refused> {
-        let request = request("activate", Some(nonce))?;
+        let request = Request::of("activate", asked)?;
         self.activate_by(router, device, (By::Key(issue), request), None, of_activation(header, issue)).await
     }
 
-    /// Somebody who is there activates a device, and gets its key.
+    /// Somebody who is there activates a device, and gets its key or certificate.
     ///
     /// # Errors
     /// Why not.
@@ -190,15 +226,15 @@ impl Provisioning {
         &self,
         router: &Router,
         device: &TwinId,
-        nonce: Option<&str>,
+        asked: Asked<'_>,
         reason: Option<Name>,
         header: Header,
     ) -> Result<Given, Refused> {
-        let request = request("activate", nonce)?;
+        let request = Request::of("activate", asked)?;
         self.activate_by(router, device, (By::Installer, request), reason, header).await
     }
 
-    /// A device gets a new key; the one before is valid for so long.
+    /// A device gets a new key or certificate; the one before is valid for so long.
     ///
     /// # Errors
     /// Why not.
@@ -206,11 +242,11 @@ impl Provisioning {
         &self,
         router: &Router,
         device: &TwinId,
-        (nonce, grace): (Option<&str>, Duration),
+        (asked, grace): (Asked<'_>, Duration),
         reason: Option<Name>,
         header: Header,
     ) -> Result<Given, Refused> {
-        let grant = self.grant(device, request("rotate", nonce)?)?;
+        let grant = self.grant(device, &Request::of("rotate", asked)?, router.now())?;
         self.take(router, device, What::Issue { grant, grace }, reason, header).await
     }
 
@@ -218,11 +254,11 @@ impl Provisioning {
         &self,
         router: &Router,
         device: &TwinId,
-        (by, request): (By, Fingerprint),
+        (by, request): (By, Request<'_>),
         reason: Option<Name>,
         header: Header,
     ) -> Result<Given, Refused> {
-        let grant = self.grant(device, request)?;
+        let grant = self.grant(device, &request, router.now())?;
         self.take(router, device, What::Activate { by, grant }, reason, header).await
     }
 
@@ -239,12 +275,19 @@ impl Provisioning {
             Reply::Granted(credential) => *credential,
             other => return Err(Refused::Unexpected(format!("{other:?}"))),
         };
-        let Secret::Key { sealed, .. } = &credential.secret else {
-            return Err(Refused::Unexpected("a certificate".into()));
-        };
         // It may be one that was given before: what was made for this request is then nobody's.
-        let key = Key::recover(&self.0.vault, device, sealed)?;
-        Ok(Given { key, credential })
+        let what = match &credential.secret {
+            Secret::Key { sealed, .. } => Handout::Key(Key::recover(&self.0.vault, device, sealed)?),
+            Secret::Certificate { authority, certificate, .. } => {
+                let directory = self.0.definitions.current();
+                let tenant = directory.tenants.get(device.tenant());
+                let signer = tenant.and_then(|tenant| tenant.authorities.get(authority));
+                let above = signer.map_or(&[][..], |signer| &signer.certificates);
+                let chain = iter::once(&certificate.0).chain(above);
+                Handout::Certificate(chain.map(|one| authority::pem(one)).collect())
+            }
+        };
+        Ok(Given { what, credential })
     }
 
     /// The number of the activation key that is shown, if it is the device's.
@@ -260,19 +303,17 @@ impl Provisioning {
         Ok(activation.filter(|_| is_right).map(|activation| activation.issue))
     }
 
-    fn grant(&self, device: &TwinId, request: Fingerprint) -> Result<Grant, Refused> {
-        let secret = Key::new()?.keep(&self.0.vault, device)?;
-        Ok(Grant { secret, expires: None, request })
+    fn grant(&self, device: &TwinId, request: &Request<'_>, now: Timestamp) -> Result<Grant, Refused> {
+        let Inner { vault, definitions, .. } = &*self.0;
+        let (secret, expires) = match &request.what {
+            Wants::Key => (Key::new()?.keep(vault, device)?, None),
+            Wants::Certificate(application) => {
+                let (secret, expires) = application.sign(vault, &definitions.current(), device, now)?;
+                (secret, Some(expires))
+            }
+        };
+        Ok(Grant { secret, expires, request: request.hash })
     }
-}
-
-/// What a request is told by. Without a nonce it is like no other.
-fn request(verb: &str, nonce: Option<&str>) -> Result<Fingerprint, Refused> {
-    let Some(nonce) = nonce else { return Ok(Fingerprint(random()?)) };
-    if !(NONCE_BYTES.0..=NONCE_BYTES.1).contains(&nonce.len()) {
-        return Err(Refused::BadNonce);
-    }
-    Ok(hash(format!("{verb} {nonce}").as_bytes()))
 }
 
 fn of_activation(header: Header, issue: u64) -> Header {
@@ -282,23 +323,5 @@ fn of_activation(header: Header, issue: u64) -> Header {
 impl std::fmt::Debug for Provisioning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Provisioning")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_is_told_by_its_verb_and_nonce_and_one_without_is_like_no_other() {
-        let nonce = Some("0123456789abcdef");
-        let of = |verb, nonce| request(verb, nonce).unwrap();
-
-        assert_eq!(of("activate", nonce), of("activate", nonce));
-        assert_ne!(of("activate", nonce), of("rotate", nonce));
-        assert_ne!(of("rotate", None), of("rotate", None));
-        for bad in ["", "0123456789abcde", &"x".repeat(129)] {
-            assert!(matches!(request("rotate", Some(bad)), Err(Refused::BadNonce)), "{bad}");
-        }
     }
 }

@@ -1,4 +1,5 @@
-//! The device that calls: by HTTP Basic with its id and its key, or as the bearer of a token that it signed.
+//! The device that calls: by HTTP Basic with its id and its key, as the bearer of a token that it signed, or by the
+//! certificate that it showed when it connected.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use runtime::access::{Denied, Identity, Shown, Verb};
 use runtime::error::Error;
@@ -29,6 +31,10 @@ use super::super::problem::Problem;
 use crate::metrics::Metrics;
 use crate::trace;
 use crate::trust::signed::PREFIX;
+
+/// What a client showed of itself when its connection began, its own certificate first.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Certificates(pub(in super::super) Arc<[Bytes]>);
 
 /// A device that was let in.
 pub(in super::super) struct Device {
@@ -56,12 +62,16 @@ impl Device {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let router =
             request.app_data::<Router>().ok_or_else(|| Problem::internal("the API has no router"))?;
-        let shown = header(AUTHORIZATION.as_str()).and_then(|shown| signed(shown).or_else(|| basic(shown)));
-        let (id, key) = shown.ok_or_else(|| {
-            Problem::of_device(Denied::Unauthenticated("the device does not say who it is".into()))
-        })?;
+        let certificates = request.conn_data::<Certificates>().map_or(&[][..], |shown| &shown.0);
+        let said = header(AUTHORIZATION.as_str()).and_then(|said| signed(said).or_else(|| basic(said)));
+        if said.is_none() && certificates.is_empty() {
+            let why = "the device does not say who it is".into();
+            return Err(Problem::of_device(Denied::Unauthenticated(why)));
+        }
+        let (id, key) = said.map_or((None, None), |(id, key)| (id, Some(key)));
         let address = request.peer_addr().map(|peer| peer.ip());
-        let shown = Shown { username: id.as_deref(), client: "", password: Some(&key), address };
+        let (username, password) = (id.as_deref(), key.as_deref());
+        let shown = Shown { username, client: "", password, certificates, address };
         let admitted = router.access().device(router, shown).await;
         let metrics = request.app_data::<Metrics>();
         let identity = admitted.map_err(|denied| Problem::of_device(count(metrics, denied)))?;
@@ -100,15 +110,25 @@ impl Device {
         Ok(self.router.watch(self.twin.clone(), whom)?)
     }
 
-    async fn ask(&self, input: Input, beside: Header) -> Result<Reply, Error> {
-        let header = Header {
+    /// The way to the own twin for what is answered with a secret, and the envelope of what is said on it.
+    pub(super) fn in_confidence(&self) -> Result<(&Router, &TwinId, Header), Problem> {
+        let access = self.router.access();
+        access.authorize(&self.identity, Verb::Speak, &self.twin, "").map_err(Problem::of_device)?;
+        Ok((&self.router, &self.twin, self.header(Header::default())))
+    }
+
+    fn header(&self, beside: Header) -> Header {
+        Header {
             principal: self.identity.principal(),
             transport: Transport::Http,
             trace: self.trace,
             proof: Some(Box::new(self.proof.clone())),
             ..beside
-        };
-        let twin = &self.twin;
+        }
+    }
+
+    async fn ask(&self, input: Input, beside: Header) -> Result<Reply, Error> {
+        let (twin, header) = (&self.twin, self.header(beside));
         let span = step!("3.input" in header.trace, %twin);
         self.router.ask(twin.clone(), header, input).instrument(span).await
     }

@@ -5,6 +5,9 @@
 //! desired section, the next command) it asks for, waiting up to a minute for a change.
 
 pub(super) mod commands;
+pub(super) mod credentials;
 pub(super) mod desired;
 mod device;
 pub(super) mod speaking;
+
+pub(super) use device::Certificates;

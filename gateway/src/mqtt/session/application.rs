@@ -15,11 +15,12 @@ use twins::id::TwinId;
 use twins::json::Json;
 use twins::rejection::{Code, Rejection};
 use twins::time::Timestamp;
-use twins::trust::Proof;
+use twins::trust::{Credential, Proof};
 
 use super::refusal::Refusal;
 use super::topic::Verb;
-use crate::trust::provisioning::{GRACE, GRACE_MAX, Given, Provisioning, Refused};
+use crate::trust::asked::Asked;
+use crate::trust::provisioning::{GRACE, GRACE_MAX, Given, Handout, Provisioning, Refused};
 
 /// An application of a connected device.
 #[derive(Debug)]
@@ -39,21 +40,30 @@ pub(super) struct Applied {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with `nonce`")]
+#[serde(deny_unknown_fields, expecting = "an object with `nonce` or `csr`")]
 struct Said {
-    nonce: String,
+    nonce: Option<String>,
+    /// To activate or to renew: a certificate request, PEM. To activate it may be left out, and a key is given.
+    csr: Option<String>,
+    /// Who is to sign it; else the only one who does.
+    authority: Option<String>,
     /// To activate, where the connection did not come by it.
     activation_key: Option<String>,
-    /// To rotate: for how long the key before stays valid.
+    /// To rotate or to renew: for how long the credential before stays valid.
     grace_s: Option<u64>,
 }
 
-/// A key on `credentials/{verb}/{id}/reply`.
+/// A key or a certificate on `credentials/{verb}/{id}/reply`.
 #[derive(Serialize)]
 struct Handed {
-    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
     issue: u64,
     since: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -72,13 +82,25 @@ struct Problem<'a> {
 impl Applied {
     pub(super) fn read(verb: Verb, body: &Json) -> Result<Self, Refusal> {
         if !body.is_object() {
-            let why = "an application is an object with a `nonce`";
+            let why = "an application is an object with a `nonce` or a `csr`";
             return Err(Rejection::new(Code::Malformed, why).into());
         }
-        Ok(Self { verb, said: body.decode()? })
+        let said: Said = body.decode()?;
+        let wants = match (verb, &said.csr, &said.nonce) {
+            (Verb::Rotate, Some(_), _) => {
+                Some("a key is rotated, and a certificate renewed: leave `csr` out")
+            }
+            (Verb::Renew, None, _) => Some("a certificate is renewed by a certificate request in PEM: `csr`"),
+            (_, None, None) => Some("an application has a `nonce`, or a certificate request as `csr`"),
+            _ => None,
+        };
+        match wants {
+            Some(why) => Err(Rejection::new(Code::Malformed, why).into()),
+            None => Ok(Self { verb, said }),
+        }
     }
 
-    /// How long the key before a new one stays valid.
+    /// How long the credential before a new one stays valid.
     fn grace(&self) -> Duration {
         self.said.grace_s.map_or(GRACE, Duration::from_secs).min(GRACE_MAX)
     }
@@ -93,33 +115,41 @@ impl Application {
         from: IpAddr,
     ) -> Json {
         let Self { twin, proof, transport, trace, applied, .. } = self;
-        let Said { nonce, activation_key, .. } = &applied.said;
+        let Said { nonce, csr, authority, activation_key, .. } = &applied.said;
+        let asked = Asked::by_device(csr.as_deref(), nonce.as_deref(), authority.as_deref());
         let header = |proof| {
             let proof = Some(Box::new(proof));
             Header { principal: Principal::Device, transport, trace, proof, ..Header::default() }
         };
         let given = match (applied.verb, activation_key, proof) {
             (Verb::Activate, Some(key), proof) => {
-                provisioning.activate(router, &twin, (key, nonce), from, header(proof)).await
+                provisioning.activate(router, &twin, (key, asked), from, header(proof)).await
             }
             (Verb::Activate, None, Proof::Activation(issue)) => {
                 let header = header(Proof::Activation(issue));
-                provisioning.activate_shown(router, &twin, (issue, nonce), header).await
+                provisioning.activate_shown(router, &twin, (issue, asked), header).await
             }
             (Verb::Activate, None, _) => Err(Refused::NotValid),
-            (Verb::Rotate, _, proof) => {
-                let asked = (Some(&**nonce), applied.grace());
-                provisioning.rotate(router, &twin, asked, None, header(proof)).await
+            (Verb::Rotate | Verb::Renew, _, proof) => {
+                provisioning.rotate(router, &twin, (asked, applied.grace()), None, header(proof)).await
             }
         };
         let reply = match given {
-            Ok(Given { key, credential }) => {
-                let payload = Handed { key: key.reveal(), issue: credential.issue, since: credential.since };
-                Json::of(&Reply { status: 200, payload })
-            }
+            Ok(given) => Json::of(&Reply { status: 200, payload: Handed::of(given) }),
             Err(refused) => refusal(&refused),
         };
         reply.unwrap_or_else(|_| Json::null())
+    }
+}
+
+impl Handed {
+    fn of(Given { what, credential }: Given) -> Self {
+        let (key, certificate) = match what {
+            Handout::Key(key) => (Some(key.reveal()), None),
+            Handout::Certificate(chain) => (None, Some(chain)),
+        };
+        let Credential { issue, since, expires, .. } = credential;
+        Self { key, certificate, issue, since, expires }
     }
 }
 

@@ -33,7 +33,8 @@ impl Session {
         };
         let Connect { username, client, password, .. } = &*connect;
         let (username, client, password) = (username.clone(), client.clone(), password.clone());
-        let login = Login { username, client, password, address: self.origin.ip };
+        let (certificates, address) = (std::mem::take(&mut self.certificates), self.origin.ip);
+        let login = Login { username, client, password, certificates, address };
         self.phase = Phase::Admitting(connect);
         match refused {
             Some((reason, why)) => self.close(now, reason, why),

@@ -1,7 +1,9 @@
 //! Who a client is, and what it may do. Asked once, when the connection begins: a change of rights ends it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use runtime::access::{Access, Denied, Identity, Shown, Verb};
 use runtime::router::Router;
 use twins::header::Principal;
@@ -15,6 +17,7 @@ pub(crate) struct Login {
     pub(super) username: Option<String>,
     pub(super) client: String,
     pub(super) password: Option<Vec<u8>>,
+    pub(super) certificates: Arc<[Bytes]>,
     pub(super) address: IpAddr,
 }
 
@@ -49,9 +52,9 @@ impl Login {
 
     /// What the client shows.
     pub(crate) fn shown(&self) -> Shown<'_> {
-        let Self { username, client, password, address } = self;
+        let Self { username, client, password, certificates, address } = self;
         let (username, password) = (username.as_deref(), password.as_deref());
-        Shown { username, client, password, address: Some(*address) }
+        Shown { username, client, password, certificates, address: Some(*address) }
     }
 }
 

@@ -111,6 +111,8 @@ pub(super) struct Respond {
 pub(super) struct Session {
     options: Arc<Options>,
     origin: Origin,
+    /// What the client showed in the handshake, its own certificate first.
+    certificates: Arc<[Bytes]>,
     codec: Codec,
     phase: Phase,
     device: Option<Device>,
@@ -169,6 +171,7 @@ impl Session {
         Self {
             options,
             origin,
+            certificates: Arc::default(),
             codec,
             phase: Phase::Silent,
             device: None,
@@ -184,6 +187,11 @@ impl Session {
             end: None,
             draining: None,
         }
+    }
+
+    /// The client has shown these certificates before it said anything.
+    pub(super) fn shown(&mut self, certificates: Arc<[Bytes]>) {
+        self.certificates = certificates;
     }
 
     /// Whether more may be read now.

@@ -4,7 +4,7 @@
 //! twins/{me or own id}/telemetry                                 twins/{..}/commands/{id}/{done or rejected or progress}
 //! twins/{..}/telemetry/{channel}                                 twins/{..}/requests/{name}/{rid}/reply
 //! twins/{..}/reported                                            twins/{..}/methods/{name}/{rid}
-//! twins/{..}/credentials/{activate or rotate}/{rid}              twins/{..}/get/{rid}
+//! twins/{..}/credentials/{activate, rotate or renew}/{rid}       twins/{..}/get/{rid}
 //! ```
 //!
 //! Each may end in `?mid={message id}`.
@@ -20,10 +20,13 @@ const ROOT: &str = "twins";
 const ME: &str = "me";
 
 impl Verb {
+    const ALL: [Self; 3] = [Self::Activate, Self::Rotate, Self::Renew];
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Activate => "activate",
             Self::Rotate => "rotate",
+            Self::Renew => "renew",
         }
     }
 }
@@ -46,6 +49,7 @@ pub(super) enum Says<'a> {
 pub(super) enum Verb {
     Activate,
     Rotate,
+    Renew,
 }
 
 /// Why a topic means nothing.
@@ -85,13 +89,11 @@ pub(super) fn read<'a>(topic: &'a str, own: &str) -> Result<Says<'a>, Unheard> {
             request.map(|(_, id)| Says::Response { id })
         }
         Some(("methods", rest)) => rest.rsplit_once('/').map(|(name, id)| Says::Call { name, id }),
-        Some(("credentials", rest)) => match rest.split_once('/') {
-            Some(("activate", id)) if !id.contains('/') => {
-                Some(Says::Credential { verb: Verb::Activate, id })
-            }
-            Some(("rotate", id)) if !id.contains('/') => Some(Says::Credential { verb: Verb::Rotate, id }),
-            _ => None,
-        },
+        Some(("credentials", rest)) => {
+            let (verb, id) = rest.split_once('/').unwrap_or((rest, "/"));
+            let verb = Verb::ALL.into_iter().find(|known| known.as_str() == verb && !id.contains('/'));
+            verb.map(|verb| Says::Credential { verb, id })
+        }
         Some(("get", id)) if !id.contains('/') => Some(Says::Get { id }),
         _ => None,
     };
@@ -136,6 +138,8 @@ mod tests {
         check("twins/me/get/1", Ok(Says::Get { id: "1" }));
         check("twins/me/credentials/activate/1", Ok(Says::Credential { verb: Verb::Activate, id: "1" }));
         check("twins/me/credentials/rotate/1", Ok(Says::Credential { verb: Verb::Rotate, id: "1" }));
+        check("twins/me/credentials/renew/1", Ok(Says::Credential { verb: Verb::Renew, id: "1" }));
+        check("twins/me/credentials/renew", Err(Unheard::Unknown));
     }
 
     #[test]
