@@ -6,6 +6,7 @@ mod support;
 
 use std::process::Command;
 
+use gateway::trust::authority::generate;
 use serde_json::{Value, json};
 use support::node::Node;
 use support::wire::{PUBACK, PUBLISH, Wire};
@@ -124,6 +125,32 @@ fn an_activation_key_that_is_said_again_is_not_good_again() {
     let (status, refused) =
         node.api().put("/devices/pump-1", &json!({"activation_key": "battery staple"})).unwrap();
     assert_eq!((status, &refused["code"]), (409, &json!("conflict")));
+}
+
+#[test]
+fn a_certificate_is_given_once_for_a_request_however_often_the_node_is_killed() {
+    let node = Node::start();
+    assert_eq!(post(&node, "/authorities", json!({"name": "devices"})).0, 201);
+    let key = invited(&node, "pump-1");
+    let [csr, other] = [(); 2].map(|()| generate("pump-1").unwrap().1);
+    let activate = |node: &Node, csr: &str| {
+        post(node, "/provision/activate", json!({"device_id": "pump-1", "activation_key": key, "csr": csr}))
+    };
+    let node = node.kill_and_restart();
+
+    let (status, given) = activate(&node, &csr);
+    let node = node.kill_and_restart();
+
+    assert_eq!(status, 200, "{given}");
+    assert_eq!(activate(&node, &csr), (200, given.clone()));
+    assert_eq!(activate(&node, &other).0, 409);
+    let shown = device(&node, "pump-1");
+    assert_eq!((issues(&shown), &shown["credentials"][0]["sort"]), (vec![2], &json!("certificate")));
+    let issue = |csr: &str| post(&node, "/devices/pump-1/certificates", json!({"csr": csr, "grace_s": 60}));
+    let (_, renewed) = issue(&other);
+    assert_eq!((issue(&other).1, issues(&device(&node, "pump-1"))), (renewed, vec![2, 3]));
+    assert_eq!(issue(&generate("pump-1").unwrap().1).0, 200);
+    assert_eq!(issues(&device(&node, "pump-1")), [3, 4], "two at most");
 }
 
 #[test]

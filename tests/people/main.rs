@@ -1,5 +1,6 @@
 //! People, programs and devices, and the intruders among them: each claim fails without its defence.
 
+mod certificates;
 mod devices;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each test crate uses a part of it")]
