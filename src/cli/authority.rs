@@ -15,7 +15,7 @@ use super::remote::Remote;
 use super::table::Table;
 use super::{Error, note};
 
-/// Have authorities that sign certificates of devices
+/// Have authorities that sign certificates of devices.
 #[derive(Subcommand)]
 pub(super) enum Ca {
     /// Make an authority; it is its own root, until one of yours signs for it

@@ -1,8 +1,10 @@
 //! Who is believed for which certificate, and what an authority says in those that it signs.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType, date_time_ymd,
 };
@@ -240,5 +242,38 @@ fn an_authority_takes_the_certificates_of_its_own_key_and_what_it_signed_goes_on
     ] {
         let refused = import(&authority, &foreign, NOW).unwrap_err().to_string();
         assert!(refused.contains(why), "{refused}");
+    }
+}
+
+proptest! {
+    /// What a client shows is read before anybody has verified it.
+    #[test]
+    fn no_bytes_that_a_client_shows_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_048)) {
+        let anchors = Anchors::of(&Directory::default());
+        prop_assert!(Leaf::read(&CertificateDer::from(&bytes[..])).is_none());
+        prop_assert_eq!(describe(&bytes), None);
+        prop_assert_eq!(believed(&anchors, &bytes, NOW), Err(Unbelieved::NoDevice));
+        prop_assert!(read_roots(&pem(&bytes), &[], NOW).is_err());
+    }
+
+    /// Those of a real certificate with some changed go far, and are believed only where nothing is.
+    #[test]
+    fn no_change_of_a_certificate_is_believed(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        static REAL: LazyLock<(Directory, Bytes)> = LazyLock::new(|| {
+            let authority = ours("default", "devices");
+            let signed = sign(&authority, "default", "devices", "default/pump-1").certificate;
+            (directory(&[("devices", &authority)], &[]), signed)
+        });
+        let (directory, real) = &*REAL;
+        let mut changed = real.to_vec();
+        for (place, byte) in &changes {
+            *place.get_mut(&mut changed) = *byte;
+        }
+
+        let is_believed = believed(&Anchors::of(directory), &changed, NOW).is_ok();
+
+        prop_assert_eq!(is_believed, changed == *real);
     }
 }
