@@ -7,9 +7,10 @@ use base64::prelude::BASE64_STANDARD;
 use gateway::trust::key::Key;
 use gateway::trust::password::{Generated, Hashing};
 use gateway::trust::signed::Claims;
-use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet, QoS};
+use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS};
 use runtime::clock::Clock;
 use runtime::directory::{Change, Group, Template, Trust};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use twins::id::TwinId;
@@ -17,10 +18,18 @@ use twins::input::Input;
 use twins::json::Document;
 use twins::name::Name;
 use twins::reply::Reply;
+use twins::time::Timestamp;
 use twins::trust::{Fingerprint, Grant, Invitation, Registration, Standing, Step, Verifier, What};
 
+use crate::support::node::{PATIENCE, eventually};
 use crate::support::raw::request;
 use crate::world::{AUDIENCE, World, vault};
+
+/// A connection that stays.
+struct Online {
+    client: AsyncClient,
+    events: EventLoop,
+}
 
 const ALLOWED: Result<(), ConnectReturnCode> = Ok(());
 const WRONG: Result<(), ConnectReturnCode> = Err(ConnectReturnCode::BadUserNamePassword);
@@ -91,6 +100,45 @@ impl World {
                 other => panic!("{other:?}"),
             }
         })
+    }
+
+    /// Connects by MQTT, and stays.
+    fn online(&self, name: &str, password: &str) -> Online {
+        let (address, _) = self.addresses();
+        let mut options = MqttOptions::new("client", address.ip().to_string(), address.port());
+        options.set_credentials(name, password);
+        let (client, mut events) = AsyncClient::new(options, 8);
+        let first = self.block_on(events.poll());
+        assert!(matches!(first, Ok(Event::Incoming(Packet::ConnAck(_)))), "{first:?}");
+        Online { client, events }
+    }
+
+    /// Whether it is still there: what it says is acknowledged.
+    fn is_there(&self, Online { client, events }: &mut Online) -> bool {
+        self.block_on(async {
+            let topic = "twins/me/telemetry";
+            client.publish(topic, QoS::AtLeastOnce, false, r#"{"on":true}"#).await.unwrap();
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Packet::PubAck(_))) => return true,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+        })
+    }
+
+    /// Waits until the node ends its connection.
+    fn await_end(&self, Online { mut events, .. }: Online) {
+        let end = async { while events.poll().await.is_ok() {} };
+        self.block_on(async { tokio::time::timeout(PATIENCE, end).await.expect("it ends") });
+    }
+
+    /// Changes an enrolment group.
+    fn regroup(&self, name: &'static str, change: impl FnOnce(&mut Group)) {
+        let mut group = (*self.definitions().current().tenants["default"].groups[name]).clone();
+        change(&mut group);
+        self.change(Change::PutGroup { name: Name::fixed(name), group });
     }
 
     /// Reports by HTTP: the status.
@@ -239,6 +287,53 @@ fn a_groups_device_is_registered_as_the_group_has_it() {
     // What its group gave it is withdrawn with everything else.
     world.step("pump-1", What::Withdraw(None));
     assert_eq!(world.connect("pump-1", &key), REFUSED);
+}
+
+#[test]
+fn who_came_by_a_group_goes_with_it_and_nobody_else_does() {
+    let (world, root) = World::new();
+    let (pumps, valves) = (world.group("pumps", true), world.group("valves", true));
+    let key = |of: &Key, id: &str| of.derive(&twin(id)).reveal();
+    let mut own = world.online("fan-1", &world.equip("fan-1").0.reveal());
+    let mut valve = world.online("valve-1", &key(&valves, "valve-1"));
+    let pump = || world.online("pump-1", &key(&pumps, "pump-1"));
+
+    for shuts in [
+        |group: &mut Group| group.barred = Some(Timestamp::ZERO),
+        |group: &mut Group| group.disabled = true,
+    ] {
+        let pump = pump();
+        let before = (*world.definitions().current().tenants["default"].groups["pumps"]).clone();
+        world.regroup("pumps", shuts);
+        world.await_end(pump);
+        let state = || root.get("/twins/pump-1").1["system"]["connection"]["state"].clone();
+        assert_eq!(eventually(|| (state() == "disconnected").then_some(())), Some(()), "its twin knows");
+        world.regroup("pumps", |group| *group = before);
+    }
+    let pump = pump();
+    world.change(Change::RemoveGroup { name: Name::fixed("pumps") });
+    world.await_end(pump);
+
+    assert!(world.is_there(&mut own) && world.is_there(&mut valve));
+}
+
+#[test]
+fn the_devices_of_a_tenant_that_is_shut_out_go_with_it() {
+    let (world, root) = World::new();
+    world.tenant(&root, "acme");
+    let mut here = world.online("pump-1", &world.equip("pump-1").0.reveal());
+    let theirs = TwinId::parse("acme/pump-1").unwrap();
+    let generated = Generated::new().unwrap();
+    let invitation = Some(Invitation { verifier: generated.keep(&vault()), expires: None });
+    let with = Some(Box::new(Registration { invitation, ..Registration::default() }));
+    world.ask(&theirs, Input::Register { kind: Name::fixed("device"), tags: None, with }).unwrap();
+    let there = world.online("acme/pump-1", &generated.reveal());
+
+    assert_eq!(root.patch("/tenants/acme", json!({"disabled": true})).0, 200);
+
+    world.await_end(there);
+    assert_eq!(world.connect("acme/pump-1", &generated.reveal()), WRONG);
+    assert!(world.is_there(&mut here));
 }
 
 #[test]

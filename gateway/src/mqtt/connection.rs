@@ -25,8 +25,9 @@ use twins::reply::Reply;
 use crate::metrics::{Metrics, Protocol};
 use crate::trust::provisioning::Provisioning;
 
+use super::grounds::{Footing, Grounds};
 use super::options::READ_BYTES;
-use super::session::{Actions, Respond, Session};
+use super::session::{Actions, Admitted, Respond, Session};
 
 /// How long a closed connection's client may go on sending.
 const LINGER: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ pub(super) struct Connection<S> {
     pub(super) router: Router,
     /// What gives its device a key.
     pub(super) provisioning: Provisioning,
+    /// What its device stands on, once it was let in.
+    pub(super) grounds: Grounds,
     /// Where its client is.
     pub(super) from: IpAddr,
     /// How long letting a client in may take.
@@ -61,6 +64,9 @@ struct Driver<S> {
     session: Session,
     router: Router,
     provisioning: Provisioning,
+    grounds: Grounds,
+    /// Where its device stands, when it was just let in.
+    footing: Option<Footing>,
     from: IpAddr,
     mailbox: Arc<Mailbox>,
     login_timeout: Duration,
@@ -77,20 +83,32 @@ enum Event {
     Lost(String),
     Mail,
     Timeout,
+    ShutOut,
     Stop,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs until the twin has heard of the connection's end. A change of `stopping` ends it.
     pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let Self { stream, session, router, provisioning, from, login_timeout, write_timeout, metrics } =
-            self;
+        let Self {
+            stream,
+            session,
+            router,
+            provisioning,
+            grounds,
+            from,
+            login_timeout,
+            write_timeout,
+            metrics,
+        } = self;
         let mailbox = Arc::new(Mailbox::default());
         let mut driver = Driver {
             stream: Some(stream),
             session,
             router,
             provisioning,
+            grounds,
+            footing: None,
             from,
             mailbox: mailbox.clone(),
             login_timeout,
@@ -100,12 +118,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let mut mail = Vec::new();
         let mut told_to_stop = false;
+        let mut footing: Option<Footing> = None;
         // Reset only when it has to fire earlier, since it mostly moves on with each packet.
         let mut armed = Instant::now() + FAR;
         let mut sleep = pin!(sleep_until(armed.into()));
         loop {
             driver.act().await;
             driver.count();
+            footing = driver.footing.take().or(footing);
             if driver.session.is_over() {
                 break;
             }
@@ -118,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = mailbox.take(&mut mail) => Event::Mail,
                 event = driver.read() => event,
                 () = &mut sleep => Event::Timeout,
+                () = gone(&mut footing) => Event::ShutOut,
                 _ = stopping.changed(), if !told_to_stop => Event::Stop,
             };
             let now = Instant::now();
@@ -129,6 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     driver.session.timeout(now);
                     armed = now + FAR;
                     sleep.as_mut().reset(armed.into());
+                }
+                Event::ShutOut => {
+                    footing = None;
+                    driver.session.shut_out(now);
                 }
                 Event::Stop => {
                     told_to_stop = true;
@@ -155,6 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let admitted = admitted.unwrap_or_else(|_| {
                     Err(Denied::Later("it was not found out in time whether it may come in".into()))
                 });
+                let admitted = admitted.and_then(|admitted| self.stand(admitted));
                 if let Err(denied) = &admitted {
                     self.metrics.denied(Protocol::Mqtt, denied);
                 }
@@ -179,6 +205,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.close().await;
             }
         }
+    }
+
+    /// Gives who was let in a footing, unless they would not be let in any more.
+    fn stand(&mut self, admitted: Admitted) -> Result<Admitted, Denied> {
+        let footing = self.grounds.stand(&admitted.twin, &admitted.proof);
+        self.router.access().confirm(&admitted.identity())?;
+        self.footing = Some(footing);
+        Ok(admitted)
     }
 
     async fn write(&mut self, bytes: &[u8]) {
@@ -266,6 +300,14 @@ impl<S> Drop for Driver<S> {
         if let Some(last_words) = self.session.last_words(late) {
             self.router.submit(&self.mailbox, vec![last_words]);
         }
+    }
+}
+
+/// Returns when what a device stands on is gone; who stands on nothing waits for ever.
+async fn gone(footing: &mut Option<Footing>) {
+    match footing {
+        Some(footing) => footing.gone().await,
+        None => std::future::pending().await,
     }
 }
 

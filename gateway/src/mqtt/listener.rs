@@ -18,6 +18,7 @@ use twins::name::Name;
 use uuid::Uuid;
 
 use super::connection::Connection;
+use super::grounds::Grounds;
 use super::session::{Origin, Session};
 use crate::descriptors::Shares;
 use crate::door::{Door, Shut};
@@ -80,7 +81,8 @@ impl Listener {
             listening.push((listener, door.tls));
         }
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        let host = Host { options: Arc::new(options), router, provisioning, metrics, handshakes };
+        let (options, grounds) = (Arc::new(options), Grounds::default());
+        let host = Host { options, router, provisioning, grounds, metrics, handshakes };
         let spawned = Actor::spawn(None, host, listening).await;
         let (actor, running) = spawned.expect("its start does nothing that can fail");
         Ok(Self { local_addrs, actor, running })
@@ -115,12 +117,15 @@ struct Host {
     options: Arc<Options>,
     router: Router,
     provisioning: Provisioning,
+    grounds: Grounds,
     metrics: Metrics,
     handshakes: Arc<Semaphore>,
 }
 
 struct State {
     accepting: JoinHandle<()>,
+    /// Looks after what the sessions stand on.
+    keeping: JoinHandle<()>,
     connections: JoinSet<()>,
     stopping: watch::Sender<bool>,
 }
@@ -136,7 +141,8 @@ impl Actor for Host {
         listening: Listening,
     ) -> Result<State, ActorProcessingErr> {
         let accepting = tokio::spawn(accept(listening, myself, self.options.clone(), self.metrics.clone()));
-        Ok(State { accepting, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
+        let keeping = tokio::spawn(self.grounds.clone().keep(self.router.clone()));
+        Ok(State { accepting, keeping, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
     }
 
     async fn handle(
@@ -158,6 +164,7 @@ impl Actor for Host {
             session: Session::new(self.options.clone(), self.origin(address, transport)?, begun),
             router: self.router.clone(),
             provisioning: self.provisioning.clone(),
+            grounds: self.grounds.clone(),
             from: address.ip(),
             login_timeout: self.options.connect_timeout,
             write_timeout: self.options.answer_timeout,
@@ -178,6 +185,7 @@ impl Actor for Host {
 
     async fn post_stop(&self, _: ActorRef<Accepted>, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.accepting.abort();
+        state.keeping.abort();
         state.stopping.send_replace(true);
         let connections = &mut state.connections;
         let all_ended = async { while connections.join_next().await.is_some() {} };
@@ -220,8 +228,17 @@ async fn secured(
     until: Instant,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Connection { stream, mut session, router, provisioning, from, login_timeout, write_timeout, metrics } =
-        connection;
+    let Connection {
+        stream,
+        mut session,
+        router,
+        provisioning,
+        grounds,
+        from,
+        login_timeout,
+        write_timeout,
+        metrics,
+    } = connection;
     let agreed = async {
         let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
         tls.accept(stream).await
@@ -239,6 +256,7 @@ async fn secured(
                 session,
                 router,
                 provisioning,
+                grounds,
                 from,
                 login_timeout,
                 write_timeout,

@@ -14,6 +14,7 @@
 //! Retained messages are accepted as ordinary ones.
 
 mod connection;
+mod grounds;
 mod listener;
 mod options;
 mod session;

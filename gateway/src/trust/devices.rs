@@ -100,6 +100,20 @@ impl Devices {
         }
     }
 
+    /// Whether the directory would still let in a device that proved this. Of its own credentials its twin says so.
+    pub(super) fn confirm(&self, id: &TwinId, proof: &Proof) -> Result<(), Denied> {
+        let directory = self.definitions.current();
+        let tenant = directory.tenants.get(id.tenant()).filter(|tenant| !tenant.disabled);
+        let tenant = tenant.ok_or_else(|| refused("its tenant lets nobody in"))?;
+        match proof {
+            Proof::Group { group, issued } => match tenant.groups.get(group) {
+                Some(group) if group.admits(*issued) => Ok(()),
+                _ => Err(refused("its enrolment group does not let it in any more")),
+            },
+            Proof::Open | Proof::Credential(_) | Proof::Activation(_) => Ok(()),
+        }
+    }
+
     /// What the password proves, if anything.
     async fn prove(
         &self,
@@ -164,8 +178,7 @@ impl Devices {
             None => group.registers,
         });
         let (name, group) = groups.find(|(name, group)| match &group.trust {
-            // What is derived has no date: where anything is barred, all of it is.
-            Trusted::Key { sealed, .. } if !group.disabled && group.barred.is_none() => {
+            Trusted::Key { sealed, .. } if group.admits(None) => {
                 let of_group = Key::recover_of_group(&self.vault, id.tenant(), name, sealed);
                 of_group.is_ok_and(|of_group| of_group.derive(id) == *key)
             }

@@ -92,8 +92,11 @@ impl Access for Guarded {
     }
 
     fn reach(&self, who: &Identity, verb: Verb, twin: &TwinId) -> Reach {
-        if let Identity::Device { twin: own, .. } = who {
-            return reach_of_device(own, verb, twin);
+        if let Identity::Device { twin: own, proof, .. } = who {
+            return match self.devices.confirm(own, proof) {
+                Ok(()) => reach_of_device(own, verb, twin),
+                Err(_) => Reach::nothing(),
+            };
         }
         self.ask(who, |directory, who| directory.reach(who, verb, twin)).unwrap_or_else(|_| Reach::nothing())
     }
@@ -120,7 +123,10 @@ impl Access for Guarded {
     }
 
     fn confirm(&self, who: &Identity) -> Result<(), Denied> {
-        self.ask(who, |_, _| ())
+        match who {
+            Identity::Device { twin, proof, .. } => self.devices.confirm(twin, proof),
+            Identity::User { .. } => self.ask(who, |_, _| ()),
+        }
     }
 
     fn changes(&self) -> Option<Listener> {

@@ -82,6 +82,13 @@ pub struct Authority {
 impl Group {
     /// The most bytes that one may have.
     pub const BYTES_MAX: usize = 64 << 10;
+
+    /// Whether what is valid since then lets its device in. What is derived from its key has no date: where anything is
+    /// barred, all of it is.
+    pub fn admits(&self, issued: Option<Timestamp>) -> bool {
+        let is_barred = self.barred.is_some_and(|barred| issued.is_none_or(|issued| issued < barred));
+        !self.disabled && !is_barred
+    }
 }
 
 impl Authority {

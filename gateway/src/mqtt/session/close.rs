@@ -53,6 +53,11 @@ impl Session {
         self.finish(now, End { words, why, with_will: true, expiry_s: None, known: false });
     }
 
+    /// What lets the device in beside its own twin does so no more.
+    pub(in super::super) fn shut_out(&mut self, now: Instant) {
+        self.close(now, Reason::NotAuthorized, "its tenant or its enrolment group lets it in no more");
+    }
+
     /// The node stops: what the client said is answered first, for a while.
     pub(in super::super) fn stop(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Connected) && !self.queue.is_empty() {

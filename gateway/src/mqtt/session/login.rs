@@ -1,4 +1,4 @@
-//! Who a client is, and what it may do. Asked once, when the connection begins: a change of rights ends it.
+//! Who a client is, and what it may do. Asked once, when the connection begins: what changes that ends it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ pub(crate) struct Login {
 /// A device that was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Admitted {
-    pub(super) twin: TwinId,
+    pub(in super::super) twin: TwinId,
     /// The kind to register it as, if it is unknown.
     pub(super) register: Option<Name>,
-    pub(super) proof: Proof,
+    pub(in super::super) proof: Proof,
     pub(super) principal: Principal,
     pub(super) rights: Rights,
 }
@@ -73,5 +73,11 @@ impl Admitted {
             Rights { reads: may(Verb::Read), speaks: may(Verb::Speak), controls: may(Verb::Control) };
         let (twin, register, proof) = (twin.clone(), register.clone(), proof.clone());
         Ok(Self { twin, register, proof, principal, rights })
+    }
+
+    /// Who was let in.
+    pub(in super::super) fn identity(&self) -> Identity {
+        let Self { twin, register, proof, .. } = self;
+        Identity::Device { twin: twin.clone(), register: register.clone(), proof: proof.clone() }
     }
 }

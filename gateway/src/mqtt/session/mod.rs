@@ -64,7 +64,7 @@ use queue::Queue;
 use reason::Reason;
 
 pub(super) use close::End;
-pub(super) use login::Login;
+pub(super) use login::{Admitted, Login};
 
 /// Where a connection is, and what it is called if its client does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
