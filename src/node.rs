@@ -10,6 +10,7 @@ use cluster::meta::{Command, Meta, NodeState, Refusal};
 use cluster::{SHARDS, Storage};
 use gateway::door::{Door, Shut};
 use gateway::metrics::Metrics;
+use gateway::quotas::{self, Quotas};
 use gateway::trust::master;
 use gateway::trust::provisioning::Provisioning;
 use gateway::trust::vault::Vault;
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) mqtt: mqtt::Options,
     /// Limits of HTTP.
     pub(crate) http: http::Options,
+    /// How much devices, tenants and addresses may take.
+    pub(crate) quotas: quotas::Options,
 }
 
 /// Where a node listens.
@@ -70,6 +73,7 @@ pub(crate) struct Options {
     pub(crate) twins: runtime::node::Options,
     pub(crate) mqtt: mqtt::Options,
     pub(crate) http: http::Options,
+    pub(crate) quotas: quotas::Options,
 }
 
 /// A node that runs.
@@ -124,9 +128,9 @@ pub(crate) struct NotStopped;
 impl Options {
     /// With a log of the usual size.
     pub(crate) fn new(kinds: Kinds, access: MakeAccess, doors: Doors, settings: Settings) -> Self {
-        let Settings { shard, streams, mqtt, http } = settings;
+        let Settings { shard, streams, mqtt, http, quotas } = settings;
         let twins = runtime::node::Options { shard, stream: streams, ..Default::default() };
-        Self { kinds, access, doors, log: log_options(), twins, mqtt, http }
+        Self { kinds, access, doors, log: log_options(), twins, mqtt, http, quotas }
     }
 }
 
@@ -151,7 +155,7 @@ pub(crate) fn next(error: &cluster::Error) -> &'static str {
 impl Running {
     /// Starts everything: log, state, twins, then those who let devices and people in.
     pub(crate) async fn start(folder: &Path, options: Options) -> Result<Self, Error> {
-        let Options { kinds, access, doors, log, twins, mqtt, http } = options;
+        let Options { kinds, access, doors, log, twins, mqtt, http, quotas } = options;
         let files = Arc::new(Disk);
         let (opened, log_folder, state_folder) = (files.clone(), folder.join("log"), folder.join("state"));
         let blocking = tokio::task::spawn_blocking(move || -> Result<_, Error> {
@@ -178,6 +182,7 @@ impl Running {
         node.router().back_up_with(storage.definitions());
         let (router, metrics, listens) =
             (node.router().clone(), Metrics::default(), Arc::new(AtomicBool::new(false)));
+        let quotas = Quotas::new(quotas, router.clone(), metrics.clone());
         let watch = http::Watch {
             metrics: metrics.clone(),
             registry: Arc::new(crate::metrics::registry(&router, &storage, &metrics)),
@@ -190,6 +195,7 @@ impl Running {
             router.clone(),
             storage.meta(),
             provisioning.clone(),
+            quotas.clone(),
             watch,
         );
         let http =
@@ -198,7 +204,7 @@ impl Running {
         let listening = async {
             starting.finish().await?;
             let listening =
-                mqtt::Listener::start(mqtt, doors.mqtt.clone(), router, provisioning, metrics).await;
+                mqtt::Listener::start(mqtt, doors.mqtt.clone(), router, provisioning, quotas, metrics).await;
             listening.map_err(|shut| Error::listen("MQTT", shut, &doors.mqtt, flags))
         };
         match listening.await {

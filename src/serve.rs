@@ -123,7 +123,7 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
         kinds,
         guarded(data.clone(), master_key, audience, tls.clone()),
         doors,
-        Settings { http, ..settings },
+        Settings { http, quotas: settings.quotas.in_the_open(), ..settings },
     );
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Threads)?;
     threads.block_on(async {

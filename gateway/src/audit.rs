@@ -121,6 +121,10 @@ fn details(change: &Change) -> Value {
         Change::PutAuthority { authority, .. } => {
             json!({"certificates": authority.certificates.len(), "retired": authority.retired})
         }
+        Change::LimitTenant { limits } => {
+            let said = limits.named().into_iter().filter_map(|(name, limit)| Some((name, limit?)));
+            said.map(|(name, limit)| (name.to_owned(), json!(limit))).collect::<Map<_, _>>().into()
+        }
         Change::SetTenant { .. }
         | Change::RemoveTenant
         | Change::RemovePrincipal { .. }

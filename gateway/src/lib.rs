@@ -6,17 +6,19 @@
 //!
 //! # The types, in the order one meets them
 //! [`mqtt::Listener`] and [`http::Server`] each listen at their [`door::Door`]s, with [`tls`] or without, and serve the
-//! twins of one router until they are stopped. Both count in [`metrics::Metrics`]; [`http::Watch`] is what `/metrics`
+//! twins of one router until they are stopped. Both count in [`metrics::Metrics`], and let nobody take more than
+//! [`quotas::Quotas`] say; [`http::Watch`] is what `/metrics`
 //! and `/readyz` show of the whole node. What all ways out have in common is in two modules: [`document`] is a twin as
 //! JSON, [`envelope`] a record of the streams.
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use gateway::{door::Door, http, metrics::Metrics, mqtt, trust::provisioning::Provisioning};
+//! use gateway::{door::Door, http, metrics::Metrics, mqtt, quotas::Quotas, trust::provisioning::Provisioning};
 //! use runtime::{directory::Definitions, router::Router};
 //!
 //! # async fn serve(router: Router, directory: Arc<dyn Definitions>, keys: Provisioning) -> Result<(), Box<dyn std::error::Error>> {
 //! let metrics = Metrics::default();
+//! let quotas = Quotas::new(Default::default(), router.clone(), metrics.clone());
 //! let asked = router.clone();
 //! let watch = http::Watch {
 //!     metrics: metrics.clone(),
@@ -25,9 +27,10 @@
 //! };
 //! // HTTP first, so that whoever watches the node sees what it waits for.
 //! let doors = [Door::plain(([127, 0, 0, 1], 8080).into())];
-//! let http = http::Server::start(http::Options::default(), &doors, router.clone(), directory, keys.clone(), watch)?;
+//! let (options, way) = (http::Options::default(), router.clone());
+//! let http = http::Server::start(options, &doors, way, directory, keys.clone(), quotas.clone(), watch)?;
 //! let doors = vec![Door::plain(([127, 0, 0, 1], 1883).into())];
-//! let mqtt = mqtt::Listener::start(mqtt::Options::default(), doors, router, keys, metrics).await?;
+//! let mqtt = mqtt::Listener::start(mqtt::Options::default(), doors, router, keys, quotas, metrics).await?;
 //! println!("MQTT on {:?}, HTTP on {:?}", mqtt.local_addrs(), http.local_addrs());
 //!
 //! // Whoever came last goes first.
@@ -73,10 +76,13 @@ pub mod door;
 pub mod egress;
 pub mod envelope;
 pub mod http;
+mod kept;
 pub mod metrics;
 pub mod mqtt;
+mod network;
 mod pace;
 mod peer;
+pub mod quotas;
 pub mod tls;
 mod trace;
 pub mod trust;

@@ -15,6 +15,8 @@ use runtime::access::Denied;
 use runtime::meter::{Exposition, Histogram, Metric};
 use twins::header::Transport;
 
+use crate::quotas::Limit;
+
 /// MQTT.
 pub const MQTT_CONNECTIONS: Metric =
     Metric::new("twinfold_mqtt_connections", "MQTT connections that are open, by transport");
@@ -39,7 +41,12 @@ pub const MQTT_PAUSES: Metric = Metric::new(
 /// Who was not let in.
 pub const AUTH_FAILURES: Metric = Metric::new(
     "twinfold_auth_failures",
-    "Callers that were not let in or not allowed, by protocol and reason: credentials, name, rights, later",
+    "Callers that were not let in or not allowed, by protocol and reason: credentials, name, rights, later, limit",
+);
+/// What was refused because there was enough of it.
+pub const LIMITS_REACHED: Metric = Metric::new(
+    "twinfold_limits_reached",
+    "How often somebody was refused something, or closed, since a limit was reached, by the limit's name",
 );
 /// HTTP.
 pub const HTTP_SECONDS: Metric = Metric::new(
@@ -50,7 +57,7 @@ pub const HTTP_SECONDS: Metric = Metric::new(
 /// The transports of MQTT, as labels name them.
 const TRANSPORTS: [Transport; 4] =
     [Transport::Mqtt, Transport::MqttTls, Transport::MqttWebSocket, Transport::MqttQuic];
-const DENIALS: [&str; 4] = ["credentials", "name", "rights", "later"];
+const DENIALS: [&str; 5] = ["credentials", "name", "rights", "later", "limit"];
 const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -68,6 +75,7 @@ struct Counts {
     bytes: [AtomicU64; 2],
     pauses: AtomicU64,
     denials: [[AtomicU64; DENIALS.len()]; 2],
+    limits: [AtomicU64; Limit::ALL.len()],
     routes: Vec<&'static str>,
     /// A row for each route and one for what is none; a histogram for each method and class.
     requests: Vec<Histogram>,
@@ -101,6 +109,7 @@ impl Default for Metrics {
             bytes: Default::default(),
             pauses: AtomicU64::default(),
             denials: Default::default(),
+            limits: Default::default(),
             routes,
             requests,
         }))
@@ -147,8 +156,14 @@ impl Metrics {
             Denied::BadName(_) => 1,
             Denied::Forbidden(_) => 2,
             Denied::Later(_) => 3,
+            Denied::Limited { .. } => 4,
         };
         self.0.denials[protocol as usize][reason].fetch_add(1, Relaxed);
+    }
+
+    /// A limit was reached, and somebody refused something.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.0.limits[limit as usize].fetch_add(1, Relaxed);
     }
 
     /// A request was answered. `route` is as the table of routes has it.
@@ -190,6 +205,8 @@ impl Collector for Metrics {
             reasons.map(move |(reason, n)| ([("protocol", protocol), ("reason", reason)], read(n)))
         });
         page.counters(AUTH_FAILURES, denials)?;
+        let limits = Limit::ALL.into_iter().zip(&counts.limits);
+        page.counters(LIMITS_REACHED, limits.map(|(limit, n)| ([("limit", limit.as_str())], read(n))))?;
         let requests = counts.requests.iter().enumerate().filter_map(|(place, histogram)| {
             let distribution = histogram.read();
             let (rest, class) = (place / CLASSES.len(), place % CLASSES.len());

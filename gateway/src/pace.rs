@@ -31,6 +31,11 @@ impl Pace {
         self.due = self.due.map_or(now, |due| due.max(now)).checked_add(takes);
     }
 
+    /// Whether it is now as a new one would be.
+    pub(crate) fn rests(&self, now: Instant) -> bool {
+        self.due.is_none_or(|due| due <= now)
+    }
+
     /// When it may go on, if that is not now.
     pub(crate) fn wait(&self, rate: Rate, now: Instant) -> Option<Instant> {
         let ahead = self.due?.saturating_duration_since(now).checked_sub(rate.burst)?;

@@ -7,6 +7,7 @@
 use std::future::{Future, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use twins::header::Principal;
@@ -15,7 +16,7 @@ use twins::kind::DEVICE;
 use twins::name::Name;
 use twins::trust::Proof;
 
-use crate::directory::{Listener, Reach, TokenId};
+use crate::directory::{Limits, Listener, Reach, TokenId};
 use crate::router::Router;
 
 /// What a device shows.
@@ -148,6 +149,14 @@ pub enum Denied {
     /// That could not be found out now: the same may be tried again.
     #[error("not now: {0}")]
     Later(String),
+    /// It has as much as it may have of something.
+    #[error("{why}")]
+    Limited {
+        /// The limit, and whose it is.
+        why: String,
+        /// After which time alone helps; `None` where something has to be given up first.
+        wait: Option<Duration>,
+    },
 }
 
 /// Whether a device is let in, once its twin was looked at.
@@ -204,6 +213,9 @@ pub trait Access: Send + Sync + 'static {
     /// # Errors
     /// Why not.
     fn confirm(&self, who: &Identity) -> Result<(), Denied>;
+
+    /// How much a tenant may take, as far as the directory says so.
+    fn limits(&self, tenant: &str) -> Limits;
 
     /// Turns when what somebody may could be something else; `None` where that never is.
     fn changes(&self) -> Option<Listener>;
@@ -269,6 +281,10 @@ impl Access for Permissive {
 
     fn confirm(&self, _: &Identity) -> Result<(), Denied> {
         Ok(())
+    }
+
+    fn limits(&self, _: &str) -> Limits {
+        Limits::default()
     }
 
     fn changes(&self) -> Option<Listener> {

@@ -131,6 +131,7 @@ pub mod node;
 mod overruns;
 pub mod path;
 pub mod record;
+mod registered;
 pub mod router;
 pub mod shard;
 pub mod store;

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use crate::log::ShardLog;
 use crate::look::Looks;
 use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
+use crate::registered::Registered;
 use crate::router::{Backups, Inner, READS_MAX, Router};
 use crate::shard::actor::{Host, Message};
 use crate::shard::{self, Setting};
@@ -162,7 +163,7 @@ impl Node {
     /// When the supervisor of the shards does not start.
     pub async fn begin(parts: Parts, options: Options) -> Result<(Self, Starting), NotStarted> {
         let shards = u32::try_from(parts.logs.len()).unwrap_or(u32::MAX);
-        let registered: Arc<[AtomicU64]> = (0..shards).map(|_| AtomicU64::new(0)).collect();
+        let registered = Arc::new(Registered::default());
         let (kinds, shard_options) = (Arc::new(parts.kinds), Arc::new(options.shard));
         let closed = || Door {
             admission: Admission::new(options.admission),
@@ -190,6 +191,8 @@ impl Node {
                 slots: parts.slots.clone(),
                 options: shard_options.clone(),
                 registered: registered.clone(),
+                shards,
+                access: parts.access.clone(),
                 overruns: overruns.clone(),
                 refusals: refusals.clone(),
                 meter: doors[number as usize].meter.clone(),

@@ -4,7 +4,7 @@ mod backups;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ractor::ActorRef;
@@ -30,6 +30,7 @@ use crate::meter::{Refusals, ShardMeter, What};
 use crate::node::{Door, shard_of};
 use crate::overruns::Overruns;
 use crate::path::step;
+use crate::registered::Registered;
 use crate::shard::actor::Message;
 use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
@@ -61,7 +62,7 @@ pub(crate) struct Inner {
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) overruns: Arc<Overruns>,
     pub(crate) refusals: Arc<Refusals>,
-    pub(crate) registered: Arc<[AtomicU64]>,
+    pub(crate) registered: Arc<Registered>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) growth: Arc<Growth>,
     pub(crate) backups: Backups,
@@ -318,7 +319,7 @@ impl Router {
 
     /// How many twins are registered.
     pub(crate) fn registered(&self) -> u64 {
-        self.0.registered.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.0.registered.all()
     }
 
     /// Takes nothing more in; the actors that still serve.

@@ -4,6 +4,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use clap::Args;
+use gateway::quotas;
+use runtime::directory;
 
 use crate::node::Settings;
 
@@ -25,12 +27,33 @@ pub(super) struct Limits {
     /// Accept so many MQTT connections a second; more wait until it is their turn
     #[arg(long, value_name = "N", default_value_t = mqtt().connects_per_s)]
     connects_per_s: NonZeroU32,
-    /// Read so many packets of an MQTT connection a second; its device is held back until more are read
-    #[arg(long, value_name = "N", default_value_t = mqtt().connection_packets_per_s)]
-    connection_packets_per_s: NonZeroU32,
-    /// Read so many bytes of an MQTT connection a second, in the same way
-    #[arg(long, value_name = "BYTES", default_value_t = mqtt().connection_bytes_per_s)]
-    connection_bytes_per_s: NonZeroU32,
+    /// Take so many packets and requests of a device a second; over MQTT it is held back until more are read
+    #[arg(long, value_name = "N", default_value_t = device().0)]
+    device_messages_per_s: NonZeroU32,
+    /// Take so many bytes of a device a second, in the same way
+    #[arg(long, value_name = "BYTES", default_value_t = device().1)]
+    device_bytes_per_s: NonZeroU32,
+    /// Register so many devices of a tenant, where the tenant has no limit of its own [default: as many as come]
+    #[arg(long, value_name = "N")]
+    tenant_devices: Option<NonZeroU32>,
+    /// Let so many MQTT connections of a tenant in at once, in the same way [default: as many as come]
+    #[arg(long, value_name = "N")]
+    tenant_connections: Option<NonZeroU32>,
+    /// Take so many packets and requests of a tenant a second, in the same way [default: as many as come]
+    #[arg(long, value_name = "N")]
+    tenant_messages_per_s: Option<NonZeroU32>,
+    /// Let so many streams of events of a tenant be open, in the same way
+    #[arg(long, value_name = "N", default_value_t = open().0)]
+    tenant_streams: NonZeroU32,
+    /// Let so many calls of a tenant's devices wait, in the same way
+    #[arg(long, value_name = "N", default_value_t = open().1)]
+    tenant_waits: NonZeroU32,
+    /// Let so many MQTT connections of one address in at once [default: 10000 in `serve`, else as many as come]
+    #[arg(long, value_name = "N")]
+    address_connections: Option<NonZeroU32>,
+    /// Let so many MQTT connections of one address begin a second; more wait [default: 500 in `serve`, else as many as come]
+    #[arg(long, value_name = "N")]
+    address_connects_per_s: Option<NonZeroU32>,
     /// Cut a stream of events whose client takes nothing of it for so many seconds
     #[arg(long, value_name = "S", default_value_t = http_stall_s(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     http_stall_s: u64,
@@ -47,6 +70,7 @@ impl Limits {
                 checkpoint_every: Duration::from_millis(self.checkpoint_every_ms),
                 checkpoint_bytes: self.checkpoint_bytes,
                 memory_bytes: self.shard_memory_bytes,
+                tenant_devices_max: self.tenant_devices,
                 ..shard()
             },
             streams: runtime::stream::Options {
@@ -54,18 +78,39 @@ impl Limits {
                 keep_bytes: self.keep_bytes,
                 ..streams()
             },
-            mqtt: gateway::mqtt::Options {
-                connects_per_s: self.connects_per_s,
-                connection_packets_per_s: self.connection_packets_per_s,
-                connection_bytes_per_s: self.connection_bytes_per_s,
-                ..mqtt()
-            },
+            mqtt: gateway::mqtt::Options { connects_per_s: self.connects_per_s, ..mqtt() },
             http: gateway::http::Options {
                 stall_timeout: Duration::from_secs(self.http_stall_s),
                 ..Default::default()
             },
+            quotas: quotas::Options {
+                tenant: directory::Limits {
+                    devices: None,
+                    connections: self.tenant_connections,
+                    messages_per_s: self.tenant_messages_per_s,
+                    streams: Some(self.tenant_streams),
+                    waits: Some(self.tenant_waits),
+                    device_messages_per_s: Some(self.device_messages_per_s),
+                    device_bytes_per_s: Some(self.device_bytes_per_s),
+                },
+                address_connections: self.address_connections,
+                address_connects_per_s: self.address_connects_per_s,
+            },
         }
     }
+}
+
+/// How many messages and bytes are taken of a device a second where nothing is said.
+fn device() -> (NonZeroU32, NonZeroU32) {
+    let directory::Limits { device_messages_per_s, device_bytes_per_s, .. } =
+        quotas::Options::default().tenant;
+    (device_messages_per_s.unwrap_or(NonZeroU32::MAX), device_bytes_per_s.unwrap_or(NonZeroU32::MAX))
+}
+
+/// How many streams and waiting calls a tenant has where nothing is said.
+fn open() -> (NonZeroU32, NonZeroU32) {
+    let directory::Limits { streams, waits, .. } = quotas::Options::default().tenant;
+    (streams.unwrap_or(NonZeroU32::MAX), waits.unwrap_or(NonZeroU32::MAX))
 }
 
 /// How what happened is kept where nothing is said.

@@ -1,10 +1,13 @@
 //! `twinfold tenant`: worlds of their own on one node, for whoever operates it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::str::FromStr;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -14,7 +17,7 @@ use super::remote::Remote;
 use super::table::Table;
 use super::{Error, note};
 
-/// Make tenants, shut them out, and remove them.
+/// Make tenants, limit them, shut them out, and remove them.
 #[derive(Subcommand)]
 pub(super) enum Tenant {
     /// Make a tenant with a user who administers it, and print their token: once, since it is not kept
@@ -71,6 +74,21 @@ pub(super) enum Tenant {
         #[command(flatten)]
         at: Remote,
     },
+    /// Say how much a tenant may take; what is not said stays
+    #[command(
+        after_help = "Examples:\n  twinfold tenant limit acme --devices 10000 --connections 5000\n  twinfold tenant limit acme --devices none\n\n`none` makes it what the node has for all. A limit that is less than what there is takes nothing away."
+    )]
+    Limit {
+        /// The tenant
+        name: String,
+        #[command(flatten)]
+        limits: Limits,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
     /// Remove a tenant that is disabled and has no devices
     #[command(after_help = "Example:\n  twinfold tenant remove acme")]
     Remove {
@@ -82,6 +100,58 @@ pub(super) enum Tenant {
         #[command(flatten)]
         at: Remote,
     },
+}
+
+/// The limits of a tenant.
+#[derive(Args, Serialize)]
+#[group(required = true, multiple = true)]
+pub(super) struct Limits {
+    /// So many registered devices
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    devices: Option<AtMost>,
+    /// So many MQTT connections at once
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<AtMost>,
+    /// So many packets and requests a second, of its devices and people together
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_per_s: Option<AtMost>,
+    /// So many streams of events at once
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<AtMost>,
+    /// So many calls of devices that wait at once
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits: Option<AtMost>,
+    /// So many packets and requests of one device a second
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_messages_per_s: Option<AtMost>,
+    /// So many bytes of them
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_bytes_per_s: Option<AtMost>,
+}
+
+/// A number from 1 on, or `none`, which is null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+struct AtMost(Option<NonZeroU32>);
+
+impl FromStr for AtMost {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            number => {
+                number.parse().map(|n| Self(Some(n))).map_err(|_| "it is a number from 1 on, or `none`")
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -105,6 +175,7 @@ struct Shown {
     created: String,
     principals: usize,
     policies: usize,
+    limits: BTreeMap<String, u32>,
 }
 
 impl Tenant {
@@ -122,6 +193,10 @@ impl Tenant {
             }
             Self::Disable { name, reason, at } => set(&name, true, reason.as_deref(), &at, out)?,
             Self::Enable { name, reason, at } => set(&name, false, reason.as_deref(), &at, out)?,
+            Self::Limit { name, limits, reason, at } => {
+                let changes = json!({"limits": limits, "reason": reason});
+                at.show::<Shown>(&at.call(Call::patch(&["tenants", &name], &changes))?, out)?;
+            }
             Self::Remove { name, reason, at } => {
                 drop(at.call(Call::delete(&["tenants", &name]).query("reason", reason))?);
             }
@@ -148,11 +223,13 @@ impl fmt::Display for Made {
 }
 
 impl Row for Shown {
-    const HEAD: &'static [&'static str] = &["NAME", "STATE", "PRINCIPALS", "POLICIES", "CREATED"];
+    const HEAD: &'static [&'static str] = &["NAME", "STATE", "PRINCIPALS", "POLICIES", "CREATED", "LIMITS"];
 
     fn row(&self, table: &mut Table) {
         let state = if self.disabled { "disabled" } else { "enabled" };
-        table.row(&[&self.name, &state, &self.principals, &self.policies, &self.created]);
+        let limits: Vec<_> = self.limits.iter().map(|(name, limit)| format!("{name}={limit}")).collect();
+        let limits = if limits.is_empty() { "-".to_owned() } else { limits.join(",") };
+        table.row(&[&self.name, &state, &self.principals, &self.policies, &self.created, &limits]);
     }
 }
 

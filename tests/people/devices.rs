@@ -26,7 +26,7 @@ use crate::support::raw::request;
 use crate::world::{AUDIENCE, World, vault};
 
 /// A connection that stays.
-struct Online {
+pub(crate) struct Online {
     client: AsyncClient,
     events: EventLoop,
 }
@@ -41,7 +41,7 @@ fn twin(id: &str) -> TwinId {
 
 impl World {
     /// Registers a device, and gives it a key; returns its number, too.
-    fn equip(&self, id: &str) -> (Key, u64) {
+    pub(crate) fn equip(&self, id: &str) -> (Key, u64) {
         self.register(id, Registration::default());
         self.issue(id)
     }
@@ -54,6 +54,15 @@ impl World {
     fn invite(&self, id: &str, verifier: Verifier) {
         let invitation = Some(Invitation { verifier, expires: None });
         self.register(id, Registration { invitation, ..Registration::default() });
+    }
+
+    /// Registers a device of any tenant, with an activation key, which is returned.
+    pub(crate) fn invited(&self, twin: &TwinId) -> String {
+        let generated = Generated::new().unwrap();
+        let invitation = Some(Invitation { verifier: generated.keep(&vault()), expires: None });
+        let with = Some(Box::new(Registration { invitation, ..Registration::default() }));
+        self.ask(twin, Input::Register { kind: Name::fixed("device"), tags: None, with }).unwrap();
+        generated.reveal()
     }
 
     fn issue(&self, id: &str) -> (Key, u64) {
@@ -88,7 +97,7 @@ impl World {
     }
 
     /// Connects by MQTT, and says something: whether it was let in.
-    fn connect(&self, name: &str, password: &str) -> Result<(), ConnectReturnCode> {
+    pub(crate) fn connect(&self, name: &str, password: &str) -> Result<(), ConnectReturnCode> {
         let (address, _) = self.addresses();
         let mut options = MqttOptions::new("client", address.ip().to_string(), address.port());
         options.set_credentials(name, password);
@@ -103,7 +112,7 @@ impl World {
     }
 
     /// Connects by MQTT, and stays.
-    fn online(&self, name: &str, password: &str) -> Online {
+    pub(crate) fn online(&self, name: &str, password: &str) -> Online {
         let (address, _) = self.addresses();
         let mut options = MqttOptions::new("client", address.ip().to_string(), address.port());
         options.set_credentials(name, password);
@@ -142,15 +151,21 @@ impl World {
     }
 
     /// Reports by HTTP: the status.
-    fn report(&self, authorization: &str) -> u16 {
+    pub(crate) fn report(&self, authorization: &str) -> u16 {
         self.report_from([127, 0, 0, 1], authorization)
     }
 
     /// The same from this address.
     fn report_from(&self, from: [u8; 4], authorization: &str) -> u16 {
+        let read = self.report_raw(from, authorization);
+        read.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("the node answers")
+    }
+
+    /// The same: all that is answered.
+    pub(crate) fn report_raw(&self, from: [u8; 4], authorization: &str) -> String {
         let headers = [("Authorization", authorization), ("Content-Type", "application/json")];
         let request = request("PATCH", "/v1/twins/me/reported", &headers, br#"{"on":true}"#);
-        let read = self.block_on(async {
+        self.block_on(async {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind((from, 0).into()).unwrap();
             let mut stream = socket.connect(self.addresses().1).await.unwrap();
@@ -158,12 +173,11 @@ impl World {
             let mut read = String::new();
             stream.read_to_string(&mut read).await.unwrap();
             read
-        });
-        read.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("the node answers")
+        })
     }
 }
 
-fn basic(id: &str, key: &str) -> String {
+pub(crate) fn basic(id: &str, key: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{key}")))
 }
 
@@ -298,10 +312,9 @@ fn who_came_by_a_group_goes_with_it_and_nobody_else_does() {
     let mut valve = world.online("valve-1", &key(&valves, "valve-1"));
     let pump = || world.online("pump-1", &key(&pumps, "pump-1"));
 
-    for shuts in [
-        |group: &mut Group| group.barred = Some(Timestamp::ZERO),
-        |group: &mut Group| group.disabled = true,
-    ] {
+    for shuts in
+        [|group: &mut Group| group.barred = Some(Timestamp::ZERO), |group: &mut Group| group.disabled = true]
+    {
         let pump = pump();
         let before = (*world.definitions().current().tenants["default"].groups["pumps"]).clone();
         world.regroup("pumps", shuts);
@@ -322,17 +335,13 @@ fn the_devices_of_a_tenant_that_is_shut_out_go_with_it() {
     let (world, root) = World::new();
     world.tenant(&root, "acme");
     let mut here = world.online("pump-1", &world.equip("pump-1").0.reveal());
-    let theirs = TwinId::parse("acme/pump-1").unwrap();
-    let generated = Generated::new().unwrap();
-    let invitation = Some(Invitation { verifier: generated.keep(&vault()), expires: None });
-    let with = Some(Box::new(Registration { invitation, ..Registration::default() }));
-    world.ask(&theirs, Input::Register { kind: Name::fixed("device"), tags: None, with }).unwrap();
-    let there = world.online("acme/pump-1", &generated.reveal());
+    let key = world.invited(&TwinId::parse("acme/pump-1").unwrap());
+    let there = world.online("acme/pump-1", &key);
 
     assert_eq!(root.patch("/tenants/acme", json!({"disabled": true})).0, 200);
 
     world.await_end(there);
-    assert_eq!(world.connect("acme/pump-1", &generated.reveal()), WRONG);
+    assert_eq!(world.connect("acme/pump-1", &key), WRONG);
     assert!(world.is_there(&mut here));
 }
 

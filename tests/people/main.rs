@@ -2,6 +2,7 @@
 
 mod certificates;
 mod devices;
+mod limits;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each test crate uses a part of it")]
 mod support;

@@ -11,6 +11,7 @@ use cluster::{SHARDS, Storage};
 use gateway::door::Door;
 use gateway::http::{Options, Server, Watch};
 use gateway::mqtt::Listener;
+use gateway::quotas::Quotas;
 use gateway::trust::Guarded;
 use gateway::trust::provisioning::Provisioning;
 use gateway::trust::token::Text;
@@ -145,17 +146,18 @@ impl World {
             };
             let (door, router) = (|| Door::plain(([127, 0, 0, 1], 0).into()), node.router());
             let keys = Provisioning::new(vault(), storage.meta());
+            let quotas = Quotas::new(Default::default(), router.clone(), Default::default());
             let http = Server::start(
                 Options::default(),
                 &[door()],
                 router.clone(),
                 storage.meta(),
                 keys.clone(),
+                quotas.clone(),
                 watch,
             );
-            let mqtt =
-                Listener::start(Default::default(), vec![door()], router.clone(), keys, Default::default())
-                    .await;
+            let (options, doors, router) = (Default::default(), vec![door()], router.clone());
+            let mqtt = Listener::start(options, doors, router, keys, quotas, Default::default()).await;
             let free = "loopback has free ports";
             (storage, node, http.expect(free), mqtt.expect(free))
         });

@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::Bytes;
 use futures_util::future::{Ready, ready};
@@ -32,8 +32,10 @@ use twins::time::Timestamp;
 use twins::twin::Twin;
 
 use crate::metrics::{Metrics, Protocol};
+use crate::quotas::{Quotas, Seat};
 use crate::trace;
 
+use super::body::Allowance;
 use super::governed::Governed;
 use super::once::{self, Repeatable};
 use super::problem::Problem;
@@ -47,6 +49,7 @@ pub(super) struct Caller {
     repeatable: Option<Repeatable>,
     metrics: Option<Metrics>,
     definitions: Option<Arc<dyn Definitions>>,
+    quotas: Option<Quotas>,
 }
 
 impl FromRequest for Caller {
@@ -67,10 +70,12 @@ impl Caller {
         let identity = router.access().bearer(token);
         let metrics = request.app_data::<Metrics>().cloned();
         let identity = identity.map_err(|denied| count(metrics.as_ref(), denied))?;
+        spend(request, &identity).map_err(|denied| count(metrics.as_ref(), denied))?;
         let trace = header(trace::TRACEPARENT).and_then(trace::parse);
         let repeatable = Repeatable::of(request)?;
         let definitions = request.app_data::<Arc<dyn Definitions>>().cloned();
-        Ok(Self { router: router.clone(), identity, trace, repeatable, metrics, definitions })
+        let (router, quotas) = (router.clone(), request.app_data::<Quotas>().cloned());
+        Ok(Self { router, identity, trace, repeatable, metrics, definitions, quotas })
     }
 
     /// The twin `id` of the caller's tenant, if the caller may do this to that part of it; an empty path is the twin
@@ -108,7 +113,7 @@ impl Caller {
         }
     }
 
-    fn allowed(&self, allowed: Result<(), Denied>) -> Result<(), Denied> {
+    fn allowed<T>(&self, allowed: Result<T, Denied>) -> Result<T, Denied> {
         allowed.map_err(|denied| count(self.metrics.as_ref(), denied))
     }
 
@@ -125,6 +130,12 @@ impl Caller {
     /// Whether the caller would still be let in.
     pub(super) fn confirm(&self) -> Result<(), Denied> {
         self.allowed(self.router.access().confirm(&self.identity))
+    }
+
+    /// A place among the streams of events of the caller's tenant.
+    pub(super) fn stream(&self) -> Result<Seat, Problem> {
+        let quotas = self.quotas.as_ref().ok_or_else(|| Problem::internal("the API has no quotas"))?;
+        Ok(self.allowed(quotas.stream(self.tenant()))?)
     }
 
     /// Turns when what the caller may could be something else.
@@ -342,6 +353,16 @@ impl Allowed<'_> {
         }
         Ok(caller.router.request(id.clone(), name, payload, caller.trace, timeout).await?)
     }
+}
+
+/// Takes a request of what its caller may take. A body whose length is not said counts as the largest.
+pub(super) fn spend(request: &HttpRequest, identity: &Identity) -> Result<(), Denied> {
+    let Some(quotas) = request.app_data::<Quotas>() else { return Ok(()) };
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let largest = || request.app_data::<Allowance>().map_or(0, |allowance| allowance.bytes as u64);
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let bytes = length.unwrap_or_else(|| if is_chunked { largest() } else { 0 });
+    quotas.request(identity, bytes, Instant::now())
 }
 
 /// Counts who was denied something.

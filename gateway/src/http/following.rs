@@ -24,6 +24,7 @@ use twins::rejection::{Code, Rejection};
 use utoipa::IntoParams;
 
 use crate::envelope::Envelope;
+use crate::quotas::Seat;
 
 use super::caller::Caller;
 use super::history::{Shown, known, known_shard, place, types};
@@ -137,7 +138,7 @@ pub(super) async fn follow(
     }
     let followers =
         request.app_data::<Followers>().ok_or_else(|| Problem::internal("the API has no followers"))?;
-    let seat = followers.seat()?;
+    let places = (caller.stream()?, followers.seat()?);
     let mut follower = caller.follow(selection);
     // The first look happens before the answer begins, so that a cursor that does not fit has a status of its own.
     let first = follower.next(Duration::ZERO).await?;
@@ -151,7 +152,7 @@ pub(super) async fn follow(
         first: Some(first),
         given: None,
         is_over: false,
-        _seat: seat,
+        _places: places,
     };
     Ok(answer.streaming(unfold(following, Following::next)))
 }
@@ -196,7 +197,8 @@ struct Following {
     /// When the last piece was given to the connection, which asks for the next one when it has room.
     given: Option<Instant>,
     is_over: bool,
-    _seat: OwnedSemaphorePermit,
+    /// Its place among the streams of its tenant, and among those of the node.
+    _places: (Seat, OwnedSemaphorePermit),
 }
 
 impl Following {

@@ -1,6 +1,7 @@
 //! An answer that is not a success: problem details (RFC 9457), with a stable `code` and what to do next.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -40,6 +41,8 @@ enum Hint {
     Authenticate(&'static str),
     /// It passes.
     RetryAfter,
+    /// It passes, in so long.
+    Wait(Duration),
     /// These parts do not serve; the body says so.
     Because(Vec<Unready>),
 }
@@ -161,7 +164,7 @@ impl Problem {
                 Self::new(StatusCode::UNAUTHORIZED, "not-authenticated", denied.to_string(), next)
                     .with(Hint::Authenticate("Basic realm=\"twinfold\""))
             }
-            Denied::Forbidden(_) | Denied::Later(_) => denied.into(),
+            Denied::Forbidden(_) | Denied::Later(_) | Denied::Limited { .. } => denied.into(),
         }
     }
 
@@ -307,6 +310,15 @@ impl From<Denied> for Problem {
                 let next = "wait, and send it again";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-now", detail, next).with(Hint::RetryAfter)
             }
+            Denied::Limited { wait: Some(wait), .. } => {
+                let next = "wait as long as `Retry-After` says, and send it again; whoever operates the node can raise \
+                            the limit (`twinfold tenant limit`)";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-fast", detail, next).with(Hint::Wait(wait))
+            }
+            Denied::Limited { wait: None, .. } => {
+                let next = "end one of them first; whoever operates the node can raise the limit (`twinfold tenant limit`)";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail, next).with(Hint::RetryAfter)
+            }
         }
     }
 }
@@ -333,6 +345,7 @@ impl ResponseError for Problem {
             Hint::Allow(methods) => response.insert_header((ALLOW, methods.as_str())),
             Hint::Authenticate(scheme) => response.insert_header((WWW_AUTHENTICATE, *scheme)),
             Hint::RetryAfter => response.insert_header((RETRY_AFTER, RETRY_AFTER_S)),
+            Hint::Wait(wait) => response.insert_header((RETRY_AFTER, wait.as_secs_f64().ceil() as u64)),
         };
         let reasons = match &self.hint {
             Hint::Because(reasons) => reasons.as_slice(),

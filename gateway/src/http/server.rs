@@ -23,6 +23,7 @@ use crate::descriptors::Shares;
 use crate::door::{Door, Shut};
 use crate::peer;
 use crate::tls;
+use crate::quotas::Quotas;
 use crate::trust::provisioning::Provisioning;
 
 use super::body::Allowance;
@@ -56,6 +57,7 @@ impl Server {
         router: Router,
         definitions: Arc<dyn Definitions>,
         provisioning: Provisioning,
+        quotas: Quotas,
         watch: Watch,
     ) -> Result<Self, Shut> {
         if let Some(open) =
@@ -76,6 +78,7 @@ impl Server {
                 .app_data(seats.clone())
                 .app_data(definitions.clone())
                 .app_data(provisioning.clone())
+                .app_data(quotas.clone())
                 .app_data(watch.metrics)
                 .app_data(watch.registry)
                 .app_data(Asked(watch.unready))

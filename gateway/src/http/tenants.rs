@@ -1,9 +1,12 @@
 //! Tenants: worlds of their own on one node, for whoever operates it.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
 use actix_web::HttpResponse;
 use actix_web::web::Path;
-use runtime::directory::{Change, Refused, Tenant};
-use serde::{Deserialize, Serialize};
+use runtime::directory::{Change, Limits, Refused, Tenant};
+use serde::{Deserialize, Deserializer, Serialize};
 use twins::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -41,14 +44,75 @@ pub(super) struct Made<'a> {
     shown: Shown<'a>,
 }
 
-/// What a tenant becomes.
+/// What a tenant becomes: one of the two, since each is an entry of the audit.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `disabled`")]
+#[serde(deny_unknown_fields, expecting = "an object with `disabled` or `limits`")]
 pub(super) struct Changes {
     /// Whether nobody of it is let in.
-    disabled: bool,
+    disabled: Option<bool>,
+    /// How much it may take.
+    limits: Option<Limited>,
     /// Why, for the audit: at most 512 bytes.
     reason: Option<String>,
+}
+
+/// Limits that change: what is left out stays, and null makes it what the node has for all.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `devices`, `connections`, `messages_per_s`, `streams`, `waits`, `device_messages_per_s`, `device_bytes_per_s`"
+)]
+pub(super) struct Limited {
+    /// Registered devices.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    devices: Said,
+    /// MQTT connections at once.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    connections: Said,
+    /// Packets and requests a second, of its devices and people together.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    messages_per_s: Said,
+    /// Streams of events at once.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    streams: Said,
+    /// Calls of devices that wait at once.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    waits: Said,
+    /// Packets and requests of one device a second.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    device_messages_per_s: Said,
+    /// Bytes of them.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    device_bytes_per_s: Said,
+}
+
+/// A limit, where something is said of it: null is that of the node.
+type Said = Option<Option<NonZeroU32>>;
+
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Said, D::Error> {
+    Option::<NonZeroU32>::deserialize(deserializer).map(Some)
+}
+
+impl Limited {
+    /// What these make of the limits before.
+    fn over(self, before: Limits) -> Limits {
+        Limits {
+            devices: self.devices.unwrap_or(before.devices),
+            connections: self.connections.unwrap_or(before.connections),
+            messages_per_s: self.messages_per_s.unwrap_or(before.messages_per_s),
+            streams: self.streams.unwrap_or(before.streams),
+            waits: self.waits.unwrap_or(before.waits),
+            device_messages_per_s: self.device_messages_per_s.unwrap_or(before.device_messages_per_s),
+            device_bytes_per_s: self.device_bytes_per_s.unwrap_or(before.device_bytes_per_s),
+        }
+    }
 }
 
 /// A tenant.
@@ -63,12 +127,17 @@ pub(super) struct Shown<'a> {
     principals: usize,
     /// How many policies it has.
     policies: usize,
+    /// How much it may take, as far as that is not what the node has for all.
+    #[schema(value_type = Object)]
+    limits: BTreeMap<&'static str, NonZeroU32>,
 }
 
 impl<'a> Shown<'a> {
     fn of(name: &'a str, tenant: &Tenant) -> Self {
         let (disabled, created) = (tenant.disabled, tenant.created);
-        Self { name, disabled, created, principals: tenant.principals.len(), policies: tenant.policies.len() }
+        let (principals, policies) = (tenant.principals.len(), tenant.policies.len());
+        let limits = tenant.limits.named().into_iter().filter_map(|(name, limit)| Some((name, limit?)));
+        Self { name, disabled, created, principals, policies, limits: limits.collect() }
     }
 }
 
@@ -130,7 +199,9 @@ pub(super) async fn get(caller: Caller, name: Path<String>) -> Result<HttpRespon
     Ok(HttpResponse::Ok().json(Shown::of(&name, tenant)))
 }
 
-/// Shuts a tenant out, with all its people and devices, or lets it in again.
+/// Shuts a tenant out, with all its people and devices, or lets it in again; or says how much it may take.
+///
+/// A limit that is less than what there is takes nothing away: no more is let in until there is room.
 #[utoipa::path(
     patch,
     path = "/v1/tenants/{name}",
@@ -141,6 +212,8 @@ pub(super) async fn get(caller: Caller, name: Path<String>) -> Result<HttpRespon
         (status = 200, description = "It is so.", body = Shown),
         (status = 404, description = "`unknown`"),
         (status = 409, description = "`contradiction`: the tenant `default` operates the node"),
+        (status = 412, description = "`version-mismatch`: the directory changed meanwhile; send it again"),
+        (status = 422, description = "`unfit`: it says neither or both of `disabled` and `limits`"),
     )
 )]
 pub(super) async fn change(
@@ -149,8 +222,17 @@ pub(super) async fn change(
     Object(changes): Object<Changes>,
 ) -> Result<HttpResponse, Problem> {
     let governed = caller.operate()?;
-    let Changes { disabled, reason } = changes;
-    governed.change(&name, Change::SetTenant { disabled }, reason, None).await?;
+    let (change, expected) = match changes {
+        Changes { disabled: Some(disabled), limits: None, .. } => (Change::SetTenant { disabled }, None),
+        Changes { disabled: None, limits: Some(limited), .. } => {
+            let directory = governed.directory();
+            let before = found(directory.tenants.get(&*name).map(|tenant| &**tenant), &name)?.limits;
+            // What is left out stays as it was in that version.
+            (Change::LimitTenant { limits: limited.over(before) }, Some(directory.version))
+        }
+        _ => return Err(Refused::Unfit("say one of `disabled` and `limits`".into()).into()),
+    };
+    governed.change(&name, change, changes.reason, expected).await?;
     let directory = governed.directory();
     let tenant = found(directory.tenants.get(&*name).map(|tenant| &**tenant), &name)?;
     Ok(HttpResponse::Ok().json(Shown::of(&name, tenant)))

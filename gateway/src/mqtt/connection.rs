@@ -23,6 +23,7 @@ use tracing::Instrument;
 use twins::reply::Reply;
 
 use crate::metrics::{Metrics, Protocol};
+use crate::quotas::Quotas;
 use crate::trust::provisioning::Provisioning;
 
 use super::grounds::{Footing, Grounds};
@@ -47,6 +48,8 @@ pub(super) struct Connection<S> {
     pub(super) provisioning: Provisioning,
     /// What its device stands on, once it was let in.
     pub(super) grounds: Grounds,
+    /// How much its device may take, and its address.
+    pub(super) quotas: Quotas,
     /// Where its client is.
     pub(super) from: IpAddr,
     /// How long letting a client in may take.
@@ -65,6 +68,7 @@ struct Driver<S> {
     router: Router,
     provisioning: Provisioning,
     grounds: Grounds,
+    quotas: Quotas,
     /// Where its device stands, when it was just let in.
     footing: Option<Footing>,
     from: IpAddr,
@@ -96,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             router,
             provisioning,
             grounds,
+            quotas,
             from,
             login_timeout,
             write_timeout,
@@ -108,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             router,
             provisioning,
             grounds,
+            quotas,
             footing: None,
             from,
             mailbox: mailbox.clone(),
@@ -207,11 +213,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Gives who was let in a footing, unless they would not be let in any more.
-    fn stand(&mut self, admitted: Admitted) -> Result<Admitted, Denied> {
+    /// Gives who was let in an account and a footing, unless they would not be let in any more.
+    fn stand(&mut self, mut admitted: Admitted) -> Result<Admitted, Denied> {
+        let account = self.quotas.connect(&admitted.twin, Instant::now())?;
         let footing = self.grounds.stand(&admitted.twin, &admitted.proof);
         self.router.access().confirm(&admitted.identity())?;
         self.footing = Some(footing);
+        admitted.account = Some(account);
         Ok(admitted)
     }
 

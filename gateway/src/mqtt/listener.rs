@@ -25,6 +25,7 @@ use crate::door::{Door, Shut};
 use crate::metrics::Metrics;
 use crate::pace::{Pace, Rate};
 use crate::peer;
+use crate::quotas::{Quotas, Seat};
 use crate::tls::{self, HANDSHAKES_MAX, Tls};
 use crate::trust::provisioning::Provisioning;
 
@@ -41,14 +42,20 @@ const BURST: Duration = Duration::from_millis(10);
 /// A listener for MQTT over TCP, with TLS or without. Dropping it lets it run on; [`stop`](Self::stop) ends it.
 ///
 /// ```no_run
+/// # use gateway::quotas::Quotas;
 /// # use gateway::trust::provisioning::Provisioning;
-/// # async fn example(router: runtime::router::Router, keys: Provisioning) -> Result<(), gateway::door::Shut> {
+/// # async fn example(
+/// #     router: runtime::router::Router,
+/// #     keys: Provisioning,
+/// #     quotas: Quotas,
+/// # ) -> Result<(), gateway::door::Shut> {
 /// use gateway::door::Door;
 /// use gateway::metrics::Metrics;
 /// use gateway::mqtt::{Listener, Options};
 ///
 /// let doors = vec![Door::plain(([127, 0, 0, 1], 1883).into())];
-/// let listener = Listener::start(Options::default(), doors, router, keys, Metrics::default()).await?;
+/// let (options, metrics) = (Options::default(), Metrics::default());
+/// let listener = Listener::start(options, doors, router, keys, quotas, metrics).await?;
 /// println!("MQTT on {:?}", listener.local_addrs());
 /// listener.stop().await;
 /// # Ok(())
@@ -62,7 +69,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at each door, and serves until it is stopped; what it does is counted in `metrics`.
+    /// Listens at each door, and serves until it is stopped; what it does is counted in `metrics`, and nobody takes more
+    /// than `quotas` say.
     ///
     /// # Errors
     /// When an address cannot be listened on; nothing listens then.
@@ -71,6 +79,7 @@ impl Listener {
         doors: Vec<Door>,
         router: Router,
         provisioning: Provisioning,
+        quotas: Quotas,
         metrics: Metrics,
     ) -> Result<Self, Shut> {
         let (mut listening, mut local_addrs) = (Vec::new(), Vec::new());
@@ -82,7 +91,7 @@ impl Listener {
         }
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         let (options, grounds) = (Arc::new(options), Grounds::default());
-        let host = Host { options, router, provisioning, grounds, metrics, handshakes };
+        let host = Host { options, router, provisioning, grounds, quotas, metrics, handshakes };
         let spawned = Actor::spawn(None, host, listening).await;
         let (actor, running) = spawned.expect("its start does nothing that can fail");
         Ok(Self { local_addrs, actor, running })
@@ -107,6 +116,10 @@ struct Accepted {
     address: SocketAddr,
     tls: Option<Tls>,
     permit: OwnedSemaphorePermit,
+    /// Its place among those of its address.
+    seat: Seat,
+    /// When it is its turn, if that was not at once.
+    turn: Option<Instant>,
 }
 
 /// The doors as they are open.
@@ -118,6 +131,7 @@ struct Host {
     router: Router,
     provisioning: Provisioning,
     grounds: Grounds,
+    quotas: Quotas,
     metrics: Metrics,
     handshakes: Arc<Semaphore>,
 }
@@ -140,7 +154,13 @@ impl Actor for Host {
         myself: ActorRef<Accepted>,
         listening: Listening,
     ) -> Result<State, ActorProcessingErr> {
-        let accepting = tokio::spawn(accept(listening, myself, self.options.clone(), self.metrics.clone()));
+        let accepting = tokio::spawn(accept(
+            listening,
+            myself,
+            self.options.clone(),
+            self.quotas.clone(),
+            self.metrics.clone(),
+        ));
         let keeping = tokio::spawn(self.grounds.clone().keep(self.router.clone()));
         Ok(State { accepting, keeping, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
     }
@@ -148,7 +168,7 @@ impl Actor for Host {
     async fn handle(
         &self,
         _: ActorRef<Accepted>,
-        Accepted { stream, address, tls, permit }: Accepted,
+        Accepted { stream, address, tls, permit, seat, turn }: Accepted,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         while let Some(ended) = state.connections.try_join_next() {
@@ -158,27 +178,32 @@ impl Actor for Host {
         }
         let transport = if tls.is_some() { Transport::MqttTls } else { Transport::Mqtt };
         // A handshake takes of the time that there is for the CONNECT.
-        let begun = Instant::now();
+        let begun = turn.unwrap_or_else(Instant::now);
         let connection = Connection {
             stream,
             session: Session::new(self.options.clone(), self.origin(address, transport)?, begun),
             router: self.router.clone(),
             provisioning: self.provisioning.clone(),
             grounds: self.grounds.clone(),
+            quotas: self.quotas.clone(),
             from: address.ip(),
             login_timeout: self.options.connect_timeout,
             write_timeout: self.options.answer_timeout,
             metrics: self.metrics.clone(),
         };
         let (until, handshakes) = (begun + self.options.connect_timeout, self.handshakes.clone());
-        let (stopping, open) = (state.stopping.subscribe(), self.metrics.opened(transport));
+        let (mut stopping, open) = (state.stopping.subscribe(), self.metrics.opened(transport));
         state.connections.spawn(async move {
+            if turn.is_some() {
+                // Whoever comes too fast is not read before its turn; a node that stops does not wait for it.
+                drop(timeout_at(begun.into(), stopping.wait_for(|stops| *stops)).await);
+            }
             match tls {
                 None => connection.run(stopping).await,
                 Some(tls) => secured(connection, &tls, &handshakes, until, stopping).await,
             }
             drop(open);
-            drop(permit);
+            drop((permit, seat));
         });
         Ok(())
     }
@@ -234,6 +259,7 @@ async fn secured(
         router,
         provisioning,
         grounds,
+        quotas,
         from,
         login_timeout,
         write_timeout,
@@ -257,6 +283,7 @@ async fn secured(
                 router,
                 provisioning,
                 grounds,
+                quotas,
                 from,
                 login_timeout,
                 write_timeout,
@@ -273,7 +300,13 @@ async fn secured(
 
 /// Accepts connections until it is aborted, as fast as those who are there already can bear. Whoever waits does so in the
 /// system's queue: its time to send a CONNECT has not begun.
-async fn accept(listening: Listening, host: ActorRef<Accepted>, options: Arc<Options>, metrics: Metrics) {
+async fn accept(
+    listening: Listening,
+    host: ActorRef<Accepted>,
+    options: Arc<Options>,
+    quotas: Quotas,
+    metrics: Metrics,
+) {
     let connections_max = options.connections_max.get().min(Shares::claim().mqtt);
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
@@ -304,11 +337,18 @@ async fn accept(listening: Listening, host: ActorRef<Accepted>, options: Arc<Opt
             continue;
         };
         full = false;
+        let (seat, turn) = match quotas.arrive(address.ip(), Instant::now()) {
+            Ok(place) => place,
+            Err(limit) => {
+                metrics.closed(limit.words());
+                continue;
+            }
+        };
         if let Err(error) = peer::look_after(&stream, options.vanished_timeout) {
             tracing::debug!(%error, %address, "a connection was gone before it began");
             continue;
         }
-        if host.cast(Accepted { stream, address, tls, permit }).is_err() {
+        if host.cast(Accepted { stream, address, tls, permit, seat, turn }).is_err() {
             return;
         }
     }

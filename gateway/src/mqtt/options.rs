@@ -38,12 +38,6 @@ pub struct Options {
     /// not fit there is tried again by their TCP. Default 1,000. Too small lets a fleet wait for long after a restart;
     /// too large lets those who come back delay the answers to those who are there.
     pub connects_per_s: NonZeroU32,
-    /// How many packets of one connection are read a second, with 20 ms of it at once; what comes faster is read later,
-    /// and its sender is held back by TCP. Default 20,000. Too small delays a device that has much to say; too large
-    /// lets one that floods the node delay the others.
-    pub connection_packets_per_s: NonZeroU32,
-    /// How many bytes of one connection are read a second, in the same way. Default 16 MiB.
-    pub connection_bytes_per_s: NonZeroU32,
     /// How long a connection may take to send its CONNECT. Default 10 s. Too short cuts off slow links; too long lets
     /// anybody hold connections for nothing.
     pub connect_timeout: Duration,
@@ -113,8 +107,6 @@ impl Default for Options {
         Self {
             connections_max: const { NonZeroUsize::new(50_000).unwrap() },
             connects_per_s: const { NonZeroU32::new(1_000).unwrap() },
-            connection_packets_per_s: const { NonZeroU32::new(20_000).unwrap() },
-            connection_bytes_per_s: const { NonZeroU32::new(16 << 20).unwrap() },
             connect_timeout: Duration::from_secs(10),
             payload_bytes: 256 << 10,
             in_flight_max: const { NonZeroU16::new(256).unwrap() },

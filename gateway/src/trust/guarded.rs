@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use runtime::access::{Access, Admitting, Denied, Identity, Shown, Verb, reach_of_device};
 use runtime::clock::Clock;
-use runtime::directory::{Definitions, Directory, Listener, Reach, Role, Token, TokenId, Who};
+use runtime::directory::{Definitions, Directory, Limits, Listener, Reach, Role, Token, TokenId, Who};
 use runtime::router::Router;
 use twins::id::{DEFAULT_TENANT, TwinId};
 
@@ -127,6 +127,11 @@ impl Access for Guarded {
             Identity::Device { twin, proof, .. } => self.devices.confirm(twin, proof),
             Identity::User { .. } => self.ask(who, |_, _| ()),
         }
+    }
+
+    fn limits(&self, tenant: &str) -> Limits {
+        let directory = self.definitions.current();
+        directory.tenants.get(tenant).map(|tenant| tenant.limits).unwrap_or_default()
     }
 
     fn changes(&self) -> Option<Listener> {

@@ -119,6 +119,10 @@ impl Directory {
                 Ok(())
             }
             Change::RemoveTenant => self.remove_tenant(tenant),
+            Change::LimitTenant { limits } => {
+                self.tenant_mut(tenant)?.limits = *limits;
+                Ok(())
+            }
             Change::PutPrincipal { name, sort, roles, disabled } => {
                 self.put_principal(tenant, at, name, *sort, *roles, *disabled)
             }

@@ -5,6 +5,7 @@ use twins::time::Timestamp;
 
 use super::audit::{Fingerprint, Sealed, hash};
 use super::enrolment::{Authority, Group, Trust};
+use super::limits::Limits;
 use super::members::Sort;
 use super::policy::Policy;
 use super::role::Roles;
@@ -196,6 +197,13 @@ pub enum Change {
         #[n(0)]
         name: Name,
     },
+    /// Says how much the tenant may take.
+    #[n(14)]
+    LimitTenant {
+        /// All of it: what is not said is as the node has it.
+        #[n(0)]
+        limits: Limits,
+    },
 }
 
 impl Entry {
@@ -233,6 +241,7 @@ impl Change {
             Self::SetTenant { disabled: true } => "tenant-disabled",
             Self::SetTenant { disabled: false } => "tenant-enabled",
             Self::RemoveTenant => "tenant-removed",
+            Self::LimitTenant { .. } => "tenant-limited",
             Self::PutPrincipal { sort: Sort::User, .. } => "user-put",
             Self::PutPrincipal { sort: Sort::Service, .. } => "service-put",
             Self::RemovePrincipal { sort: Sort::User, .. } => "user-removed",
@@ -252,7 +261,10 @@ impl Change {
     /// What it is about: a name, or the number of a token; nothing where that is the tenant.
     pub fn subject(&self) -> Option<String> {
         match self {
-            Self::AddTenant { .. } | Self::SetTenant { .. } | Self::RemoveTenant => None,
+            Self::AddTenant { .. }
+            | Self::SetTenant { .. }
+            | Self::RemoveTenant
+            | Self::LimitTenant { .. } => None,
             Self::AddToken { id, .. } | Self::RemoveToken { id } | Self::ExposeToken { id } => {
                 Some(id.to_string())
             }

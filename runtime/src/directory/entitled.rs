@@ -25,7 +25,10 @@ impl Directory {
         }
         let is_of_operators = matches!(
             entry.change,
-            Change::AddTenant { .. } | Change::SetTenant { .. } | Change::RemoveTenant
+            Change::AddTenant { .. }
+                | Change::SetTenant { .. }
+                | Change::RemoveTenant
+                | Change::LimitTenant { .. }
         );
         let is_within = entry.tenant == *tenant && !is_of_operators;
         let may = administers.allowed && (is_within || tenant == DEFAULT_TENANT);

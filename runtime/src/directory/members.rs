@@ -7,6 +7,7 @@ use twins::name::Name;
 use twins::time::Timestamp;
 
 use super::enrolment::{Authority, Group};
+use super::limits::Limits;
 use super::policy::Policy;
 use super::role::{Role, Roles};
 
@@ -17,6 +18,8 @@ pub struct Tenant {
     pub created: Timestamp,
     /// Nobody and no device of it is let in.
     pub disabled: bool,
+    /// How much it may take, where that is not what the node says for all.
+    pub limits: Limits,
     /// Its users and services by name.
     pub principals: BTreeMap<Name, Arc<Principal>>,
     /// Its policies by name.

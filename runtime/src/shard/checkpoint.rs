@@ -6,7 +6,6 @@
 //! the log may drop what the cut contains.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use twins::id::TwinId;
@@ -15,6 +14,7 @@ use twins::twin::Twin;
 
 use crate::meter::{self, ShardMeter};
 use crate::path::step;
+use crate::registered::Tenants;
 use crate::store::{self, Space, StateStore, Timer};
 use crate::stream;
 
@@ -39,7 +39,7 @@ pub(crate) struct Cut {
 }
 
 /// Where a shard stood at its last checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
 pub(super) struct Marks {
     /// The index of the last entry that the images contain.
     #[n(0)]
@@ -50,9 +50,6 @@ pub(super) struct Marks {
     /// The shard's now.
     #[n(2)]
     pub(super) now: Timestamp,
-    /// How many twins were registered.
-    #[n(3)]
-    pub(super) registered: u64,
     /// The first offset of the segment that the stream wrote.
     #[n(8)]
     #[cbor(default)]
@@ -61,6 +58,9 @@ pub(super) struct Marks {
     #[n(9)]
     #[cbor(default)]
     pub(super) earliest: u64,
+    /// How many twins were registered; an older node did not say of which tenants.
+    #[n(10)]
+    pub(super) registered: Option<Tenants>,
 }
 
 impl Marks {
@@ -122,7 +122,7 @@ impl Cut {
         let images: Vec<_> = images.collect();
         outbox.write(&mut batch);
         heads.into_iter().for_each(|heads| put_heads(&mut batch, heads));
-        batch.put(Space::Mark, MARKS, minicbor::to_vec(marks).expect("writing to memory does not fail"));
+        batch.put(Space::Mark, MARKS, minicbor::to_vec(&marks).expect("writing to memory does not fail"));
         store
             .write(shard, batch)
             .map_err(|error| format!("the state store could not be written: {error}"))?;
@@ -175,9 +175,9 @@ impl Shard {
             applied: self.applied,
             end,
             now: self.now,
-            registered: self.setting.registered[number as usize].load(Ordering::Relaxed),
             tail,
             earliest,
+            registered: Some(self.registered.clone()),
         };
         let meter = self.setting.meter.clone();
         (self.checkpointing, self.logged, self.dirty_since) = (true, 0, None);
@@ -234,15 +234,5 @@ impl Shard {
         self.turn()?;
         self.checkpoint()?;
         Ok(self.flying.is_some() || self.checkpointing || self.loading > 0)
-    }
-
-    /// Counts a twin that came or went.
-    pub(super) fn count(&self, existed: bool, exists: bool) {
-        let count = &self.setting.registered[self.setting.number as usize];
-        match (existed, exists) {
-            (false, true) => drop(count.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(count.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
-        }
     }
 }

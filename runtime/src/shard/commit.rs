@@ -18,6 +18,7 @@ use crate::log::{self, LogId};
 use crate::mailbox::Mail;
 use crate::meter::{self, Distribution, Tally};
 use crate::path::{PATH, step};
+use crate::registered;
 use crate::stream;
 use crate::stream::retention::Upkeep;
 
@@ -259,6 +260,7 @@ impl Shard {
             let committed = resident.committed.clone();
             self.index_due(&id, &committed);
         }
+        self.setting.registered.settle(self.setting.number, &self.registered);
     }
 
     /// A twin's newest committed state becomes this one.
@@ -269,7 +271,9 @@ impl Shard {
         resident.committed = committed.clone();
         resident.bytes = after;
         self.bytes = self.bytes + after - before;
-        self.count(existed, committed.exists());
+        if existed != committed.exists() {
+            registered::count(&mut self.registered, id.tenant(), committed.exists());
+        }
         self.dirty.insert(id.clone());
         self.index_due(id, committed);
     }

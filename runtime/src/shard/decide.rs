@@ -1,6 +1,5 @@
 //! Taking inputs (step 6): each is decided on its twin's newest state, or waits until the twin is read.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use twins::decide::Decision;
@@ -118,11 +117,16 @@ impl Shard {
         if let Some(limit) = self.limit().filter(|_| permit.is_some()) {
             return self.refuse(answer, Error::Overloaded { shard: self.setting.number, limit });
         }
-        if let Err(rejection) = self.room_for(&id, &input) {
-            return self.refuse(answer, rejection.into());
-        }
+        let reserved = match self.room_for(&id, &input) {
+            Ok(reserved) => reserved,
+            Err(rejection) => return self.refuse(answer, rejection.into()),
+        };
         let trace = header.trace;
-        let Some((reply, outputs)) = self.decide_on(&id, &input, header) else { return };
+        let decided = self.decide_on(&id, &input, header);
+        if reserved {
+            self.setting.registered.release(id.tenant());
+        }
+        let Some((reply, outputs)) = decided else { return };
         let batch = self.resident(&id).map_or(0, |resident| resident.batch);
         let outcome = reply.map_err(Into::into);
         self.when_committed(batch, Release { twin: id, outcome, answer, outputs, permit, trace });
@@ -151,6 +155,7 @@ impl Shard {
         let resident = self.resident(id)?;
         resident.used = true;
         let kind_before = resident.live.twin().kind_name().cloned();
+        let existed = resident.live.twin().exists();
         let started = Instant::now();
         let Decision { transition, reply, outputs } = kinds.decide(id, &mut resident.live, input, header);
         let took = started.elapsed();
@@ -159,6 +164,9 @@ impl Shard {
             resident.batch = number;
             let mut bytes = input.bytes() + unrecorded(&transition);
             let after = resident.live.twin().clone();
+            if after.exists() != existed {
+                self.setting.registered.changed(shard, id.tenant(), !existed);
+            }
             let kind = after.kind_name().cloned().or(kind_before);
             let kind = kind.as_ref().expect("only a twin that is or was has transitions");
             for record in record::records(id, kind, &after, &transition) {
@@ -189,20 +197,32 @@ impl Shard {
         answer.give(outcome);
     }
 
-    /// Whether the node may register one more device by itself.
-    fn room_for(&mut self, id: &TwinId, input: &Input) -> Result<(), Rejection> {
-        let (Input::Connect { register: Some(_), .. } | Input::Appear { .. }) = input else { return Ok(()) };
-        let exists = self.resident(id).is_some_and(|resident| resident.live.twin().exists());
-        let max = self.setting.options.auto_registered_max;
-        let registered =
-            || self.setting.registered.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
-        if exists || registered() < max {
-            return Ok(());
+    /// Whether a device may be registered, where this input does that: by the node itself, and in its tenant. Returns
+    /// whether a place of the tenant is reserved for it.
+    fn room_for(&mut self, id: &TwinId, input: &Input) -> Result<bool, Rejection> {
+        let by_itself = match input {
+            Input::Connect { register: Some(_), .. } | Input::Appear { .. } => true,
+            Input::Register { .. } => false,
+            _ => return Ok(false),
+        };
+        if self.resident(id).is_some_and(|resident| resident.live.twin().exists()) {
+            return Ok(false);
         }
-        Err(Rejection::new(
-            Code::TooMany,
-            format!("{max} devices are registered, which is the most in `dev`"),
-        ))
+        let Setting { registered, options, access, .. } = &self.setting;
+        let max = options.auto_registered_max;
+        if by_itself && registered.all() >= max {
+            let why = format!("{max} devices are registered, which is the most in `dev`");
+            return Err(Rejection::new(Code::TooMany, why));
+        }
+        let tenant = id.tenant();
+        let Some(max) = access.limits(tenant).devices.or(options.tenant_devices_max) else {
+            return Ok(false);
+        };
+        if registered.reserve(tenant, max.get().into()) {
+            return Ok(true);
+        }
+        let why = format!("the tenant `{tenant}` has {max} devices, which is as many as it may (`devices`)");
+        Err(Rejection::new(Code::TooMany, why))
     }
 }
 

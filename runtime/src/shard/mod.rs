@@ -36,8 +36,9 @@ pub(crate) mod work;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,10 +46,12 @@ use twins::id::TwinId;
 use twins::kind::Kinds;
 use twins::time::Timestamp;
 
+use crate::access::Access;
 use crate::admission::Admission;
 use crate::mailbox::Mailbox;
 use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
+use crate::registered::{Registered, Tenants};
 use crate::stream;
 use crate::stream::growth::Growth;
 use crate::stream::retention::Retention;
@@ -80,6 +83,8 @@ pub struct Options {
     pub handler_budget: Duration,
     /// How many twins the node registers by itself for devices it does not know. Default 100,000.
     pub auto_registered_max: u64,
+    /// How many twins a tenant may have of which the directory does not say so itself. Default: no limit.
+    pub tenant_devices_max: Option<NonZeroU32>,
 }
 
 impl Default for Options {
@@ -90,6 +95,7 @@ impl Default for Options {
             checkpoint_every: Duration::from_secs(30),
             handler_budget: Duration::from_millis(1),
             auto_registered_max: 100_000,
+            tenant_devices_max: None,
         }
     }
 }
@@ -135,8 +141,12 @@ pub(crate) struct Setting {
     pub(crate) options: Arc<Options>,
     /// The shard of each slot.
     pub(crate) slots: Arc<[u32]>,
-    /// How many twins are registered, for each shard of the node.
-    pub(crate) registered: Arc<[AtomicU64]>,
+    /// How many twins are registered on the node.
+    pub(crate) registered: Arc<Registered>,
+    /// How many shards there are.
+    pub(crate) shards: u32,
+    /// What says how many twins a tenant may have.
+    pub(crate) access: Arc<dyn Access>,
     pub(crate) overruns: Arc<Overruns>,
     pub(crate) refusals: Arc<Refusals>,
     /// What it counts.
@@ -160,6 +170,8 @@ pub(crate) struct Shard {
     twins: HashMap<TwinId, Slot>,
     /// By estimate, of all residents.
     bytes: usize,
+    /// How many are registered, as committed.
+    registered: Tenants,
     /// In the order they are looked at for passivation.
     hand: VecDeque<TwinId>,
     /// How many have come since passivation last looked.

@@ -14,6 +14,7 @@ use crate::files::Files;
 use crate::log::{Entry, ShardLog};
 use crate::meter::{self, ShardMeter};
 use crate::record;
+use crate::registered::{Tenants, count};
 use crate::store::{self, Space, StateStore};
 use crate::stream;
 use crate::stream::retention::{Retention, Upkeep};
@@ -62,11 +63,14 @@ impl Shard {
         };
         let opened = stream::open(files, folder, marks.stream(), indexer);
         let (writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
-        setting.registered[number as usize].store(marks.registered, Ordering::Relaxed);
+        let registered = match marks.registered {
+            Some(registered) => registered,
+            None => listed(store, number).map_err(|error| failed(error.to_string()))?,
+        };
         setting.admission.set_behind(false);
         setting.admission.set_full(false);
         let (outbox, inbox) = exchange::read(store, number).map_err(failed)?;
-        let retention = Retention::new(stream, setting.registered.len());
+        let retention = Retention::new(stream, setting.shards as usize);
         let mut shard = Self {
             setting,
             term,
@@ -74,6 +78,7 @@ impl Shard {
             applied: marks.applied,
             twins: HashMap::new(),
             bytes: 0,
+            registered,
             hand: VecDeque::new(),
             arrived: 0,
             due: Window::default(),
@@ -108,6 +113,7 @@ impl Shard {
         let replayed = shard.replay(log, store);
         shard.setting.meter.to_replay.store(0, Ordering::Relaxed);
         replayed?;
+        shard.setting.registered.settle(number, &shard.registered);
         let ended = shard.ended_connections(store)?;
         Ok((shard, reader, ended))
     }
@@ -211,6 +217,17 @@ impl Shard {
         }
         Ok(ended)
     }
+}
+
+/// How many twins each tenant has, as the state store lists them.
+fn listed(store: &dyn StateStore, shard: u32) -> Result<Tenants, store::Error> {
+    let mut registered = Tenants::new();
+    for key in all_keys(store, shard, Space::Registered)? {
+        if let Ok(id) = TwinId::parse(&String::from_utf8_lossy(&key)) {
+            count(&mut registered, id.tenant(), true);
+        }
+    }
+    Ok(registered)
 }
 
 /// All keys of a space, read in pieces.

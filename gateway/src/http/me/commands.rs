@@ -82,7 +82,7 @@ pub(in super::super) async fn poll(
                 return Ok(HttpResponse::Ok().json(Page::of([(Handed::from(&command), place)], 1)?));
             }
             _ => {
-                let Some(watch) = &mut watch else { return none() };
+                let Some((watch, _)) = &mut watch else { return none() };
                 if !is_coming(&mut wait, watch).await {
                     return none();
                 }

@@ -66,7 +66,7 @@ pub(in super::super) async fn get(
             return Ok(HttpResponse::Ok().json(desired));
         }
         let changed = match &mut watch {
-            Some(watch) => wait.changed(watch).await,
+            Some((watch, _)) => wait.changed(watch).await,
             None => None,
         };
         twin = match changed {

@@ -25,10 +25,11 @@ use twins::reply::Reply;
 use twins::trust::Proof;
 use twins::twin::Twin;
 
-use super::super::caller::{bearer, count, unexpected};
+use super::super::caller::{bearer, count, spend, unexpected};
 use super::super::once;
 use super::super::problem::Problem;
 use crate::metrics::Metrics;
+use crate::quotas::{Quotas, Seat};
 use crate::trace;
 use crate::trust::signed::PREFIX;
 
@@ -45,6 +46,7 @@ pub(in super::super) struct Device {
     register: Option<Name>,
     proof: Proof,
     trace: Option<Trace>,
+    quotas: Option<Quotas>,
 }
 
 impl FromRequest for Device {
@@ -74,13 +76,16 @@ impl Device {
         let shown = Shown { username, client: "", password, certificates, address };
         let admitted = router.access().device(router, shown).await;
         let metrics = request.app_data::<Metrics>();
+        let spent = |identity: Identity| spend(request, &identity).map(|()| identity);
+        let admitted = admitted.and_then(spent);
         let identity = admitted.map_err(|denied| Problem::of_device(count(metrics, denied)))?;
         let Identity::Device { twin, register, proof } = identity.clone() else {
             return Err(Problem::of_device(Denied::Forbidden("only devices speak for themselves".into())));
         };
         once::refuse(request)?;
         let trace = header(trace::TRACEPARENT).and_then(trace::parse);
-        Ok(Self { router: router.clone(), identity, twin, register, proof, trace })
+        let (router, quotas) = (router.clone(), request.app_data::<Quotas>().cloned());
+        Ok(Self { router, identity, twin, register, proof, trace, quotas })
     }
 
     /// Says something to the own twin, and waits until the answer is durable. A device that is unknown is registered
@@ -105,9 +110,11 @@ impl Device {
         }
     }
 
-    /// Watches the own twin.
-    pub(super) fn watch(&self, whom: Whom) -> Result<Watch, Problem> {
-        Ok(self.router.watch(self.twin.clone(), whom)?)
+    /// Watches the own twin, from a place among the calls of its tenant that wait.
+    pub(super) fn watch(&self, whom: Whom) -> Result<(Watch, Option<Seat>), Problem> {
+        let seat = self.quotas.as_ref().map(|quotas| quotas.wait(self.twin.tenant()));
+        let seat = seat.transpose().map_err(Problem::of_device)?;
+        Ok((self.router.watch(self.twin.clone(), whom)?, seat))
     }
 
     /// The way to the own twin for what is answered with a secret, and the envelope of what is said on it.

@@ -58,7 +58,8 @@ impl Session {
         connect: &Connect,
         admitted: Result<Admitted, Denied>,
     ) -> Result<(), (Reason, String)> {
-        let Admitted { twin, register, proof, principal, rights } = admitted.map_err(denied)?;
+        let Admitted { twin, register, proof, principal, rights, account } = admitted.map_err(denied)?;
+        self.account = account;
         let client = match &*connect.client {
             "" => Ok(self.origin.client.clone()),
             client => Name::new("the client id", client),
@@ -157,6 +158,8 @@ fn denied(denied: Denied) -> (Reason, String) {
         Denied::BadName(_) => Reason::ClientId,
         Denied::Forbidden(_) => Reason::NotAuthorized,
         Denied::Later(_) => Reason::Busy,
+        Denied::Limited { wait: Some(_), .. } => Reason::ConnectionRate,
+        Denied::Limited { wait: None, .. } => Reason::Quota,
     };
     (reason, denied.to_string())
 }

@@ -11,6 +11,8 @@ use twins::id::TwinId;
 use twins::name::Name;
 use twins::trust::Proof;
 
+use crate::quotas::Account;
+
 /// What a client shows at CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Login {
@@ -22,7 +24,7 @@ pub(crate) struct Login {
 }
 
 /// A device that was let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     pub(in super::super) twin: TwinId,
     /// The kind to register it as, if it is unknown.
@@ -30,6 +32,8 @@ pub(crate) struct Admitted {
     pub(in super::super) proof: Proof,
     pub(super) principal: Principal,
     pub(super) rights: Rights,
+    /// What it takes is taken of this.
+    pub(in super::super) account: Option<Account>,
 }
 
 /// What it may do with its own twin.
@@ -72,7 +76,7 @@ impl Admitted {
         let rights =
             Rights { reads: may(Verb::Read), speaks: may(Verb::Speak), controls: may(Verb::Control) };
         let (twin, register, proof) = (twin.clone(), register.clone(), proof.clone());
-        Ok(Self { twin, register, proof, principal, rights })
+        Ok(Self { twin, register, proof, principal, rights, account: None })
     }
 
     /// Who was let in.

@@ -53,6 +53,7 @@ use twins::session::Subscription;
 use twins::trust::Proof;
 
 use super::Options;
+use crate::quotas::Account;
 use answer::{Own, Then};
 use application::Application;
 use codec::Codec;
@@ -116,6 +117,8 @@ pub(super) struct Session {
     codec: Codec,
     phase: Phase,
     device: Option<Device>,
+    /// What it takes is taken of this.
+    account: Option<Account>,
     /// What was read and has to wait: at most one read.
     unread: Bytes,
     /// When the client was accepted, last heard, or began to be heard again.
@@ -175,6 +178,7 @@ impl Session {
             codec,
             phase: Phase::Silent,
             device: None,
+            account: None,
             unread: Bytes::new(),
             heard: now,
             keep_alive: None,
@@ -258,7 +262,7 @@ impl Session {
             Phase::Over => None,
         };
         let draining = self.draining.filter(|_| matches!(self.phase, Phase::Connected));
-        [deadline, self.queue.pause(), self.pauses.until(), draining].into_iter().flatten().min()
+        [deadline, self.queue.pause(), self.pauses.until, draining].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -307,7 +311,7 @@ impl Session {
     fn has_room(&self) -> bool {
         matches!(self.phase, Phase::Silent | Phase::Connected)
             && self.draining.is_none()
-            && self.pauses.until().is_none()
+            && self.pauses.until.is_none()
             && self.queue.len() < usize::from(self.options.in_flight_max.get())
             && self.queue.bytes() < self.options.in_flight_bytes_max
     }
@@ -318,7 +322,8 @@ impl Session {
         while !rest.is_empty() && self.has_room() {
             let before = rest.len();
             let read = self.codec.read(&mut rest, &mut self.actions.bytes);
-            self.pauses.taken(&self.options, now, before - rest.len());
+            let until = self.account.as_ref().and_then(|account| account.take(now, before - rest.len()));
+            self.pauses.until(until);
             match read {
                 None => {}
                 Some(Ok(packet)) => {

@@ -62,6 +62,8 @@ pub(crate) enum Reason {
     PayloadFormat = 0x99,
     /// Shared subscriptions are for applications.
     SharedSubscriptions = 0x9E,
+    /// It connects more often than it may.
+    ConnectionRate = 0x9F,
 }
 
 impl Reason {
@@ -93,7 +95,7 @@ impl Reason {
             Self::KeepAlive => "keep-alive expired",
             Self::TakenOver => "taken over",
             Self::TopicFilter | Self::TopicName => "topic invalid",
-            Self::Quota => "quota exceeded",
+            Self::Quota | Self::ConnectionRate => "quota exceeded",
             Self::Administrative => "removed",
             Self::PayloadFormat => "payload invalid",
         }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
@@ -145,7 +144,9 @@ impl World {
             kinds: self.kinds.clone(),
             slots: self.slots.clone(),
             options: self.options.clone(),
-            registered: (0..=self.number).map(|_| AtomicU64::new(0)).collect(),
+            registered: Arc::default(),
+            shards: self.number + 1,
+            access: Arc::new(crate::access::Permissive),
             overruns: Arc::default(),
             refusals: Arc::default(),
             meter: Arc::default(),

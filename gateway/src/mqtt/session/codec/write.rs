@@ -206,6 +206,7 @@ fn at_connect_v3(reason: Reason) -> ConnectReturnCode {
         | Reason::Busy
         | Reason::ShuttingDown
         | Reason::Quota
+        | Reason::ConnectionRate
         | Reason::Unspecified
         | Reason::Implementation => ConnectReturnCode::ServerUnavailable,
         _ => ConnectReturnCode::NotAuthorized,

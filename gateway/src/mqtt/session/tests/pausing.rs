@@ -2,12 +2,16 @@
 
 use std::num::NonZeroU32;
 
+use runtime::directory::Limits;
+
 use super::*;
+use crate::quotas::Account;
 
 /// 1,000 packets a second, of which 20 pass at once.
 fn paced() -> Bench {
-    let options = Options { connection_packets_per_s: NonZeroU32::new(1_000).unwrap(), ..Options::default() };
-    let mut bench = Bench::connected_with(false, options);
+    let mut bench = Bench::connected(false);
+    let limits = Limits { device_messages_per_s: NonZeroU32::new(1_000), ..Limits::default() };
+    bench.session.account = Some(Account::alone(limits));
     bench.pass(Duration::from_secs(1));
     bench
 }
@@ -60,8 +64,9 @@ fn a_device_that_rests_has_a_burst_again() {
 
 #[test]
 fn many_bytes_pause_as_many_packets_do_and_the_keep_alive_stands_still() {
-    let options = Options { connection_bytes_per_s: NonZeroU32::new(1_000).unwrap(), ..Options::default() };
-    let mut bench = Bench::connected_with(false, options);
+    let mut bench = Bench::connected(false);
+    let limits = Limits { device_bytes_per_s: NonZeroU32::new(1_000), ..Limits::default() };
+    bench.session.account = Some(Account::alone(limits));
     bench.pass(Duration::from_secs(1));
     let large = format!("{:?}", "x".repeat(200_000));
 
