@@ -26,8 +26,8 @@ use uuid::Uuid;
 
 use super::body::Object;
 use super::caller::{Allowed, Caller, unexpected};
-use super::lifecycle::read_reason;
 use super::groups;
+use super::lifecycle::read_reason;
 use super::names::named;
 use super::page::{Limit, Page};
 use super::people::Because;

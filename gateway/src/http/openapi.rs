@@ -11,7 +11,9 @@ use utoipa::{Modify, OpenApi};
 use super::once;
 use super::problem::Details;
 use super::{
-    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history, kinds, lifecycle, me, methods, metrics, people, policies, provision, replace, requests, tenants, tokens, twins,
+    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history,
+    kinds, lifecycle, me, methods, metrics, people, policies, provision, replace, requests, tenants, tokens,
+    twins,
 };
 
 #[derive(OpenApi)]

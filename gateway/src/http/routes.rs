@@ -7,7 +7,9 @@ use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
 use super::{
-    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history, kinds, lifecycle, me, methods, metrics, openapi, people, policies, provision, replace, requests, tenants, tokens, twins,
+    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history,
+    kinds, lifecycle, me, methods, metrics, openapi, people, policies, provision, replace, requests, tenants,
+    tokens, twins,
 };
 
 /// Each path, with what it answers to. Every handler but those of health, of the document and of a device

@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 use crate::descriptors::Shares;
 use crate::door::{Door, Shut};
 use crate::peer;
-use crate::tls;
 use crate::quotas::Quotas;
+use crate::tls;
 use crate::trust::provisioning::Provisioning;
 
 use super::body::Allowance;
