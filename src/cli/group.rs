@@ -88,6 +88,28 @@ pub(super) enum Group {
         #[command(flatten)]
         at: Remote,
     },
+    /// Let none of a group's devices in by it
+    #[command(after_help = "Example:\n  twinfold group disable pumps --reason 'recalled'")]
+    Disable {
+        /// The group
+        name: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Let a group's devices in again
+    #[command(after_help = "Example:\n  twinfold group enable pumps")]
+    Enable {
+        /// The group
+        name: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
     /// Remove an enrolment group: its devices are not let in by it any more
     #[command(after_help = "Example:\n  twinfold group remove pumps")]
     Remove {
@@ -181,12 +203,26 @@ impl Group {
                 let call = Call::post(&["enrolment-groups", &name, "bar"], &said(reason));
                 at.show::<Shown>(&at.call(call)?, out)?;
             }
+            Self::Disable { name, reason, at } => change(&name, true, reason, &at, out)?,
+            Self::Enable { name, reason, at } => change(&name, false, reason, &at, out)?,
             Self::Remove { name, reason, at } => {
                 drop(at.call(Call::delete(&["enrolment-groups", &name]).query("reason", reason))?);
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn change(
+    name: &str,
+    disabled: bool,
+    reason: Option<String>,
+    at: &Remote,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut body = said(reason);
+    body["disabled"] = disabled.into();
+    at.show::<Shown>(&at.call(Call::patch(&["enrolment-groups", name], &body))?, out)
 }
 
 impl Row for Shown {

@@ -129,6 +129,9 @@ fn a_certificate_is_good_for_the_group_and_the_tenant_of_who_signed_it() {
     };
     assert_eq!(client(&pumps.sign_with("pump-7", urn)).reason(&node, ""), Some(WRONG), "another tenant's");
 
+    done(&node, &["group", "disable", "pumps"]);
+    assert_eq!(client(&pump).reason(&node, ""), None, "nobody believes who signed it");
+    assert!(done(&node, &["group", "enable", "pumps"]).contains("enabled"));
     let live = client(&pump).connected(&node, "");
     done(&node, &["group", "bar", "pumps", "--reason", "the factory was broken into"]);
     assert_eq!(client(&pump).reason(&node, ""), Some(WRONG), "it began before");

@@ -75,6 +75,17 @@ pub(super) struct Shown<'a> {
     desired: &'a Document,
 }
 
+/// What a group becomes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with `disabled`")]
+#[schema(as = EnrolmentGroupChanges)]
+pub(super) struct Changes {
+    /// Whether none of its devices is let in by it.
+    disabled: bool,
+    /// Why, for the audit: at most 512 bytes.
+    reason: Option<String>,
+}
+
 /// Of which device the key is wanted.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `device_id`")]
@@ -257,13 +268,26 @@ pub(super) async fn bar(
     name: Path<String>,
     Object(why): Object<Option<Why>>,
 ) -> Result<HttpResponse, Problem> {
-    let governed = caller.govern(Verb::Administer)?;
-    let (directory, name) = (governed.directory(), named("the name of a group", &name)?);
-    let group = Group { barred: Some(caller.now()), ..of(&directory, caller.tenant(), &name)?.clone() };
-    let change = Change::PutGroup { name: name.clone(), group: group.clone() };
+    let now = caller.now();
     let reason = why.unwrap_or_default().reason;
-    governed.change(caller.tenant(), change, reason, Some(directory.version)).await?;
-    Ok(HttpResponse::Ok().json(Shown::of(&name, &group)))
+    replace(&caller, &name, reason, |group| Group { barred: Some(now), ..group }).await
+}
+
+/// Lets none of a group's devices in by it, or lets them in again.
+#[utoipa::path(
+    patch,
+    path = "/v1/enrolment-groups/{name}",
+    tag = "enrolment-groups",
+    params(("name" = String, Path, description = "The group.")),
+    request_body = Changes,
+    responses((status = 200, description = "It is so.", body = Shown), (status = 404, description = "`unknown`"))
+)]
+pub(super) async fn change(
+    caller: Caller,
+    name: Path<String>,
+    Object(Changes { disabled, reason }): Object<Changes>,
+) -> Result<HttpResponse, Problem> {
+    replace(&caller, &name, reason, |group| Group { disabled, ..group }).await
 }
 
 /// Removes an enrolment group: its devices are not let in by it any more.
@@ -283,6 +307,21 @@ pub(super) async fn remove(
     let change = Change::RemoveGroup { name: named("the name of a group", &name)? };
     governed.change(caller.tenant(), change, because.reason, None).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Puts another group in the place of one, made of it as it is now.
+async fn replace(
+    caller: &Caller,
+    name: &str,
+    reason: Option<String>,
+    change: impl FnOnce(Group) -> Group,
+) -> Result<HttpResponse, Problem> {
+    let governed = caller.govern(Verb::Administer)?;
+    let (directory, name) = (governed.directory(), named("the name of a group", name)?);
+    let group = change(of(&directory, caller.tenant(), &name)?.clone());
+    let put = Change::PutGroup { name: name.clone(), group: group.clone() };
+    governed.change(caller.tenant(), put, reason, Some(directory.version)).await?;
+    Ok(HttpResponse::Ok().json(Shown::of(&name, &group)))
 }
 
 /// A group of a tenant.

@@ -90,6 +90,7 @@ use super::{
         groups::get,
         groups::key,
         groups::bar,
+        groups::change,
         groups::remove,
         access::explain,
         tenants::make,

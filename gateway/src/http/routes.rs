@@ -83,7 +83,10 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/authorities/{name}/certificates", vec![(PUT, to(authorities::bring))]),
         ("/v1/authorities/{name}/retire", vec![(POST, to(authorities::retire))]),
         ("/v1/enrolment-groups", vec![(GET, to(groups::list)), (POST, to(groups::make))]),
-        ("/v1/enrolment-groups/{name}", vec![(GET, to(groups::get)), (DELETE, to(groups::remove))]),
+        (
+            "/v1/enrolment-groups/{name}",
+            vec![(GET, to(groups::get)), (PATCH, to(groups::change)), (DELETE, to(groups::remove))],
+        ),
         ("/v1/enrolment-groups/{name}/keys", vec![(POST, to(groups::key))]),
         ("/v1/enrolment-groups/{name}/bar", vec![(POST, to(groups::bar))]),
         ("/v1/access/explain", vec![(POST, to(access::explain))]),
