@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use gateway::trust::authority;
 use serde::{Deserialize, Serialize};
+use twins::id::TwinId;
 
 use super::authority::Ca;
-use super::client::{Answer, Call};
+use super::client::{self, Answer, Call};
 use super::list::{self, After, Limit, Row};
 use super::remote::Remote;
 use super::table::Table;
@@ -120,7 +121,10 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 struct Revocation<'a> {
-    credential: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sort: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -129,18 +133,6 @@ struct Revocation<'a> {
 #[derive(Deserialize)]
 struct Signed {
     certificate: String,
-}
-
-/// What a device may come in by.
-#[derive(Deserialize)]
-struct Device {
-    credentials: Vec<Credential>,
-}
-
-#[derive(Deserialize)]
-struct Credential {
-    issue: u64,
-    sort: String,
 }
 
 #[derive(Deserialize)]
@@ -158,7 +150,11 @@ impl Cert {
             Self::Ca(verb) => return verb.run(out),
             Self::Issue { application, at } => application.make(None, &at, out)?,
             Self::Renew { application, grace, at } => application.make(grace, &at, out)?,
-            Self::Revoke { id, issue, reason, at } => revoke(&id, issue, reason.as_deref(), &at)?,
+            Self::Revoke { id, issue, reason, at } => {
+                let sort = issue.is_none().then_some("certificate");
+                let body = Revocation { credential: issue, sort, reason: reason.as_deref() };
+                drop(at.call(Call::post(&["devices", &id, "revoke"], &body))?);
+            }
             Self::List { expires_within, limit, after, at } => {
                 let call = Call::get(&["certificates"]).query("expires_within_s", expires_within);
                 list::show::<Shown>(&at, after.of(limit.of(call)), "--after", out)?;
@@ -177,18 +173,35 @@ impl Application {
             }
             Key { generate, .. } => {
                 let folder = generate.as_deref().unwrap_or(Path::new("."));
+                // It becomes the name of files.
+                TwinId::in_default_tenant(&self.id).map_err(Error::NoDevice)?;
                 let (key, csr) = authority::generate(&self.id).map_err(Error::NoKey)?;
-                let [key_file, file] = ["key", "pem"].map(|end| folder.join(format!("{}.{end}", self.id)));
+                let [key_file, csr_file, file] =
+                    ["key", "csr", "pem"].map(|end| folder.join(format!("{}.{end}", self.id)));
                 if file.exists() {
                     return Err(Error::FileExists { file });
                 }
-                // The key is on the disk before anybody signs for it: else there could be a certificate without one.
+                // Both are on the disk before anybody signs: else there could be a certificate without its key.
                 write(&key_file, &key, 0o600)?;
-                let applied = self.apply(&csr, grace, at).and_then(|answer| {
-                    write(&file, &answer.read::<Signed>()?.certificate, 0o644)?;
-                    Ok(answer)
-                });
-                let answer = applied.inspect_err(|_| drop(fs::remove_file(&key_file)))?;
+                write(&csr_file, &csr, 0o644)?;
+                let answer = self.apply(&csr, grace, at).map_err(|error| match error {
+                    // Nobody signed it.
+                    Error::Client(client::Error::Problem(problem)) if problem.is_refusal() => {
+                        drop(fs::remove_file(&key_file));
+                        drop(fs::remove_file(&csr_file));
+                        Error::Client(client::Error::Problem(problem))
+                    }
+                    error => {
+                        note(&format!(
+                            "the request may have been signed; its key is kept\nnext: twinfold cert renew {} --csr {}",
+                            self.id,
+                            csr_file.display()
+                        ));
+                        error
+                    }
+                })?;
+                write(&file, &answer.read::<Signed>()?.certificate, 0o644)?;
+                drop(fs::remove_file(&csr_file));
                 match at.json {
                     true => writeln!(out, "{}", answer.body)?,
                     false => writeln!(out, "{}\n{}", key_file.display(), file.display())?,
@@ -208,22 +221,6 @@ impl Application {
         let body = Body { csr, authority, ttl_s: *ttl, grace_s, reason };
         at.call(Call::post(&["devices", id, "certificates"], &body))
     }
-}
-
-/// Revokes one certificate, or all that the device has.
-fn revoke(id: &str, issue: Option<u64>, reason: Option<&str>, at: &Remote) -> Result<(), Error> {
-    let issues = match issue {
-        Some(issue) => vec![issue],
-        None => {
-            let Device { credentials } = at.call(Call::get(&["devices", id]))?.read()?;
-            let certificates = credentials.into_iter().filter(|credential| credential.sort == "certificate");
-            certificates.map(|certificate| certificate.issue).collect()
-        }
-    };
-    for credential in issues {
-        at.call(Call::post(&["devices", id, "revoke"], &Revocation { credential, reason }))?;
-    }
-    Ok(())
 }
 
 /// A new file with these rights.

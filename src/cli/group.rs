@@ -78,7 +78,9 @@ pub(super) enum Group {
         at: Remote,
     },
     /// Bar what the group gave up to now: derived keys for good, and certificates that began before
-    #[command(after_help = "Example:\n  twinfold group bar pumps --reason 'the factory was broken into'")]
+    #[command(
+        after_help = "Example:\n  twinfold group bar pumps --reason 'the factory was broken into'\n\nA certificate counts by its beginning, which many authorities set some minutes back."
+    )]
     Bar {
         /// The group
         name: String,

@@ -137,6 +137,8 @@ enum Error {
     Audit(#[from] audit::Error),
     #[error("reading {}: {why}\nnext: name a file in PEM that you may read", file.display())]
     NoPem { file: std::path::PathBuf, why: io::Error },
+    #[error("{0}\nnext: see how the device is called: twinfold device list")]
+    NoDevice(twins::id::Error),
     #[error("no key could be made: {0}\nnext: see whether the system has random numbers, and try again")]
     NoKey(gateway::trust::authority::Error),
     #[error("{} is there already\nnext: choose another name, or remove it", file.display())]

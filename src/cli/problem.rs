@@ -28,6 +28,11 @@ impl Problem {
         &self.code
     }
 
+    /// Nothing was done, for a reason that lies with the call.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.status, 400..=499)
+    }
+
     /// The same call may be made again later.
     pub(super) fn passes(&self) -> bool {
         matches!(self.status, 429 | 503)

@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use serde_json::Value;
 
 use crate::support::node::PATIENCE;
@@ -63,11 +63,19 @@ impl Card {
 
 impl Client {
     pub fn new(node: &Served, card: Option<&Card>) -> Self {
+        Self::speaking(node, card, rustls::ALL_VERSIONS)
+    }
+
+    /// In one of these versions.
+    pub fn speaking(
+        node: &Served,
+        card: Option<&Card>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(node.certificate.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-        let config =
-            config.with_protocol_versions(rustls::ALL_VERSIONS).unwrap().with_root_certificates(roots);
+        let config = config.with_protocol_versions(versions).unwrap().with_root_certificates(roots);
         let config = match card {
             None => config.with_no_client_auth(),
             Some(Card { chain, key }) => {

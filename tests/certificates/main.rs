@@ -6,17 +6,19 @@ mod client;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::io::{Read, Write};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 
 use client::{Card, Client, Mqtt, Operator, V5, WRONG, cli, done};
 use support::node::eventually;
-use support::served::Served;
+use support::served::{Secured, Served};
 use support::wire::{Connect, PUBACK, publish};
 
 /// A node that has an authority, and a device with a certificate of it.
@@ -127,15 +129,15 @@ fn a_certificate_is_good_for_the_group_and_the_tenant_of_who_signed_it() {
         let other = "urn:twinfold:acme:pump-7".to_owned();
         params.subject_alt_names = vec![rcgen::SanType::URI(other.try_into().unwrap())];
     };
-    assert_eq!(client(&pumps.sign_with("pump-7", urn)).reason(&node, ""), Some(WRONG), "another tenant's");
+    assert_eq!(client(&pumps.sign_with("pump-7", urn)).reason(&node, ""), None, "another tenant's");
 
     done(&node, &["group", "disable", "pumps"]);
     assert_eq!(client(&pump).reason(&node, ""), None, "nobody believes who signed it");
     assert!(done(&node, &["group", "enable", "pumps"]).contains("enabled"));
-    let live = client(&pump).connected(&node, "");
+    let mut live = client(&pump).connected(&node, "");
     done(&node, &["group", "bar", "pumps", "--reason", "the factory was broken into"]);
     assert_eq!(client(&pump).reason(&node, ""), Some(WRONG), "it began before");
-    drop(live);
+    assert_eq!(live.next(), None, "who is there is out, too");
     // Certificates begin at whole seconds.
     let later = eventually(|| {
         let later = pumps.sign_with("pump-7", |params| params.not_before = date_time_ymd(1970, 1, 1) + now());
@@ -149,42 +151,86 @@ fn a_certificate_is_good_for_the_group_and_the_tenant_of_who_signed_it() {
 
 #[test]
 fn what_is_revoked_is_out_at_once_and_resumes_no_session() {
-    let (node, card) = equipped();
-    let client = Client::new(&node, Some(&card));
-    let mut live = client.connected(&node, "");
-    // The tickets come after the first word of the node.
-    let resumed = client.connected(&node, "");
-    assert_eq!(resumed.stream.conn.handshake_kind(), Some(HandshakeKind::Resumed));
-    drop(resumed);
-    let list = done(&node, &["cert", "list"]);
-    assert!(list.contains("pump-1") && list.contains("devices"), "{list}");
+    for version in [&TLS12, &TLS13] {
+        let (node, card) = equipped();
+        let client = Client::speaking(&node, Some(&card), &[version]);
+        let mut live = client.connected(&node, "");
+        // In TLS 1.3 tickets come with the first word of the node.
+        let resumed = client.connected(&node, "");
+        assert_eq!(resumed.stream.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+        drop(resumed);
+        let list = done(&node, &["cert", "list"]);
+        assert!(list.contains("pump-1") && list.contains("devices"), "{list}");
 
-    done(&node, &["cert", "revoke", "pump-1", "--reason", "stolen"]);
+        done(&node, &["cert", "revoke", "pump-1", "--reason", "stolen"]);
 
-    assert_eq!(live.next(), None, "it has ended");
-    let (again, answer) = client.connect(&node, "").expect("the node answers");
-    assert_eq!(again.stream.conn.handshake_kind(), Some(HandshakeKind::Resumed), "this is what is tried");
-    assert_eq!(answer.reason(), WRONG);
-    assert_eq!((Client::new(&node, Some(&card)).reason(&node, ""), client.report(&node)), (Some(WRONG), 401));
+        assert_eq!(live.next(), None, "it has ended");
+        let (again, answer) = client.connect(&node, "").expect("the node answers");
+        assert_eq!(again.stream.conn.handshake_kind(), Some(HandshakeKind::Resumed), "this is what is tried");
+        assert_eq!(answer.reason(), WRONG);
+        let anew = Client::new(&node, Some(&card));
+        assert_eq!((anew.reason(&node, ""), client.report(&node)), (Some(WRONG), 401));
+        let (again, _, said) = cli(&node, &["cert", "revoke", "pump-1"]);
+        assert!(!again && said.contains("has no certificate of this node"), "{said}");
+    }
 }
 
 #[test]
 fn who_is_not_believed_any_more_resumes_no_session() {
+    for version in [&TLS12, &TLS13] {
+        let (node, card) = equipped();
+        let client = Client::speaking(&node, Some(&card), &[version]);
+        drop(client.connected(&node, ""));
+
+        done(&node, &["cert", "ca", "create", "others"]);
+        let full = client.connected(&node, "");
+        let kind = full.stream.conn.handshake_kind();
+        assert_eq!(kind, Some(HandshakeKind::Full), "others are believed than before");
+        drop(full);
+        done(&node, &["cert", "ca", "retire", "devices"]);
+        assert_eq!(client.reason(&node, ""), Some(0), "what it signed goes on");
+        let mut live = client.connected(&node, "");
+        done(&node, &["cert", "ca", "remove", "devices"]);
+
+        assert_eq!((client.reason(&node, ""), client.report(&node)), (None, 0));
+        let (_, csr) = request();
+        let refused = live.apply("renew", &json!({"csr": csr}));
+        assert_eq!(refused["status"], 403, "what is gone is not turned into something else: {refused}");
+        assert_eq!(live.apply("rotate", &json!({"nonce": "0123456789abcdef"}))["status"], 403);
+    }
+}
+
+#[test]
+fn each_request_of_a_connection_is_asked_about_anew() {
     let (node, card) = equipped();
     let client = Client::new(&node, Some(&card));
-    drop(client.connected(&node, ""));
+    let report = |stream: &mut Secured, beside: &str| {
+        let head = format!("PATCH /v1/twins/me/reported HTTP/1.1\r\nHost: localhost\r\n{beside}");
+        let body = "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let (mut answer, mut part) = (String::new(), [0; 4096]);
+        loop {
+            let length = stream.read(&mut part).unwrap();
+            answer.push_str(std::str::from_utf8(&part[..length]).unwrap());
+            let whole = answer.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                length.map_or(0, |length| length.parse().unwrap()) <= body.len()
+            });
+            if whole {
+                return answer[9..12].to_owned();
+            }
+            assert!(length > 0, "it was closed: {answer}");
+        }
+    };
 
-    done(&node, &["cert", "ca", "create", "others"]);
-    let full = client.connected(&node, "");
-    assert_eq!(
-        full.stream.conn.handshake_kind(),
-        Some(HandshakeKind::Full),
-        "others are believed than before"
-    );
-    drop(full);
-    done(&node, &["cert", "ca", "remove", "devices"]);
+    let (mut first, mut second) = (client.open(node.https), client.open(node.https));
 
-    assert_eq!((client.reason(&node, ""), client.report(&node)), (None, 0));
+    assert_eq!([report(&mut first, ""), report(&mut first, "")], ["204", "204"]);
+    let token = format!("Authorization: Bearer {}\r\n", node.token);
+    assert_eq!(report(&mut second, ""), "204");
+    assert_eq!(report(&mut second, &token), "401", "what is said beside counts, too");
+    done(&node, &["cert", "revoke", "pump-1"]);
+    assert_eq!(report(&mut first, ""), "401");
 }
 
 #[test]

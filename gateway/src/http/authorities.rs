@@ -275,7 +275,7 @@ impl From<Error> for Problem {
                 error.to_string(),
                 "send the certificates of the authority that signs for the devices",
             ),
-            Error::Vault(_) | Error::Unmade(_) => Self::internal(error.to_string()),
+            Error::Unfit(_) | Error::Vault(_) | Error::Unmade(_) => Self::internal(error.to_string()),
         }
     }
 }

@@ -217,8 +217,12 @@ async fn template(
     let Some(group) = group else { return Ok((None, None)) };
     let (name, directory) = (named("`group`", group)?, caller.directory()?);
     let known = groups::of(&directory, caller.tenant(), &name)?;
-    let is_new = device.look().await?.is_none();
-    Ok((Some(name), is_new.then(|| known.template.clone())))
+    let Some(twin) = device.look().await? else { return Ok((Some(name), Some(known.template.clone()))) };
+    if twin.trust().group() != Some(&name) {
+        // From then on the group lets it in, too.
+        caller.may(Verb::Secure, device.id().id(), "")?;
+    }
+    Ok((Some(name), None))
 }
 
 /// Reads a device.
@@ -295,10 +299,7 @@ pub(super) async fn list(
 }
 
 /// A device of a list; `None` if it went meanwhile, or is not for this caller to see.
-pub(super) async fn known<'a>(
-    caller: &'a Caller,
-    id: &TwinId,
-) -> Result<Option<(Allowed<'a>, Arc<Twin>)>, Problem> {
+async fn known<'a>(caller: &'a Caller, id: &TwinId) -> Result<Option<(Allowed<'a>, Arc<Twin>)>, Problem> {
     let Ok(device) = caller.may(Verb::Read, id.id(), "") else { return Ok(None) };
     match device.read().await {
         Ok(twin) => Ok(Some((device, twin))),

@@ -123,9 +123,7 @@ impl Wanted {
                 return Err(malformed(detail, "send the certificates of an authority, or have a key made"));
             }
         };
-        let own = directory.tenants.get(tenant).into_iter().flat_map(|tenant| tenant.authorities.values());
-        let own: Vec<_> = own.filter_map(|authority| authority.certificates.first()).collect();
-        let certificates = authority::read_roots(pem, &own, now)?;
+        let certificates = authority::read_roots(pem, directory, now)?;
         Ok(Trust::Authority { certificates })
     }
 

@@ -96,7 +96,12 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let next = "ask from outside a web page, or from a page of this node";
         return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail, next));
     }
-    // A page that merely leads here has no origin; a browser says where it comes from all the same, nobody else does.
+    not_led(headers)
+}
+
+/// Refuses what a page of another site leads a browser to. That has no origin; but a browser says where it comes from all the
+/// same, and nobody else does.
+fn not_led(headers: &HeaderMap) -> Result<(), Problem> {
     let from_elsewhere = |site: Option<&str>| !matches!(site, Some("same-origin" | "none"));
     if texts(headers, SEC_FETCH_SITE).any(from_elsewhere) {
         let detail = "a page of another site led here, and this node answers none";
@@ -106,8 +111,9 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Refuses what a proxy before this node and this node could understand in two ways, and pages of another origin. Who
-/// asks is shown by a credential, which no page can send unasked; so any name of this node will do.
+/// Refuses what a proxy before this node and this node could understand in two ways, and pages of another origin. Any
+/// name of this node will do: what a browser shows unasked is a certificate at most, and for that it has to say where it was
+/// led from.
 fn unambiguous(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let ambiguous = |detail: &str| {
         let next = "send it once, as one line";
@@ -135,11 +141,11 @@ fn unambiguous(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let next = "ask from outside a web page, or from a page of this node";
         return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail, next));
     }
-    Ok(())
+    not_led(headers)
 }
 
 /// Refuses a change that is not said in JSON. DELETE, and a POST without a body, have nothing to say; a device's samples
-/// may be anything that it names, but what a form sends: their credential is a header that no page can send unasked.
+/// may be anything that it names, but what a form sends.
 fn is_json(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let has_body = headers.contains_key(TRANSFER_ENCODING)
         || texts(headers, CONTENT_LENGTH).any(|length| length.is_none_or(|length| length.trim() != "0"));
@@ -270,6 +276,10 @@ mod tests {
         for origin in ["https://evil.example", "null", "", "https://node.example.evil.example"] {
             check_open("/v1", &[host.clone(), (ORIGIN, origin)], Some("foreign-origin"));
         }
+        for site in ["cross-site", "same-site"] {
+            check_open("/v1", &[host.clone(), (SEC_FETCH_SITE, site)], Some("foreign-origin"));
+        }
+        check_open("/v1", &[host, (SEC_FETCH_SITE, "none")], None);
     }
 
     #[test]

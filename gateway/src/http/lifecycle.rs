@@ -5,17 +5,18 @@
 
 use actix_web::web::{self, Path};
 use runtime::access::Verb;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use twins::input::Input;
 use twins::name::Name;
 use twins::reply::Reply;
-use twins::trust::{Standing, Step, What};
+use twins::trust::{Sort, Standing, Step, What};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::body::Object;
 use super::caller::{Caller, unexpected};
 use super::devices::Device;
 use super::problem::Problem;
+use super::provision::malformed;
 
 /// Why something is done.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -27,12 +28,23 @@ pub(super) struct Why {
 
 /// What is revoked.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields, expecting = "an object with `credential`, `reason` or both")]
+#[serde(default, deny_unknown_fields, expecting = "an object with `credential` or `sort`, and `reason`")]
 pub(super) struct Revocation {
     /// The number of one credential, as the device shows it; else all go, with the activation key.
     credential: Option<u64>,
+    /// All of one sort: `key` or `certificate`.
+    sort: Option<SortName>,
     /// For whoever reads the device's events.
     reason: Option<String>,
+}
+
+/// [`Sort`], as it is written.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = CredentialSort)]
+pub(super) enum SortName {
+    Key,
+    Certificate,
 }
 
 /// How a step is answered.
@@ -121,8 +133,17 @@ pub(super) async fn revoke(
     id: Path<String>,
     Object(revocation): Object<Option<Revocation>>,
 ) -> Result<web::Json<Device>, Problem> {
-    let Revocation { credential, reason } = revocation.unwrap_or_default();
-    step(&caller, &id, What::Withdraw(credential), reason).await
+    let Revocation { credential, sort, reason } = revocation.unwrap_or_default();
+    let what = match (credential, sort) {
+        (Some(_), Some(_)) => {
+            let detail = "a revocation is of one `credential` or of one `sort`".to_owned();
+            return Err(malformed(detail, "leave one of them out"));
+        }
+        (None, Some(SortName::Key)) => What::WithdrawAll(Sort::Key),
+        (None, Some(SortName::Certificate)) => What::WithdrawAll(Sort::Certificate),
+        (credential, None) => What::Withdraw(credential),
+    };
+    step(&caller, &id, what, reason).await
 }
 
 async fn stand(

@@ -81,7 +81,9 @@ impl<'a> Request<'a> {
             Asked::Key { .. } => Ok(Self { hash: hash(&said), what: Wants::Key }),
             Asked::Certificate { csr, authority, life, .. } => {
                 let csr = authority::Request::parse(csr)?;
-                let hash = hash(&[&said, &hash(csr.bytes()).0[..]].concat());
+                let signer = hash(authority.unwrap_or_default().as_bytes());
+                let life_s = life.as_secs().to_be_bytes();
+                let hash = hash(&[&said, &life_s[..], &signer.0, &hash(csr.bytes()).0].concat());
                 Ok(Self { hash, what: Wants::Certificate(Application { csr, authority, life }) })
             }
         }

@@ -54,12 +54,12 @@ impl Certified {
         let tenant = tenant.ok_or_else(|| refused(WRONG))?;
         let twin = router.look(&id).await.map_err(|error| Denied::Later(error.to_string()))?;
         let trust = twin.as_deref().map(Twin::trust);
-        let own = trust.and_then(|trust| of_ours(tenant, trust, &leaf, now));
-        let proof = match own {
-            Some(proof) => proof,
-            // It was ours, and is nobody's any more.
-            None if anchors.is_of_ours(id.tenant(), chain, now) => return Err(refused(WRONG)),
-            None => {
+        let proof = match anchors.is_of_ours(id.tenant(), chain, now) {
+            // Where its twin has it no more, it is nobody's.
+            true => {
+                trust.and_then(|trust| of_ours(tenant, trust, &leaf, now)).ok_or_else(|| refused(WRONG))?
+            }
+            false => {
                 let group =
                     of_group(tenant, trust, &leaf, |name| anchors.is_of_group(id.tenant(), name, chain, now));
                 let group = group.ok_or_else(|| refused(WRONG))?;
@@ -113,9 +113,6 @@ fn of_group<'a>(
         Some(trust) => trust.group() == Some(name),
         None => group.registers,
     });
-    let (name, group) = groups.find(|(name, group)| {
-        let is_barred = group.barred.is_some_and(|barred| leaf.since <= barred);
-        !group.disabled && !is_barred && signed(name)
-    })?;
+    let (name, group) = groups.find(|(name, group)| group.admits(Some(leaf.since)) && signed(name))?;
     Some((name, group))
 }

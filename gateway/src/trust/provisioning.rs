@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use runtime::access::Identity;
 use runtime::directory::Definitions;
 use runtime::error::Error as NodeError;
 use runtime::router::Router;
@@ -83,6 +84,9 @@ pub enum Refused {
     /// Nobody signs for the tenant, or not the one that was named.
     #[error("{0}")]
     NoSigner(&'static str),
+    /// What it came by lets it in no more.
+    #[error("{0}")]
+    ShutOut(String),
     /// The authority did not sign.
     #[error(transparent)]
     Unsigned(#[from] authority::Error),
@@ -111,7 +115,7 @@ impl Refused {
             Self::BadNonce => {
                 (422, "malformed", "send 32 random bytes in base64 as the nonce, and the same for a repeat")
             }
-            Self::Unfit(_) => {
+            Self::Unfit(_) | Self::Unsigned(authority::Error::Unfit(_)) => {
                 (422, "malformed", "make another request: twinfold cert issue DEVICE --generate DIR")
             }
             Self::NoSigner(_) | Self::Unsigned(authority::Error::Over(_)) => (
@@ -119,6 +123,7 @@ impl Refused {
                 "no-authority",
                 "see who signs: twinfold cert ca list; make one: twinfold cert ca create NAME",
             ),
+            Self::ShutOut(_) => (403, "not-authorized", "ask whoever looks after the device"),
             Self::Password(password::Error::Length) => (422, "malformed", "choose another activation key"),
             Self::Password(password::Error::Busy) => (503, "overloaded", "send it again later"),
             Self::Password(password::Error::Random(_))
@@ -216,6 +221,29 @@ impl Provisioning {
     ) -> Result<Given, Refused> {
         let request = Request::of("activate", asked)?;
         self.activate_by(router, device, (By::Key(issue), request), None, of_activation(header, issue)).await
+    }
+
+    /// Whether a device that came in by this still would be: what the directory has withdrawn must not be turned into what
+    /// the device has of its own.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn confirm(&self, router: &Router, device: &TwinId, proof: &Proof) -> Result<(), Refused> {
+        let who = Identity::Device { twin: device.clone(), register: None, proof: proof.clone() };
+        let confirmed = router.access().confirm(&who);
+        confirmed.map_err(|denied| Refused::ShutOut(denied.to_string()))?;
+        let Proof::Credential(issue) = proof else { return Ok(()) };
+        let twin = router.look(device).await?;
+        let credential = twin.as_deref().and_then(|twin| twin.trust().credential(*issue));
+        let Some(Secret::Certificate { authority, .. }) = credential.map(|known| &known.secret) else {
+            return Ok(());
+        };
+        let directory = self.0.definitions.current();
+        let tenant = directory.tenants.get(device.tenant());
+        match tenant.is_some_and(|tenant| tenant.authorities.contains_key(authority)) {
+            true => Ok(()),
+            false => Err(Refused::ShutOut("the authority that signed its certificate was removed".into())),
+        }
     }
 
     /// Somebody who is there activates a device, and gets its key or certificate.

@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::time::Timestamp;
 use crate::transition::Change;
 use crate::trust::{
-    Activation, By, Chain, Change as Trusted, Credential, Grant, Invitation, Proof, SLOTS, Standing, Step, Used, What,
+    Activation, By, Chain, Change as Trusted, Credential, Grant, Invitation, Proof, SLOTS, Sort, Standing, Step, Used, What,
 };
 
 use super::draft::Draft;
@@ -45,6 +45,7 @@ impl Draft<'_> {
                 self.withdraw(*issue, "credential revoked");
                 self.announce_trust("revoked", Some(*issue), reason);
             }
+            What::WithdrawAll(sort) => self.withdraw_sort(*sort, reason)?,
             What::Withdraw(None) => {
                 self.withdraw_all("credentials revoked");
                 if self.twin().trust().activation().is_some() {
@@ -111,19 +112,33 @@ impl Draft<'_> {
     }
 
     fn issue(&mut self, grant: &Grant, grace: Duration, reason: Option<&Name>) -> Result<Reply, Rejection> {
-        if let Some(granted) = self.granted(grant) {
-            return Ok(granted);
-        }
         let now = self.header.received;
         let sort = grant.secret.sort();
         let trust = self.twin().trust();
-        let before: Vec<_> = trust.credentials().iter().filter(|c| c.sort() == sort).cloned().collect();
-        for older in before.iter().rev().skip(SLOTS - 1) {
-            self.withdraw(older.issue, "credential replaced");
+        let of_sort = |credential: &&Credential| credential.sort() == sort;
+        // A device may say the same request again years later, when it wants the next one.
+        let is_repeat = |known: &Credential| {
+            sort == Sort::Key || known.expires.is_none_or(|ends| now.since(known.since) < ends.since(now))
+        };
+        let known = trust.credentials().iter().filter(of_sort).rfind(|known| known.request == grant.request);
+        if known.is_some_and(is_repeat)
+            && let Some(granted) = self.granted(grant)
+        {
+            return Ok(granted);
         }
-        for last in before.iter().rev().take(SLOTS - 1) {
-            let expires = last.expires.map_or(now + grace, |expires| expires.min(now + grace));
-            self.change(Change::Trust(Trusted::Limited { issue: last.issue, expires }));
+        let before: Vec<_> = trust.credentials().iter().filter(of_sort).cloned().collect();
+        debug_assert!(before.len() <= SLOTS);
+        // Whoever asks keeps what they came by, or the answer would find nobody.
+        let own = match self.header.proof.as_deref() {
+            Some(Proof::Credential(own)) => before.iter().find(|known| known.issue == *own),
+            _ => None,
+        };
+        if let Some(kept) = own.or(before.last()) {
+            for other in before.iter().filter(|known| known.issue != kept.issue) {
+                self.withdraw(other.issue, "credential replaced");
+            }
+            let expires = kept.expires.map_or(now + grace, |expires| expires.min(now + grace));
+            self.change(Change::Trust(Trusted::Limited { issue: kept.issue, expires }));
         }
         let issue = self.grant(grant);
         let name = if before.is_empty() { "issued" } else { "rotated" };
@@ -143,7 +158,7 @@ impl Draft<'_> {
     fn granted(&self, grant: &Grant) -> Option<Reply> {
         let now = self.header.received;
         let same = |known: &&Credential| known.request == grant.request && known.is_valid(now);
-        let known = self.twin().trust().credentials().iter().find(same)?;
+        let known = self.twin().trust().credentials().iter().rfind(same)?;
         Some(Reply::Granted(Box::new(known.clone())))
     }
 
@@ -161,6 +176,23 @@ impl Draft<'_> {
             self.close("disabled", |_| true);
         }
         self.announce_trust(name, None, reason);
+    }
+
+    fn withdraw_sort(&mut self, sort: Sort, reason: Option<&Name>) -> Result<(), Rejection> {
+        let trust = self.twin().trust();
+        let of_sort = trust.credentials().iter().filter(|credential| credential.sort() == sort);
+        let issues: Vec<_> = of_sort.map(|credential| credential.issue).collect();
+        if issues.is_empty() {
+            let (id, sort) = (self.id.id(), sort.as_str());
+            let group = trust.group().map(|group| format!("; its enrolment group `{group}` lets it in: revoke all"));
+            let why = format!("`{id}` has no {sort} of this node{}", group.unwrap_or_default());
+            return Err(Rejection::new(Code::UnknownCredential, why));
+        }
+        for issue in issues {
+            self.withdraw(issue, "credential revoked");
+            self.announce_trust("revoked", Some(issue), reason);
+        }
+        Ok(())
     }
 
     fn withdraw_all(&mut self, why: &'static str) {

@@ -191,9 +191,9 @@ impl Trust {
         size_of::<Self>() + credentials + activation + size_of::<Ancestor>() * self.ancestors.len()
     }
 
-    /// What of it outlives the twin: the numbers that must never come again, and the chain.
+    /// What of it outlives the twin: the numbers that must never come again, what was shut out, and the chain.
     pub(crate) fn bare(&self) -> Self {
-        Self { issued: self.issued, chain: self.chain, ..Self::NONE }
+        Self { issued: self.issued, barred: self.barred, chain: self.chain, ..Self::NONE }
     }
 
     /// Whether it differs from that of a device of which nothing was ever said.
@@ -240,7 +240,8 @@ impl Trust {
                 let excess = self.ancestors.len().saturating_sub(ANCESTORS_MAX);
                 self.ancestors.drain(..excess);
             }
-            // What is left is for the twin to say.
+            // What is left is for the twin to say. Whoever was shut out is so when the id is registered again, too.
+            Change::Removed if self.standing != Standing::Enabled && self.group.is_some() => self.barred = Some(at),
             Change::Removed => {}
             Change::Offered { to, sequence } => {
                 self.succession = Some(Succession::Offered { to: to.clone(), sequence: *sequence });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fingerprint, Secret, Standing, Verifier};
+use super::{Fingerprint, Secret, Sort, Standing, Verifier};
 use crate::id::TwinId;
 use crate::json::{Document, Json};
 use crate::name::Name;
@@ -38,6 +38,8 @@ pub enum What {
     },
     /// This credential goes; where none is named, all do, with the activation key and what its group gave it.
     Withdraw(Option<u64>),
+    /// All credentials of this sort go.
+    WithdrawAll(Sort),
     /// It may come in, or not, or only so far.
     Stand(Standing),
     /// Its place is offered to another device, which has to have nothing of its own yet.
@@ -97,7 +99,7 @@ impl Step {
         match &self.what {
             What::Activate { grant, .. } | What::Issue { grant, .. } => grant.bytes(),
             What::Invite(_) => 128,
-            What::Withdraw(_) | What::Stand(_) | What::Replace { .. } => 0,
+            What::Withdraw(_) | What::WithdrawAll(_) | What::Stand(_) | What::Replace { .. } => 0,
         }
     }
 }

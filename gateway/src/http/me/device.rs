@@ -65,8 +65,10 @@ impl Device {
         let router =
             request.app_data::<Router>().ok_or_else(|| Problem::internal("the API has no router"))?;
         let certificates = request.conn_data::<Certificates>().map_or(&[][..], |shown| &shown.0);
+        let header_said = request.headers().get(AUTHORIZATION);
         let said = header(AUTHORIZATION.as_str()).and_then(|said| signed(said).or_else(|| basic(said)));
-        if said.is_none() && certificates.is_empty() {
+        // What is not understood is said all the same: a certificate does not make up for it.
+        if said.is_none() && (certificates.is_empty() || header_said.is_some()) {
             let why = "the device does not say who it is".into();
             return Err(Problem::of_device(Denied::Unauthenticated(why)));
         }

@@ -131,7 +131,13 @@ impl Application {
             }
             (Verb::Activate, None, _) => Err(Refused::NotValid),
             (Verb::Rotate | Verb::Renew, _, proof) => {
-                provisioning.rotate(router, &twin, (asked, applied.grace()), None, header(proof)).await
+                match provisioning.confirm(router, &twin, &proof).await {
+                    Ok(()) => {
+                        let asked = (asked, applied.grace());
+                        provisioning.rotate(router, &twin, asked, None, header(proof)).await
+                    }
+                    Err(refused) => Err(refused),
+                }
             }
         };
         let reply = match given {

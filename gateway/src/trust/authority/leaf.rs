@@ -85,7 +85,11 @@ impl Named {
         let names = certificate.subject_alternative_name().ok()?;
         let names = names.iter().flat_map(|names| &names.value.general_names);
         let mut ours = names.filter_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix(URN),
+            // Of a URN, case counts only behind its name space (RFC 8141).
+            GeneralName::URI(uri) => {
+                let (start, rest) = uri.split_at_checked(URN.len())?;
+                start.eq_ignore_ascii_case(URN).then_some(rest)
+            }
             _ => None,
         });
         match (ours.next(), ours.next()) {

@@ -30,8 +30,8 @@ use runtime::directory::audit::hash;
 use twins::time::Timestamp;
 use twins::trust::Fingerprint;
 
-/// How many certificates a chain has at most.
-pub const CHAIN_MAX: usize = 8;
+/// How many certificates a chain has at most: more than there are in practice, and few enough to try them in any order.
+pub const CHAIN_MAX: usize = 4;
 /// How many bytes a chain has at most.
 pub const CHAIN_BYTES_MAX: usize = 16 << 10;
 

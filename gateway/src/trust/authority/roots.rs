@@ -27,14 +27,21 @@ pub struct Roots {
     last: RwLock<(u64, Arc<Anchors>)>,
 }
 
-/// The roots of one version.
+/// The roots of one version: each tenant's by themselves, so that what one of them trusts is no matter to another, not even
+/// by what it costs to look at.
 #[derive(Debug)]
 pub struct Anchors {
-    all: Set,
-    /// Those of ours, in each tenant.
-    own: BTreeMap<String, Set>,
-    groups: BTreeMap<String, BTreeMap<Name, Set>>,
+    tenants: BTreeMap<String, Tenant>,
     mark: Fingerprint,
+}
+
+/// The roots of a tenant.
+#[derive(Debug, Default)]
+struct Tenant {
+    all: Set,
+    /// Those of ours.
+    own: Set,
+    groups: BTreeMap<Name, Set>,
 }
 
 /// Some who sign.
@@ -95,10 +102,10 @@ impl Roots {
                 return last.1.clone();
             }
         }
-        let anchors = Arc::new(Anchors::of(&directory));
+        // One makes them; whoever comes meanwhile needs the same.
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
         if last.0 < directory.version {
-            *last = (directory.version, anchors);
+            *last = (directory.version, Arc::new(Anchors::of(&directory)));
         }
         last.1.clone()
     }
@@ -106,37 +113,33 @@ impl Roots {
 
 impl Anchors {
     pub(super) fn of(directory: &Directory) -> Self {
-        let (mut all, mut bytes) = (Set::default(), Vec::new());
-        let (mut own, mut groups) = (BTreeMap::new(), BTreeMap::new());
-        let tenants = directory.tenants.iter().filter(|(_, tenant)| !tenant.disabled);
-        for (name, tenant) in tenants {
-            let mut of_tenant = BTreeMap::<Name, Set>::new();
-            for (group, known) in tenant.groups.iter().filter(|(_, known)| !known.disabled) {
+        let (mut tenants, mut bytes) = (BTreeMap::new(), Vec::new());
+        for (name, known) in directory.tenants.iter().filter(|(_, known)| !known.disabled) {
+            let mut tenant = Tenant::default();
+            for (group, known) in known.groups.iter().filter(|(_, known)| !known.disabled) {
                 let Trust::Authority { certificates } = &known.trust else { continue };
-                let set = of_tenant.entry(group.clone()).or_default();
+                let set = tenant.groups.entry(group.clone()).or_default();
                 for certificate in certificates {
                     set.add(certificate);
-                    all.add(certificate);
+                    tenant.all.add(certificate);
                     bytes.extend_from_slice(certificate);
                 }
             }
-            let mut ours = Set::default();
-            for certificate in tenant.authorities.values().filter_map(|known| known.certificates.first()) {
-                ours.add(certificate);
-                all.add(certificate);
+            for certificate in known.authorities.values().filter_map(|known| known.certificates.first()) {
+                tenant.own.add(certificate);
+                tenant.all.add(certificate);
                 bytes.extend_from_slice(certificate);
             }
             // What was ours stays so when its time is over.
-            ours.until.fill(Timestamp::MAX);
-            own.insert(name.clone(), ours);
-            groups.insert(name.clone(), of_tenant);
+            tenant.own.until.fill(Timestamp::MAX);
+            tenants.insert(name.clone(), tenant);
         }
-        Self { all, own, groups, mark: hash(&bytes) }
+        Self { tenants, mark: hash(&bytes) }
     }
 
     /// Whether nobody is believed.
     pub fn is_empty(&self) -> bool {
-        self.all.anchors.is_empty()
+        self.tenants.values().all(|tenant| tenant.all.anchors.is_empty())
     }
 
     /// What tells them from those who are believed in another version.
@@ -144,32 +147,66 @@ impl Anchors {
         self.mark
     }
 
-    /// Whether anybody who is believed signed for this.
+    /// Whether anybody signed for this who is believed in the tenant that it names, or in any where it names none.
     ///
     /// # Errors
     /// Why it is not believed.
     pub fn believe(&self, chain: Chain<'_>, now: Timestamp) -> Result<(), Unbelieved> {
-        self.all.believe(chain, now)
+        let path = Path::of(chain)?;
+        match path.leaf.tenant() {
+            Some(tenant) => self.tenants.get(tenant).ok_or(Unbelieved::Unknown)?.all.believe(&path, now),
+            None => {
+                let mut refused = Unbelieved::Unknown;
+                for tenant in self.tenants.values() {
+                    match tenant.all.believe(&path, now) {
+                        Err(Unbelieved::Unknown) => {}
+                        Err(why) => refused = why,
+                        Ok(()) => return Ok(()),
+                    }
+                }
+                Err(refused)
+            }
+        }
     }
 
     /// Whether an authority of ours signed for this: then a group that believes who signed for that authority is nothing to
     /// go by.
     pub fn is_of_ours(&self, tenant: &str, chain: Chain<'_>, now: Timestamp) -> bool {
-        self.own.get(tenant).is_some_and(|set| set.believe(chain, now).is_ok())
+        let set = self.tenants.get(tenant).map(|tenant| &tenant.own);
+        set.is_some_and(|set| set.signed(chain, now))
     }
 
     /// Whether an authority of this group signed for this.
     pub fn is_of_group(&self, tenant: &str, group: &Name, chain: Chain<'_>, now: Timestamp) -> bool {
-        let set = self.groups.get(tenant).and_then(|groups| groups.get(group));
-        set.is_some_and(|set| set.believe(chain, now).is_ok())
+        let set = self.tenants.get(tenant).and_then(|tenant| tenant.groups.get(group));
+        set.is_some_and(|set| set.signed(chain, now))
     }
 
-    /// The tenant of which a group's authority signed for this, if it is of one alone.
+    /// The tenant of which a group's authority signed for this. There is one: nobody's authority is another one's.
     pub fn tenant_of(&self, chain: Chain<'_>, now: Timestamp) -> Option<&str> {
-        let signed = |groups: &BTreeMap<_, Set>| groups.values().any(|set| set.believe(chain, now).is_ok());
-        let mut tenants = self.groups.iter().filter(|(_, groups)| signed(groups));
-        let (name, _) = tenants.next()?;
-        tenants.next().is_none().then_some(name)
+        let path = Path::of(chain).ok()?;
+        let (name, _) = self.tenants.iter().find(|(_, tenant)| tenant.all.believe(&path, now).is_ok())?;
+        Some(name)
+    }
+}
+
+/// A chain that may be looked at: what it costs is bounded, whoever shows it.
+struct Path<'a> {
+    leaf: Leaf,
+    certificate: EndEntityCert<'a>,
+    others: &'a [CertificateDer<'a>],
+}
+
+impl<'a> Path<'a> {
+    fn of(chain: Chain<'a>) -> Result<Self, Unbelieved> {
+        let Chain { first, others } = chain;
+        let bytes = others.iter().fold(first.len(), |bytes, one| bytes + one.len());
+        if others.len() >= CHAIN_MAX || bytes > CHAIN_BYTES_MAX {
+            return Err(Unbelieved::TooLong);
+        }
+        let leaf = Leaf::read(first).ok_or(Unbelieved::NoDevice)?;
+        let certificate = EndEntityCert::try_from(first).map_err(|_| Unbelieved::NoDevice)?;
+        Ok(Self { leaf, certificate, others })
     }
 }
 
@@ -178,20 +215,21 @@ impl Set {
     fn add(&mut self, certificate: &[u8]) {
         let until = parse(certificate).map(|certificate| moment(certificate.validity().not_after));
         let certificate = CertificateDer::from(certificate);
-        if let (Ok(anchor), Some(until)) = (anchor_from_trusted_cert(&certificate), until) {
-            self.anchors.push(anchor.to_owned());
-            self.until.push(until);
+        let (Ok(anchor), Some(until)) = (anchor_from_trusted_cert(&certificate), until) else { return };
+        match self.anchors.iter().position(|known| *known == anchor) {
+            Some(known) => self.until[known] = self.until[known].max(until),
+            None => {
+                self.anchors.push(anchor.to_owned());
+                self.until.push(until);
+            }
         }
     }
 
-    fn believe(&self, chain: Chain<'_>, now: Timestamp) -> Result<(), Unbelieved> {
-        let Chain { first, others } = chain;
-        let bytes = others.iter().fold(first.len(), |bytes, one| bytes + one.len());
-        if others.len() >= CHAIN_MAX || bytes > CHAIN_BYTES_MAX {
-            return Err(Unbelieved::TooLong);
-        }
-        Leaf::read(first).ok_or(Unbelieved::NoDevice)?;
-        let leaf = EndEntityCert::try_from(first).map_err(|_| Unbelieved::NoDevice)?;
+    fn signed(&self, chain: Chain<'_>, now: Timestamp) -> bool {
+        Path::of(chain).is_ok_and(|path| self.believe(&path, now).is_ok())
+    }
+
+    fn believe(&self, path: &Path<'_>, now: Timestamp) -> Result<(), Unbelieved> {
         // A root has no date to whoever verifies, so that this is asked of each path.
         let is_valid = |path: &VerifiedPath<'_>| {
             let mut signers = self.anchors.iter().zip(&self.until);
@@ -200,6 +238,7 @@ impl Set {
                 false => Err(webpki::Error::UnknownIssuer),
             }
         };
+        let (leaf, others) = (&path.certificate, path.others);
         let time = UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis()));
         let algorithms = default_provider().signature_verification_algorithms.all;
         let usage = KeyUsage::client_auth();

@@ -14,7 +14,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, date_time_ymd,
 };
-use runtime::directory::Authority;
+use runtime::directory::{Authority, Directory, Trust};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use twins::id::TwinId;
@@ -22,7 +22,7 @@ use twins::time::Timestamp;
 use x509_parser::certificate::X509Certificate;
 
 use super::leaf::urn;
-use super::{CHAIN_BYTES_MAX, CHAIN_MAX, Request, moment, parse};
+use super::{CHAIN_BYTES_MAX, CHAIN_MAX, Request, Unfit, moment, parse};
 use crate::trust::vault::{self, Purpose, Vault, random};
 
 /// How long a certificate of a device is valid where nobody says: a year.
@@ -66,6 +66,9 @@ pub enum Error {
     /// What was brought cannot sign for a group's devices.
     #[error("these cannot sign for the devices of a group: {0}")]
     NoRoots(&'static str),
+    /// The request is not one.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// The vault did not give its key.
     #[error(transparent)]
     Vault(#[from] vault::Error),
@@ -112,7 +115,7 @@ impl Signer {
     /// Signs for the key of a device; for `life`, and not longer than the authority's own certificate.
     ///
     /// # Errors
-    /// When that is over.
+    /// When that is over, or the request is not signed with its key.
     pub fn sign(
         &self,
         request: &Request,
@@ -134,7 +137,7 @@ impl Signer {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(request.key(), &self.issuer)?;
+        let certificate = params.signed_by(&request.key()?, &self.issuer)?;
         let whole_seconds = Timestamp::from_millis(expires.as_millis() / 1_000 * 1_000);
         Ok(Signed { certificate: Bytes::copy_from_slice(certificate.der()), expires: whole_seconds })
     }
@@ -194,14 +197,25 @@ pub fn import(authority: &Authority, pem: &str, now: Timestamp) -> Result<Author
     Ok(Authority { certificates, ..authority.clone() })
 }
 
-/// The certificates of those who sign for the devices of a group: PEM. None may be one of `ours`, whose certificates are
-/// good only as long as a twin has them.
+/// The certificates of those who sign for the devices of a group: PEM. None may sign for somebody already, since one key
+/// stands for one tenant and one group; nor be one of the node, whose certificates are good only as long as a twin has them.
 ///
 /// # Errors
-/// When one of them may not sign, is over, or is ours.
-pub fn read_roots(pem: &str, ours: &[&Bytes], now: Timestamp) -> Result<Vec<Bytes>, Error> {
+/// When one of them may not sign, is over, or is known.
+pub fn read_roots(pem: &str, directory: &Directory, now: Timestamp) -> Result<Vec<Bytes>, Error> {
     let certificates = read_chain(pem).ok_or(Error::NoRoots("they are no certificates in PEM"))?;
-    let ours: Vec<_> = ours.iter().filter_map(|own| parse(own)).collect();
+    let of_node = directory.tenants.values().flat_map(|tenant| tenant.authorities.values());
+    let of_node: Vec<_> = of_node.flat_map(|authority| authority.certificates.first()).collect();
+    let of_groups = directory.tenants.values().flat_map(|tenant| tenant.groups.values());
+    let of_groups: Vec<_> = of_groups
+        .flat_map(|group| match &group.trust {
+            Trust::Authority { certificates } => &certificates[..],
+            Trust::Key { .. } => &[],
+        })
+        .collect();
+    let has_key = |known: &Bytes, one: &X509Certificate<'_>| {
+        parse(known).is_some_and(|known| known.public_key().raw == one.public_key().raw)
+    };
     for one in &certificates {
         let one = parse(one).ok_or(Error::NoRoots("one of them cannot be read"))?;
         if !one.is_ca() {
@@ -210,8 +224,11 @@ pub fn read_roots(pem: &str, ours: &[&Bytes], now: Timestamp) -> Result<Vec<Byte
         if moment(one.validity().not_after) <= now {
             return Err(Error::NoRoots("one of them has expired"));
         }
-        if ours.iter().any(|own| own.public_key().raw == one.public_key().raw) {
+        if of_node.iter().any(|known| has_key(known, &one)) {
             return Err(Error::NoRoots("one of them is an authority of this node"));
+        }
+        if of_groups.iter().any(|known| has_key(known, &one)) {
+            return Err(Error::NoRoots("one of them signs for another group already"));
         }
     }
     Ok(certificates)

@@ -164,12 +164,9 @@ fn those_are_believed_whom_the_directory_has_and_only_while_they_are_valid() {
 
 #[test]
 fn a_groups_authority_signs_for_that_group_and_its_tenant_alone() {
-    let (pumps, valves) = (Operator::new("operator"), Operator::new("operator"));
-    let groups = [
-        ("default", "pumps", &pumps.root),
-        ("default", "valves", &valves.root),
-        ("acme", "shared", &valves.root),
-    ];
+    let [pumps, valves, acme] = [(); 3].map(|()| Operator::new("operator"));
+    let groups =
+        [("default", "pumps", &pumps.root), ("default", "valves", &valves.root), ("acme", "own", &acme.root)];
     let anchors = Anchors::of(&directory(&[], &groups));
     let signed = pumps.sign(|_| ());
     let chain = Chain { first: &CertificateDer::from(&signed[..]), others: &[] };
@@ -178,9 +175,58 @@ fn a_groups_authority_signs_for_that_group_and_its_tenant_alone() {
     assert!(!anchors.is_of_group("default", &name("valves"), chain, NOW));
     assert!(!anchors.is_of_group("acme", &name("pumps"), chain, NOW));
     assert_eq!(anchors.tenant_of(chain, NOW), Some("default"));
-    let signed = valves.sign(|_| ());
+    let signed = acme.sign(|_| ());
     let chain = Chain { first: &CertificateDer::from(&signed[..]), others: &[] };
-    assert_eq!(anchors.tenant_of(chain, NOW), None, "two tenants believe who signed it");
+    assert_eq!(anchors.tenant_of(chain, NOW), Some("acme"));
+    let foreign = acme.sign(|params| {
+        let other = "urn:twinfold:default:pump-1".to_owned();
+        params.subject_alt_names = vec![SanType::URI(other.try_into().unwrap())];
+    });
+    assert_eq!(believed(&anchors, &foreign, NOW), Err(Unbelieved::Unknown), "a device of another tenant");
+}
+
+/// webpki gives up after a hundred signatures that do not fit: those of another tenant must not be among them.
+#[test]
+fn no_tenant_makes_another_ones_devices_unbelieved() {
+    let (authority, operator) = (ours("default", "devices"), Operator::new("operator"));
+    let mut world = directory(&[("devices", &authority)], &[("default", "pumps", &operator.root)]);
+    let imitation = |n| (format!("group-{n}"), Operator::new("operator").root);
+    let imitations: Vec<_> = (100..204).map(imitation).collect();
+    let groups: Vec<_> = imitations.iter().map(|(name, root)| ("aaa", &**name, root)).collect();
+    world.tenants.insert("aaa".into(), directory(&[], &groups).tenants["aaa"].clone());
+    let anchors = Anchors::of(&world);
+
+    assert_eq!(believed(&anchors, &operator.sign(|_| ()), NOW), Ok(()));
+    let own = sign(&authority, "default", "devices", "default/pump-1").certificate;
+    assert_eq!(believed(&anchors, &own, NOW), Ok(()));
+}
+
+#[test]
+fn a_chain_is_followed_over_those_who_may_sign() {
+    let operator = Operator::new("operator");
+    let anchors = Anchors::of(&directory(&[], &[("default", "pumps", &operator.root)]));
+    let below = |is_ca, until| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "factory");
+        params.is_ca = is_ca;
+        params.not_after = until;
+        let signed = Bytes::copy_from_slice(params.signed_by(&key, &operator.issuer).unwrap().der());
+        Operator { issuer: Issuer::new(params, key), root: signed }
+    };
+    let check = |factory: &Operator, others: usize| {
+        let leaf = factory.sign(|_| ());
+        let others = vec![CertificateDer::from(&factory.root[..]); others];
+        anchors.believe(Chain { first: &CertificateDer::from(&leaf[..]), others: &others }, NOW)
+    };
+    let ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let (far, past) = (date_time_ymd(2100, 1, 1), date_time_ymd(2020, 1, 1));
+
+    assert_eq!(check(&below(ca, far), 1), Ok(()));
+    assert_eq!(check(&below(ca, far), 0), Err(Unbelieved::Unknown), "nothing leads to the root");
+    assert_eq!(check(&below(ca, far), CHAIN_MAX), Err(Unbelieved::TooLong));
+    assert!(check(&below(ca, past), 1).is_err(), "it has expired");
+    assert!(check(&below(IsCa::NoCa, far), 1).is_err(), "a device signs for nobody");
 }
 
 #[test]
@@ -197,6 +243,7 @@ fn a_certificate_that_says_two_things_says_nothing() {
     assert_eq!(named(&[]), Some(twin("default/pump-1")));
     assert_eq!(named(&["https://example.org/pump-7"]), Some(twin("default/pump-1")));
     assert_eq!(named(&["urn:twinfold:default:pump-2"]), Some(twin("default/pump-2")));
+    assert_eq!(named(&["URN:Twinfold:default:pump-2"]), Some(twin("default/pump-2")));
     assert_eq!(named(&["urn:twinfold:acme:pump-2"]), None, "it is of another tenant");
     assert_eq!(named(&["urn:twinfold:default:pump-2", "urn:twinfold:default:pump-3"]), None);
     for malformed in
@@ -253,7 +300,7 @@ proptest! {
         prop_assert!(Leaf::read(&CertificateDer::from(&bytes[..])).is_none());
         prop_assert_eq!(describe(&bytes), None);
         prop_assert_eq!(believed(&anchors, &bytes, NOW), Err(Unbelieved::NoDevice));
-        prop_assert!(read_roots(&pem(&bytes), &[], NOW).is_err());
+        prop_assert!(read_roots(&pem(&bytes), &Directory::default(), NOW).is_err());
     }
 
     /// Those of a real certificate with some changed go far, and are believed only where nothing is.
