@@ -122,14 +122,13 @@ async fn connection(
     loop {
         let happened = tokio::select! {
             happened = device.next() => happened?,
-            _ = tick.tick() => {
-                if connected {
-                    if shared.speaking.load(Ordering::Relaxed) {
-                        life.said += 1;
-                        speak(id, device, life.said, &shared.history);
-                    }
-                    life.duties.answer(device);
+            // Before it is connected nothing may come between: the client would begin anew.
+            _ = tick.tick(), if connected => {
+                if shared.speaking.load(Ordering::Relaxed) {
+                    life.said += 1;
+                    speak(id, device, life.said, &shared.history);
                 }
+                life.duties.answer(device);
                 continue;
             }
         };
