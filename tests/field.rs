@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "each test uses a part of what they share")]
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -185,6 +186,59 @@ fn after_each_step_and_each_kill_the_place_is_one_devices() {
     field.kill();
     assert!(field.holders().is_empty(), "an old key of the id");
     assert!(field.api().all("/twins/pump-2/events?type=event", "from").is_empty());
+
+    // All that was ever known of them is forgotten.
+    for id in ["pump-1", "pump-2"] {
+        field.done(&["device", "remove", id, "--erase", "--reason", "asked to"]);
+        field.kill();
+        let all = field.api().all(&format!("/twins/{id}/events?generation=all"), "from");
+        assert!(all.iter().all(|record| record["sequence"] == all[0]["sequence"]), "{all:?}");
+        assert_eq!(
+            (all.len(), &all[1]["data"]["name"]),
+            (2, &json!("erased")),
+            "that it went, and who had it so"
+        );
+    }
+    assert!(field.holders().is_empty());
+}
+
+#[test]
+fn what_is_erased_is_not_in_the_files_of_the_streams_any_more() {
+    let (planted, kept) = ("planted-4711", "kept-0815");
+    let mut field = Field::new();
+    for (id, word) in [("pump-1", planted), ("pump-2", kept)] {
+        field.done(&["device", "add", id, "--tag", &format!("word={word}")]);
+    }
+    let holds = |field: &Field, word: &str| holds(&field.data.path().join("node/streams"), word.as_bytes());
+    assert!(holds(&field, planted) && holds(&field, kept));
+
+    field.done(&["device", "remove", "pump-1", "--erase", "--reason", "asked to"]);
+    let seen = field.api().all("/events", "from");
+    let of = |id: &str| seen.iter().filter(|record| record["twin"] == id).count();
+    assert!(!serde_json::to_string(&seen).unwrap().contains(planted), "{seen:?}");
+    assert!(of("pump-1") > 0 && of("pump-2") > 0);
+    field.kill();
+    // An orderly stop writes a checkpoint, which is what the files wait for.
+    assert_eq!(field.process.take().unwrap().stop(), Some(0));
+    field.start();
+
+    eventually(|| (!holds(&field, planted)).then_some(())).expect("the files are written anew");
+    field.kill();
+    assert!(!holds(&field, planted) && holds(&field, kept));
+    assert_eq!(field.process.take().unwrap().stop(), Some(0));
+    let folder = field.data.path().join("node");
+    let verified = twinfold(&["log", "verify", folder.to_str().unwrap()]);
+    assert!(verified.status.success(), "{verified:?}");
+}
+
+/// Whether a file below a folder has these bytes.
+fn holds(folder: &Path, word: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        // One that is replaced just now is looked at again.
+        let read = || std::fs::read(&path).unwrap_or_default();
+        if path.is_dir() { holds(&path, word) } else { read().windows(word.len()).any(|part| part == word) }
+    })
 }
 
 #[test]

@@ -124,9 +124,7 @@ pub enum Fact {
 impl Record {
     /// What stands for the twin of the record in these bytes, as far as its beginning tells: 0 where it does not.
     pub(crate) fn key(bytes: &[u8]) -> u64 {
-        let mut decoder = minicbor::Decoder::new(bytes);
-        let id = decoder.array().and_then(|_| decoder.str());
-        id.map_or(0, Self::key_of)
+        Self::twin_of(bytes).map_or(0, Self::key_of)
     }
 
     /// What stands for a twin, as [`TwinId::as_str`] writes it. Two may have the same.
@@ -134,12 +132,21 @@ impl Record {
         XxHash3_64::oneshot(twin.as_bytes()).max(1)
     }
 
+    /// Whose the record in these bytes is, as far as its beginning tells.
+    pub(crate) fn twin_of(bytes: &[u8]) -> Option<&str> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        decoder.array().and_then(|_| decoder.str()).ok()
+    }
+
+    /// Whether these bytes are what is left of a record that was erased: zeros, with which no record begins.
+    pub(crate) fn is_blank(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&0) && bytes.iter().all(|byte| *byte == 0)
+    }
+
     /// Whether the record in these bytes is of a twin, as far as its beginning tells: false is sure. It allocates
     /// nothing.
     pub(crate) fn may_be_of(bytes: &[u8], twin: &TwinId) -> bool {
-        let mut decoder = minicbor::Decoder::new(bytes);
-        let id = decoder.array().and_then(|_| decoder.str());
-        id.map_or(true, |id| id == twin.as_str())
+        Self::twin_of(bytes).is_none_or(|id| id == twin.as_str())
     }
 }
 

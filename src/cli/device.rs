@@ -124,7 +124,8 @@ pub(super) enum Device {
     /// Let another device take the place of one: all that it had but its credentials, which are void
     #[command(after_help = "Example:\n  twinfold device replace boiler-7 --by boiler-8 --reason 'burnt out'")]
     Replace {
-        /// The device that takes its place: registered, of the same kind, and with nothing of its own yet
+        /// The device that takes its place: of the same kind, and without a desired or reported section or commands of its own;
+        /// its tags and business data are replaced
         #[arg(long, value_name = "ID")]
         by: String,
         #[command(flatten)]
@@ -132,7 +133,13 @@ pub(super) enum Device {
     },
     /// Remove a device with its twin; its history stays, and a device that gets its id later has one of its own
     #[command(after_help = "Example:\n  twinfold device remove boiler-7 --reason 'scrapped'")]
-    Remove(Step),
+    Remove {
+        /// Its history goes too, and that of all devices that had its id, also where it was removed before
+        #[arg(long)]
+        erase: bool,
+        #[command(flatten)]
+        step: Step,
+    },
 }
 
 /// A step in the life of a device.
@@ -266,8 +273,9 @@ impl Device {
             Self::Replace { by, step } => {
                 step.take("replace", Said { by: Some(&by), ..Said::default() }, out)?;
             }
-            Self::Remove(Step { id, reason, at }) => {
-                drop(at.call(Call::delete(&["devices", &id]).query("reason", reason))?);
+            Self::Remove { erase, step: Step { id, reason, at } } => {
+                let call = Call::delete(&["devices", &id]).query("reason", reason);
+                drop(at.call(call.query("erase", erase.then_some(true)))?);
             }
         }
         Ok(ExitCode::SUCCESS)

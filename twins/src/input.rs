@@ -36,6 +36,12 @@ pub enum Input {
         /// Why, for those who read the audit.
         reason: Option<Name>,
     },
+    /// Removes the twin, if it is there, and has all that was ever known of its device, and of those that had the id before,
+    /// forgotten.
+    Erase {
+        /// Why, for those who read the audit.
+        reason: Option<Name>,
+    },
 
     /// A connection begins; where `register` is given, an absent twin is registered as that kind.
     Connect {
@@ -159,6 +165,7 @@ impl Input {
             Self::Unsubscribe(filters) => filters.iter().map(|filter| filter.len()).sum(),
             Self::Connect { connect, .. } => connect.will.as_ref().map_or(0, |will| will.bytes()),
             Self::Remove { .. }
+            | Self::Erase { .. }
             | Self::Disconnect { .. }
             | Self::Acknowledge(_)
             | Self::Unsent(_)
@@ -180,6 +187,7 @@ impl Input {
         matches!(
             self,
             Self::Remove { .. }
+                | Self::Erase { .. }
                 | Self::Trust(_)
                 | Self::Disconnect { .. }
                 | Self::Acknowledge(_)

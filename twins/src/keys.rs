@@ -40,6 +40,10 @@ pub struct Kept {
     /// What it was answered.
     #[n(2)]
     pub answer: Answer,
+    /// The generation of the twin that answered.
+    #[n(3)]
+    #[cbor(default)]
+    pub generation: u32,
 }
 
 /// What is kept of an answer. A twin that it showed is shown as it is when the request comes again.
@@ -87,6 +91,11 @@ impl Keys {
     /// About how many bytes they take.
     pub fn bytes(&self) -> usize {
         self.kept.len() * size_of::<Kept>() + self.results.bytes()
+    }
+
+    /// What of them a device that gets the id later keeps: that the requests were made, and nothing that was answered.
+    pub(crate) fn of_before(&self) -> Self {
+        Self { kept: self.kept.clone(), results: Results::default() }
     }
 
     pub(crate) fn remember(&mut self, kept: Kept, returned: Option<&Json>) {

@@ -277,7 +277,8 @@ impl Twin {
         match change {
             Change::Created { kind } => {
                 let generation = self.generation + 1;
-                *self = Self { generation, kind: Some(kind.clone()), created: at, ..self.bare() };
+                let (kind, keys) = (Some(kind.clone()), self.keys.of_before());
+                *self = Self { generation, kind, created: at, keys, ..self.bare() };
             }
             Change::Removed => *self = self.bare(),
             Change::Patched { section, patch, by_behavior } => {
@@ -351,8 +352,10 @@ impl Twin {
                 let trust = Arc::make_mut(self.trust.get_or_insert_default());
                 trust.apply(change, at);
                 trust.chain_on(&link(at, &header.principal, change));
-                if matches!(change, trust::Change::Replaced { .. }) {
-                    *self = self.given_up();
+                match change {
+                    trust::Change::Replaced { .. } => *self = self.given_up(),
+                    trust::Change::Erased => *self = Self { keys: Keys::default(), ..self.bare() },
+                    _ => {}
                 }
             }
             Change::Seen { returned } => {
@@ -362,7 +365,8 @@ impl Twin {
             }
             Change::Answered { answer, returned } => {
                 if let Some(request) = header.idempotency {
-                    self.keys.remember(Kept { request, at, answer: *answer }, returned.as_ref());
+                    let (answer, generation) = (*answer, self.generation);
+                    self.keys.remember(Kept { request, at, answer, generation }, returned.as_ref());
                 }
             }
         }

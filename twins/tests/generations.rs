@@ -237,3 +237,39 @@ fn a_removal_says_who_why_and_where_the_chain_is_which_goes_on() {
     device.register();
     assert_eq!(*device.twin().trust().chain(), chain, "it goes on with the next generation");
 }
+
+#[test]
+fn nothing_is_left_of_a_device_that_is_erased_but_who_why_and_the_chain() {
+    let (mut device, epoch) = Device::with_all_that_waits();
+    let chain = device.twin().trust().chain().length;
+    let principal = Principal::User(Name::fixed("ann"));
+    device.journal.clear();
+
+    let (reason, header) = (Some(Name::fixed("asked to")), Header { principal, ..Header::default() });
+    device.decide(Input::Erase { reason }, header).unwrap();
+
+    assert!(device.got.contains(&(epoch, Delivery::Close(Closed::Removed))));
+    let twin = device.twin();
+    let image = String::from_utf8_lossy(&minicbor::to_vec(twin).unwrap()).into_owned();
+    assert!(!["clock", "turn", "here", "kept"].iter().any(|word| image.contains(word)), "{image}");
+    assert_eq!((twin.exists(), twin.generation(), twin.trust().chain().length), (false, 1, chain + 1));
+    let [Transition { effects, .. }] = &device.journal[..] else { panic!("{:?}", device.journal) };
+    let [Effect::Event { name, data }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(name.as_str(), "erased");
+    assert!(data.as_str().starts_with(r#"{"reason":"asked to","audit":{"n":1,"#), "{data}");
+}
+
+#[test]
+fn what_was_removed_before_can_still_be_erased_and_what_never_was_cannot() {
+    let (mut device, _) = Device::with_all_that_waits();
+    device.system(Input::Remove { reason: None }).unwrap();
+
+    device.system(Input::Erase { reason: None }).unwrap();
+    device.register();
+
+    assert_eq!((device.twin().generation(), device.twin().trust().chain().length), (2, 2));
+    let id = TwinId::in_default_tenant("nobody").unwrap();
+    let header = Header { received: device.now, ..Header::default() };
+    let never = device.kinds.decide(&id, &mut Live::default(), &Input::Erase { reason: None }, header);
+    assert_eq!(never.reply.unwrap_err().code(), Code::UnknownTwin);
+}

@@ -30,7 +30,6 @@ use super::groups;
 use super::lifecycle::read_reason;
 use super::names::named;
 use super::page::{Limit, Page};
-use super::people::Because;
 use super::problem::Problem;
 use super::provision::{self, ActivationKey, Invited, Office};
 use super::query::Query;
@@ -242,27 +241,49 @@ pub(super) async fn get(caller: Caller, id: Path<String>) -> Result<web::Json<De
     Ok(web::Json(Device::of(&device, &twin)))
 }
 
+/// How a device is removed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Removal {
+    /// Why, for the audit: at most 256 bytes.
+    reason: Option<String>,
+    /// All that it ever said, and what was said of it, is forgotten too, also where it was removed before. It takes the verb
+    /// `secure` besides.
+    erase: bool,
+}
+
 /// Removes a device with its twin.
 ///
 /// Its connections are closed, and with it go its commands, timers and sessions. Its history stays, and is not that of a
 /// device that is registered under its id later.
+///
+/// With `erase`, its history goes too, and that of all devices that had its id: nobody reads it from the answer on, and its
+/// bytes are overwritten in the background. Of it stay the event `erased`, with who did it and why, and the chain's hash.
 #[utoipa::path(
     delete,
     path = "/v1/devices/{id}",
     tag = "devices",
-    params(("id" = String, Path, description = "The device's id."), Because),
+    params(("id" = String, Path, description = "The device's id."), Removal),
     responses(
         (status = 204, description = "It is removed."),
         (status = 404, description = "`unknown-twin`"),
+        (status = 409, description = "`conflict`: it is just taking the place of another one"),
+        (status = 429, description = "`too-many`: as many devices are being erased as may"),
     )
 )]
 pub(super) async fn remove(
     caller: Caller,
     id: Path<String>,
-    Query(because): Query<Because>,
+    Query(Removal { reason, erase }): Query<Removal>,
 ) -> Result<HttpResponse, Problem> {
-    let reason = read_reason(because.reason)?;
-    caller.may(Verb::Register, &id, "")?.ask(Input::Remove { reason }).await?;
+    let reason = read_reason(reason)?;
+    let mut device = caller.may(Verb::Register, &id, "")?;
+    if erase {
+        device = caller.may(Verb::Secure, &id, "")?;
+    }
+    let input = if erase { Input::Erase { reason } } else { Input::Remove { reason } };
+    device.ask(input).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -69,7 +69,7 @@ pub(super) struct Samples {
     /// `all`: also of devices that had the id before, whether there is one now or not. It takes the verb `audit`.
     #[param(inline)]
     generation: Option<Generation>,
-    /// Of this device, whose place the twin's has taken, up to when it did; whether it is still known or not.
+    /// Of this device, whose place the twin's has taken, whether it is still known or not.
     ancestor: Option<String>,
     /// A time (RFC 3339): what was received then or later. A cursor: what came after its record. `earliest`, which is
     /// the default, or `latest`: what comes next.
@@ -94,7 +94,7 @@ pub(super) struct Records {
     /// `all`: also of devices that had the id before, whether there is one now or not. It takes the verb `audit`.
     #[param(inline)]
     generation: Option<Generation>,
-    /// Of this device, whose place the twin's has taken, up to when it did; whether it is still known or not.
+    /// Of this device, whose place the twin's has taken, whether it is still known or not.
     ancestor: Option<String>,
     /// A time (RFC 3339): what was received then or later. A cursor: what came after its record. `earliest`, which is
     /// the default, or `latest`: what comes next.

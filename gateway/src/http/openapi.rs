@@ -139,7 +139,7 @@ impl Modify for Common {
                     && operation
                         .operation_id
                         .as_deref()
-                        .is_none_or(|name| !matches!(name, "ask" | "register_new"))
+                        .is_none_or(|name| !matches!(name, "ask" | "register_new" | "replace"))
             };
             for operation in changes.into_iter().flatten().filter(is_kept) {
                 operation.parameters.get_or_insert_default().push(once::parameter());

@@ -3,6 +3,8 @@
 //! The two twins see to it between themselves (`twins::trust::Handover`), and go on whatever becomes of this call. What is
 //! here asks for it, and waits until it is done: until the successor has committed what it took over.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Path};
@@ -31,7 +33,8 @@ const WAIT_S: f64 = 10.0;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `by`, and `reason` or not")]
 pub(super) struct Replacement {
-    /// The device that takes its place: registered, of the same kind, and with nothing of its own yet.
+    /// The device that takes its place: registered, of the same kind, without a desired or reported section, commands or a state
+    /// of its own. Its tags and business data are replaced.
     by: String,
     /// For whoever reads the events of both.
     #[serde(default)]
@@ -63,6 +66,7 @@ pub(super) async fn replace(
     request: HttpRequest,
     Object(replacement): Object<Replacement>,
 ) -> Result<web::Json<Device>, Problem> {
+    caller.refuse_repeats("send it without the key: it is done once, however often it is sent")?;
     let Replacement { by, reason } = replacement;
     let (old, new) = (caller.may(Verb::Secure, &id, "")?, caller.may(Verb::Secure, &by, "")?);
     let reason = read_reason(reason)?;
@@ -85,21 +89,22 @@ pub(super) async fn replace(
         match (left.trust().replaced_by(), left.trust().succession()) {
             (Some(successor), _) if successor == new.id() => {
                 let taken = router.look(new.id()).await?;
-                if taken.is_none_or(|taken| !is_promised(&taken, &old, &left)) {
-                    return Ok(web::Json(Device::of(&old, &left)));
+                let is_done = |taken: Arc<Twin>| taken.trust().has_place_of(old.id(), left.generation());
+                match taken {
+                    Some(taken) if is_promised(&taken, &old, &left) => {}
+                    // One that was removed since had taken it.
+                    taken if taken.clone().is_none_or(is_done) => {
+                        return Ok(web::Json(Device::of(&old, &left)));
+                    }
+                    _ => return Err(not_taken(&old, &new)),
                 }
             }
             (None, Some(Succession::Offered { to, .. })) if to == new.id() => {}
-            _ => {
-                let (old, new) = (old.id().id(), new.id().id());
-                let why = format!("`{new}` did not take the place of `{old}`: the events of `{old}` say why");
-                return Err(Rejection::new(Code::Conflict, why).into());
-            }
+            _ => return Err(not_taken(&old, &new)),
         }
         if wait.either_changed([&mut of_old, &mut of_new]).await.is_none() {
             let (old, new) = (old.id().id(), new.id().id());
-            let why =
-                format!("`{new}` has not taken the place of `{old}` within {WAIT_S} s; it goes on by itself");
+            let why = format!("`{new}` has not taken the place of `{old}` yet; it goes on by itself");
             let next = "send it again: it waits for the same";
             return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", why, next));
         }
@@ -116,7 +121,13 @@ fn is_promised(twin: &Twin, old: &Allowed<'_>, before: &Twin) -> bool {
     }
 }
 
-async fn known(router: &Router, id: &TwinId) -> Result<std::sync::Arc<Twin>, Problem> {
+fn not_taken(old: &Allowed<'_>, new: &Allowed<'_>) -> Problem {
+    let (old, new) = (old.id().id(), new.id().id());
+    let why = format!("`{new}` did not take the place of `{old}`: the events of both say why");
+    Rejection::new(Code::Conflict, why).into()
+}
+
+async fn known(router: &Router, id: &TwinId) -> Result<Arc<Twin>, Problem> {
     let unknown = || Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id()));
     Ok(router.look(id).await?.ok_or_else(unknown)?)
 }

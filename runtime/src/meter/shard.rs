@@ -18,7 +18,7 @@ pub(crate) struct What(u8);
 
 impl What {
     /// The names.
-    pub(crate) const NAMES: [&'static str; 27] = [
+    pub(crate) const NAMES: [&'static str; 28] = [
         "other",
         "register",
         "remove",
@@ -46,6 +46,7 @@ impl What {
         "trust",
         "unsent",
         "handover",
+        "erase",
     ];
 
     pub(crate) fn of(input: &Input) -> Self {
@@ -76,6 +77,7 @@ impl What {
             Input::Trust(_) => 24,
             Input::Unsent(_) => 25,
             Input::Handover(_) => 26,
+            Input::Erase { .. } => 27,
         })
     }
 

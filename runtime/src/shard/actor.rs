@@ -62,6 +62,8 @@ pub(crate) enum Message {
     DueRead(Result<Vec<Row>, String>),
     /// A checkpoint that was written.
     Checkpointed(Result<Written, String>),
+    /// Files of the stream were written anew.
+    Erased(Result<(), String>),
     /// Parcels of a shard, numbered from `first`.
     Parcels { from: u32, first: u64, parcels: Vec<Arc<Parcel>> },
     /// A shard has everything through a number.
@@ -157,6 +159,7 @@ impl Actor for Host {
                 self.log.purge(written.applied());
                 shard.checkpointed(now, written)?;
             }
+            Message::Erased(outcome) => shard.erased(now, outcome)?,
             Message::Parcels { from, first, parcels } => shard.receive(now, from, first, parcels)?,
             Message::Acknowledged { by, n } => shard.acknowledged(now, by, n)?,
             Message::Tick => {
@@ -193,6 +196,11 @@ impl Host {
             }
             // Where it fails, the stream stops, and the shard with it.
             Action::Sweep(sweep) => drop(spawn_blocking(move || sweep.remove())),
+            Action::Erase(erase) => {
+                spawn_blocking(move || {
+                    myself.cast(Message::Erased(erase.run().map_err(|error| error.to_string())))
+                });
+            }
             Action::Load(ids) => {
                 let (store, number) = (self.store.clone(), self.setting.number);
                 spawn_blocking(move || myself.cast(Message::Loaded(images(&*store, number, ids))));

@@ -5,6 +5,7 @@
 //! then one batch with the images, the rows of timers and connections, and the marks is written and synced. Only then
 //! the log may drop what the cut contains.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::registered::Tenants;
 use crate::store::{self, Space, StateStore, Timer};
 use crate::stream;
 
+use super::erasing;
 use super::exchange::put_heads;
 use super::outbox::Rows;
 use super::resident::{Slot, Stored};
@@ -35,6 +37,8 @@ pub(crate) struct Cut {
     /// What the channels to other shards hold, and how far they and those from others have come.
     outbox: Rows,
     heads: Option<Vec<u8>>,
+    /// What is to be erased from the stream.
+    erasures: Arc<BTreeMap<TwinId, stream::Erasure>>,
     meter: Arc<ShardMeter>,
 }
 
@@ -98,7 +102,7 @@ pub(crate) struct Written {
 impl Cut {
     /// Writes it. Blocks; durable when it returns.
     pub(crate) fn write(self, store: &dyn StateStore) -> Result<Written, String> {
-        let Self { shard, marks, images, stream, outbox, heads, meter } = self;
+        let Self { shard, marks, images, stream, outbox, heads, erasures, meter } = self;
         let _span = step!("8.checkpoint", shard, images = images.len()).entered();
         let (started, mut bytes) = (Instant::now(), 0);
         stream.sync().map_err(|error| format!("the stream could not be synced: {error}"))?;
@@ -122,6 +126,7 @@ impl Cut {
         let images: Vec<_> = images.collect();
         outbox.write(&mut batch);
         heads.into_iter().for_each(|heads| put_heads(&mut batch, heads));
+        erasing::put(&mut batch, &erasures);
         batch.put(Space::Mark, MARKS, minicbor::to_vec(&marks).expect("writing to memory does not fail"));
         store
             .write(shard, batch)
@@ -182,7 +187,8 @@ impl Shard {
         let meter = self.setting.meter.clone();
         (self.checkpointing, self.logged, self.dirty_since) = (true, 0, None);
         let (outbox, heads) = (self.outbox.cut(), self.heads());
-        let cut = Cut { shard: number, marks, images, stream, outbox, heads, meter };
+        let erasures = self.stream.erasures();
+        let cut = Cut { shard: number, marks, images, stream, outbox, heads, erasures, meter };
         self.actions.push_back(Action::Checkpoint(cut));
         Ok(())
     }

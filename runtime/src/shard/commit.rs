@@ -43,6 +43,8 @@ pub(super) struct Forming {
     /// The bytes of the records, of the inputs and of what behaviours keep and send: about what the entry will have.
     pub(super) bytes: usize,
     pub(super) releases: Vec<Release>,
+    /// The devices that it has erased, each before this sequence.
+    pub(super) erased: Vec<(TwinId, u64)>,
     /// What it does to the channels.
     pub(super) exchange: Exchange,
     /// What to count once it is committed.
@@ -57,6 +59,7 @@ impl Forming {
             records: Vec::new(),
             bytes: 0,
             releases: Vec::new(),
+            erased: Vec::new(),
             exchange: Exchange::default(),
             tally: Tally::default(),
         }
@@ -75,6 +78,7 @@ pub(super) struct Flying {
     twins: Vec<(TwinId, Arc<Twin>)>,
     records: Vec<(Timestamp, Vec<u8>)>,
     releases: Vec<Release>,
+    erased: Vec<(TwinId, u64)>,
     pub(super) exchange: Exchange,
     bytes: u64,
     /// What it does to the stream.
@@ -87,9 +91,9 @@ pub(super) struct Flying {
 impl Flying {
     /// A batch without decisions.
     pub(super) fn upkeep(upkeep: Upkeep, bytes: u64) -> Self {
-        let (twins, records, releases) = (Vec::new(), Vec::new(), Vec::new());
+        let (twins, records, releases, erased) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (exchange, tally, spans) = (Exchange::default(), Tally::default(), Vec::new());
-        Self { number: UPKEEP, twins, records, releases, exchange, bytes, upkeep, tally, spans }
+        Self { number: UPKEEP, twins, records, releases, erased, exchange, bytes, upkeep, tally, spans }
     }
 }
 
@@ -136,7 +140,7 @@ impl Shard {
         }
         let next = Forming::new(self.forming.number + 1);
         let forming = std::mem::replace(&mut self.forming, next);
-        let Forming { number, decisions, records, releases, exchange, tally, .. } = forming;
+        let Forming { number, decisions, records, releases, erased, exchange, tally, .. } = forming;
         let mut ids: Vec<_> = decisions.iter().map(|decided| decided.twin.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -162,7 +166,7 @@ impl Shard {
             false => traces.into_iter().map(|trace| span(Some(trace))).collect(),
         };
         self.flying =
-            Some(Flying { number, twins, records, releases, exchange, bytes, upkeep, tally, spans });
+            Some(Flying { number, twins, records, releases, erased, exchange, bytes, upkeep, tally, spans });
         self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: false });
         Ok(())
     }
@@ -180,6 +184,9 @@ impl Shard {
         self.dirty_since.get_or_insert(self.now);
         for (received, record) in &flying.records {
             self.stream.append(*received, record).map_err(|error| self.failed(error))?;
+        }
+        for (twin, sequence) in std::mem::take(&mut flying.erased) {
+            self.stream.erase(twin, sequence);
         }
         self.keep_up(flying.upkeep);
         self.setting.meter.committed(flying.bytes, &flying.tally);

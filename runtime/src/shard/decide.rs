@@ -6,6 +6,7 @@ use twins::decide::Decision;
 use twins::header::Header;
 use twins::id::TwinId;
 use twins::input::Input;
+use twins::name::Name;
 use twins::rejection::{Code, Rejection};
 use twins::reply::{Output, Reply};
 use twins::time::Timestamp;
@@ -20,6 +21,7 @@ use crate::record;
 
 use super::commit::Release;
 use super::entry::Decided;
+use super::erasing::erases;
 use super::resident::{Resident, Slot, Stored, Waiting};
 use super::work::{Answer, Work};
 use super::{Failed, Image, Setting, Shard};
@@ -117,7 +119,7 @@ impl Shard {
         if let Some(limit) = self.limit().filter(|_| permit.is_some()) {
             return self.refuse(answer, Error::Overloaded { shard: self.setting.number, limit });
         }
-        let reserved = match self.room_for(&id, &input) {
+        let reserved = match self.room_to_erase(&input).and_then(|()| self.room_for(&id, &input)) {
             Ok(reserved) => reserved,
             Err(rejection) => return self.refuse(answer, rejection.into()),
         };
@@ -168,8 +170,9 @@ impl Shard {
                 self.setting.registered.changed(shard, id.tenant(), !existed);
             }
             let kind = after.kind_name().cloned().or(kind_before);
-            let kind = kind.as_ref().expect("only a twin that is or was has transitions");
-            for record in record::records(id, kind, &after, &transition) {
+            // One that was removed before has none when it is erased.
+            let kind = kind.unwrap_or_else(|| Name::fixed("unknown"));
+            for record in record::records(id, &kind, &after, &transition) {
                 let (received, record) = (record.header.received, encoded(&record));
                 bytes += record.len();
                 self.forming.tally.recorded(record.len());
@@ -177,6 +180,9 @@ impl Shard {
             }
             bytes += self.forming.exchange.send(&self.setting.slots, id, &transition);
             self.forming.bytes += bytes;
+            if erases(&transition) {
+                self.forming.erased.push((id.clone(), transition.sequence));
+            }
             self.forming.tally.decided(What::of(input), &transition);
             self.forming.decisions.push(Decided { twin: id.clone(), transition });
         }

@@ -175,8 +175,8 @@ impl Shard {
         let _span = step!("10.effect" in trace, shard, from, n, twin = %parcel.to).entered();
         let refusal = match waiting.unreadable {
             Some(refusal) => Some(refusal),
-            None if parcel.is_call() && self.is_full(2) => {
-                let why = format!("shard {} has too many calls under way", self.setting.number);
+            None if parcel.makes_more() && self.is_full(2) => {
+                let why = format!("shard {} has too much under way", self.setting.number);
                 Some(Rejection::new(Code::TooMany, why))
             }
             None => self.decide_parcel(&parcel),

@@ -18,6 +18,7 @@ mod commit;
 mod decide;
 mod due;
 pub mod entry;
+mod erasing;
 mod exchange;
 mod inbox;
 mod list;
@@ -115,6 +116,8 @@ pub(crate) enum Action {
     Checkpoint(Cut),
     /// Remove files of the stream.
     Sweep(stream::Sweep),
+    /// Write files of the stream anew. Whether it went well comes back by [`Shard::erased`].
+    Erase(stream::Erase),
     /// Hand these parcels to a shard, perhaps this one, by [`Shard::receive`]. They may be lost: they are handed over
     /// again.
     Hand { to: u32, first: u64, parcels: Vec<Arc<Parcel>> },
@@ -199,6 +202,12 @@ pub(crate) struct Shard {
     upkeep_after: Timestamp,
     /// The first offset of the segment that the stream wrote at the last durable checkpoint.
     recorded: stream::Offset,
+    /// Files of the stream are being written anew.
+    erasing: bool,
+    /// They are not before this: it failed.
+    erase_after: Timestamp,
+    /// No segment ends before this for the sake of what is to be erased: one did, lately.
+    seal_after: Timestamp,
     /// Twins whose images the state store lacks.
     dirty: BTreeSet<TwinId>,
     /// Twins whose images are being written.
@@ -230,7 +239,8 @@ impl Shard {
         let checkpoint = self.dirty_since.filter(|_| !self.checkpointing && !self.stream_full);
         let checkpoint = checkpoint.map(|since| since + self.setting.options.checkpoint_every);
         let stream = (self.stream_full || self.fell_back).then_some(self.due_after);
-        let own = [self.next_due(), checkpoint, stream, self.next_upkeep(), self.next_exchange()];
+        let erase = (self.erase_after > self.now).then_some(self.erase_after);
+        let own = [self.next_due(), checkpoint, stream, self.next_upkeep(), self.next_exchange(), erase];
         own.into_iter().flatten().min()
     }
 
@@ -260,6 +270,7 @@ impl Shard {
         self.look_ahead();
         self.checkpoint_if_due()?;
         self.sweep();
+        self.erase();
         self.setting.admission.set_behind(self.is_behind());
         self.setting.admission.set_full(self.is_full(1));
         self.show();

@@ -7,7 +7,7 @@ use twins::json::Json;
 use twins::name::Name;
 use twins::rejection::Rejection;
 use twins::transition::Transition;
-use twins::trust::Handover;
+use twins::trust::{Handover, Word};
 
 /// What a parcel takes beside its content, in bytes, by estimate.
 const ENVELOPE_BYTES: usize = 256;
@@ -103,9 +103,14 @@ impl Parcel {
         Some(Self { to, cause, trace: self.trace, content })
     }
 
-    /// Whether it is a call.
-    pub(crate) fn is_call(&self) -> bool {
-        matches!(self.content, Content::Call { .. })
+    /// Whether what it leads to may be as large again, and it can be refused: a call, and the promise that has a device send
+    /// all that it has.
+    pub(crate) fn makes_more(&self) -> bool {
+        match &self.content {
+            Content::Call { .. } => true,
+            Content::Handover(handover) => matches!(handover.word, Word::Promise { .. }),
+            Content::Refused(_) => false,
+        }
     }
 
     /// About how much memory it takes.

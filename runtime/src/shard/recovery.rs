@@ -22,7 +22,8 @@ use crate::stream::retention::{Retention, Upkeep};
 use super::checkpoint::{MARKS, Marks};
 use super::commit::Forming;
 use super::decide::encoded;
-use super::entry::Batch;
+use super::entry::{Batch, Decided};
+use super::erasing::{self, erases};
 use super::exchange::{self, Exchange};
 use super::resident::Slot;
 use super::window::Window;
@@ -62,7 +63,8 @@ impl Shard {
             Some(row) => minicbor::decode(&row).map_err(|error| failed(format!("marks: {error}")))?,
         };
         let opened = stream::open(files, folder, marks.stream(), indexer);
-        let (writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
+        let (mut writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
+        writer.resume_erasures(erasing::read(store, number).map_err(failed)?);
         let registered = match marks.registered {
             Some(registered) => registered,
             None => listed(store, number).map_err(|error| failed(error.to_string()))?,
@@ -96,6 +98,9 @@ impl Shard {
             retention,
             upkeep_after: twins::time::Timestamp::ZERO,
             recorded: marks.tail,
+            erasing: false,
+            erase_after: twins::time::Timestamp::ZERO,
+            seal_after: twins::time::Timestamp::ZERO,
             dirty: BTreeSet::new(),
             writing: BTreeSet::new(),
             logged: 0,
@@ -175,6 +180,11 @@ impl Shard {
             if let Some(resident) = self.resident(&decided.twin) {
                 resident.fall_back();
             }
+        }
+        for Decided { twin, transition } in
+            batch.decisions.iter().filter(|decided| erases(&decided.transition))
+        {
+            self.stream.erase(twin.clone(), transition.sequence);
         }
         self.keep_up(Upkeep { sealed: batch.sealed, trimmed: batch.trimmed });
         if batch.sealed { self.stream.flush().map_err(|error| self.failed(error)) } else { Ok(()) }

@@ -18,7 +18,12 @@ impl Shard {
         if self.now < self.upkeep_after {
             return false;
         }
-        let upkeep = self.retention.decide(&self.stream, self.now);
+        let mut upkeep = self.retention.decide(&self.stream, self.now);
+        if self.stream.has_to_seal() && self.seal_after <= self.now {
+            // One for each checkpoint, however many devices are erased until then.
+            upkeep.sealed = true;
+            self.seal_after = self.now + self.setting.options.checkpoint_every;
+        }
         if upkeep.is_nothing() {
             return false;
         }
@@ -32,7 +37,9 @@ impl Shard {
 
     /// When there is something to be done to the stream, if nothing is in flight.
     pub(super) fn next_upkeep(&self) -> Option<Timestamp> {
-        let due = self.retention.due(&self.stream).filter(|_| self.flying.is_none());
+        let seal = self.stream.has_to_seal().then_some(self.seal_after);
+        let due = [self.retention.due(&self.stream), seal].into_iter().flatten().min();
+        let due = due.filter(|_| self.flying.is_none());
         due.map(|due| due.max(self.upkeep_after))
     }
 

@@ -1,12 +1,13 @@
 //! What writer and readers of a stream share: which records are there, and in which files.
 
+use super::erase::Erasures;
 use super::segment::Segment;
 use super::{Error, Indexer, Offset, Place};
 use crate::files::Files;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A stream as far as it is written.
@@ -21,8 +22,12 @@ pub(super) struct Extent {
     stopped: OnceLock<String>,
     /// The records of trimmed segments whose files are still there, oldest first.
     trimmed: Mutex<VecDeque<Range<Offset>>>,
-    /// Held by whoever removes their files.
-    sweeping: Mutex<()>,
+    /// Held by whoever removes their files, replaces a segment's, or makes its index.
+    alone: Mutex<()>,
+    /// Its writer is gone, and there may be another one: nothing of it is changed any more.
+    closed: AtomicBool,
+    /// Whose records are to be erased.
+    pub(super) erasures: Erasures,
     indexer: Arc<Indexer>,
     /// Indexes were asked for of all segments that begin before it.
     asked_before: AtomicU64,
@@ -54,7 +59,9 @@ impl Extent {
             named: AtomicU64::new(named),
             stopped: OnceLock::new(),
             trimmed: Mutex::default(),
-            sweeping: Mutex::default(),
+            alone: Mutex::default(),
+            closed: AtomicBool::new(false),
+            erasures: Erasures::default(),
             indexer,
             asked_before: AtomicU64::new(named),
             asked: Mutex::default(),
@@ -133,13 +140,28 @@ impl Extent {
         before: Offset,
         mut remove: impl FnMut(Offset) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let _alone = lock(&self.sweeping);
+        let _alone = self.alone();
         loop {
             let oldest = lock(&self.trimmed).front().filter(|records| records.end <= before).cloned();
             let Some(records) = oldest else { return Ok(()) };
             remove(records.start)?;
             lock(&self.trimmed).pop_front();
         }
+    }
+
+    /// Nobody else changes the files of sealed segments while this is held.
+    pub(super) fn alone(&self) -> MutexGuard<'_, ()> {
+        lock(&self.alone)
+    }
+
+    /// Whoever is changing files is waited for, and nobody begins.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        drop(self.alone());
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     pub(super) fn synced(&self) -> Offset {

@@ -3,11 +3,16 @@
 //! At worst one call holds a page of [`PAGE_BYTES_MAX`] and one record more, and what it has read ahead: for each shard
 //! 192 KiB, or one record where that is larger. With 64 shards and payloads of 256 KiB that is 20 to 24 MiB.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use twins::id::TwinId;
 use twins::time::Timestamp;
 
 use crate::error;
 use crate::record::{Fact, Record};
 
+use super::erase::Erasure;
 use super::trail::Trail;
 use super::{Cursor, Error, From, Item, Offset, Page, Placed, Reader, Selection, Unread};
 
@@ -53,6 +58,7 @@ pub(crate) fn read(
             ahead,
             ahead_bytes,
             items,
+            erasures: None,
         });
     }
     let was_there = |source: &Source| source.at >= source.reader.earliest();
@@ -108,6 +114,8 @@ struct Source {
     ahead: Option<Ahead>,
     ahead_bytes: usize,
     items: std::vec::IntoIter<Item>,
+    /// Whose records among those are not to be seen.
+    erasures: Option<Arc<BTreeMap<TwinId, Erasure>>>,
 }
 
 /// The next record of a shard that was asked for.
@@ -132,6 +140,10 @@ impl Source {
                 return Ok(None);
             };
             self.looked.0 += 1;
+            if Record::is_blank(&item.record) {
+                self.at = item.offset + 1;
+                continue;
+            }
             if selection.twin.as_ref().is_some_and(|twin| !Record::may_be_of(&item.record, twin)) {
                 self.at = item.offset + 1;
                 continue;
@@ -142,7 +154,8 @@ impl Source {
                 why: error.to_string(),
             };
             let record: Record = minicbor::decode(&item.record).map_err(unreadable)?;
-            if wanted(selection, &record) {
+            let is_erased = self.erasures.as_ref().is_some_and(|all| Erasure::has(all, &record));
+            if wanted(selection, &record) && !is_erased {
                 self.ahead = Some(Ahead { offset: item.offset, record, len: item.record.len() });
             } else {
                 self.at = item.offset + 1;
@@ -163,6 +176,7 @@ impl Source {
                 READ.min((stretch.end - stretch.start) as usize)
             }
         };
+        self.erasures = self.reader.erasures();
         let batch = self.reader.read(self.at, limit, self.ahead_bytes)?;
         self.items = batch.items.into_iter();
         Ok(self.items.next())

@@ -24,6 +24,7 @@ use crate::files::Files;
 
 mod cursor;
 mod cut;
+mod erase;
 mod error;
 mod extent;
 mod frame;
@@ -51,6 +52,8 @@ mod writer;
 
 pub use cursor::{Cursor, NotACursor};
 pub use cut::{Cut, Place};
+pub use erase::Erase;
+pub(crate) use erase::{ERASURES_MAX, Erasure};
 pub use error::Error;
 pub use frame::RECORD_BYTES_MAX;
 pub use index::indexer::Indexer;

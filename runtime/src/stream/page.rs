@@ -70,6 +70,11 @@ pub(super) fn file_len(body: u64) -> u64 {
     body + body.div_ceil(BODY) * HEADER as u64
 }
 
+/// Where in the file a position in the bodies is.
+pub(super) fn in_file(position: u64) -> u64 {
+    position / BODY * PAGE + HEADER as u64 + position % BODY
+}
+
 fn checksum(page: u64, fields: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&page.to_le_bytes());

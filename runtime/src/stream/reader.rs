@@ -1,10 +1,13 @@
 //! The reading side of a stream. It keeps no files open, so that segments can be trimmed at any time.
 
+use super::erase::Erasure;
 use super::extent::Extent;
 use super::{Error, Offset};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use twins::id::TwinId;
 use twins::time::Timestamp;
 
 /// A handle that reads a shard's stream beside its writer. Clones are cheap; calls block on the disk.
@@ -48,6 +51,11 @@ impl Reader {
     #[must_use]
     pub fn end(&self) -> Offset {
         self.extent.end()
+    }
+
+    /// Whose records are not to be seen any more, though their bytes may still be there: of what is read from now on.
+    pub(super) fn erasures(&self) -> Option<Arc<BTreeMap<TwinId, Erasure>>> {
+        (self.extent.erasures.len() > 0).then(|| self.extent.erasures.all())
     }
 
     /// Reads from an offset on: at most `limit` records, and no further one once they have `bytes_max` bytes in sum.

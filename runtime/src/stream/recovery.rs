@@ -8,7 +8,7 @@ use super::extent::Extent;
 use super::retention::Sealed;
 use super::segment::{self, Segment};
 use super::tail::Tail;
-use super::{Error, Indexer, Offset, Place, Reader, Writer, index, page};
+use super::{Error, Indexer, Offset, Place, Reader, Writer, erase, index, page};
 use crate::files::Files;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -52,6 +52,7 @@ pub fn open(
     } else {
         resume(&*files, folder, place, sealed.back())?
     };
+    erase::clean(&*files, folder)?;
     let before: Vec<_> = firsts.iter().copied().take(sealed.len()).collect();
     let indexed = index::clean(&*files, folder, &before)?;
     // A removed name that came back would pass for a segment once the stream has grown past it.

@@ -96,7 +96,8 @@ impl Node {
             true => minicbor::to_vec([twin(self.random.below(TWINS)).as_str()]).expect("to memory"),
             false => Vec::new(),
         };
-        record.resize(record.len() + bytes, self.random.bits() as u8);
+        // Zeros alone would be what is left of one that was erased.
+        record.resize(record.len() + bytes, self.random.bits() as u8 | 1);
         self.log.push((Timestamp::from_millis(time), record));
     }
 

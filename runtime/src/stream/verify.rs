@@ -5,11 +5,10 @@
 //! where one stands at or behind what cannot be read, that is damage, and elsewhere it may be a torn end.
 
 use super::index::{self, rows::Rows};
-use super::page::{self, BODY, HEADER, Header, PAGE};
+use super::page::{self, BODY, HEADER, Header, PAGE, in_file};
 use super::segment::{self, Segment};
 use super::{Error, Offset};
 use crate::files::Files;
-use crate::record::Record;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -140,18 +139,13 @@ fn check(segment: &Segment, end: Option<Offset>) -> Result<(Offset, Result<Rows,
                 return fault(record, page * PAGE);
             }
         }
-        rows.note(Record::key(walk.record(&step)), begin..walk.position);
+        rows.note_record(walk.record(&step), begin..walk.position);
         walk.forget();
     }
     if page::file_len(walk.position) != segment.len {
         return fault(walk.offset, in_file(walk.position));
     }
     Ok((walk.offset, Ok(rows)))
-}
-
-/// Where in the file a position in the bodies is.
-fn in_file(position: u64) -> u64 {
-    position / BODY * PAGE + HEADER as u64 + position % BODY
 }
 
 #[cfg(test)]

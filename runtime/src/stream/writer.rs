@@ -4,15 +4,17 @@
 //! checkpoint may record it).
 
 use super::cut::{Cut, Place};
+use super::erase::{ERASURES_MAX, Erase, Erasure};
 use super::extent::Extent;
 use super::retention::{Open, Sealed};
 use super::sweep::Sweep;
 use super::tail::Tail;
 use super::{Error, Offset, RECORD_BYTES_MAX, frame, page, segment};
 use crate::files::File;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use twins::id::TwinId;
 use twins::time::Timestamp;
 
 /// What a writer keeps of its buffer between flushes, in bytes.
@@ -160,6 +162,43 @@ impl Writer {
         Some(Sweep::new(self.extent.clone(), before))
     }
 
+    /// From here on readers do not see what a twin recorded before a sequence. The files follow: [`Writer::erase_files`].
+    pub(crate) fn erase(&mut self, twin: TwinId, sequence: u64) {
+        self.extent.erasures.add(twin, Erasure { sequence, end: self.tail.end });
+    }
+
+    /// What a checkpoint is to remember of that.
+    pub(crate) fn erasures(&self) -> Arc<BTreeMap<TwinId, Erasure>> {
+        self.extent.erasures.all()
+    }
+
+    /// What a checkpoint remembered of that.
+    pub(crate) fn resume_erasures(&mut self, erasures: BTreeMap<TwinId, Erasure>) {
+        erasures.into_iter().for_each(|(twin, erasure)| self.extent.erasures.add(twin, erasure));
+    }
+
+    /// Whether as many devices are to be erased as may be.
+    pub(crate) fn is_full_of_erasures(&self) -> bool {
+        self.extent.erasures.len() >= ERASURES_MAX
+    }
+
+    /// Whether the segment that is written has something that is to be erased: only a sealed one is written anew.
+    pub(crate) fn has_to_seal(&self) -> bool {
+        let is_in_tail = |end: Offset| end > self.tail.first;
+        !self.sealing && self.tail.begun.is_some() && self.extent.erasures.end().is_some_and(is_in_tail)
+    }
+
+    /// The files that have something that is to be erased, as far as they lie before the tail that the last durable
+    /// checkpoint recorded.
+    pub(crate) fn erase_files(&self, recorded: Offset) -> Option<Erase> {
+        if self.extent.erasures.len() == 0 {
+            return None;
+        }
+        let mut erasures = BTreeMap::clone(&self.extent.erasures.all());
+        erasures.retain(|_, erasure| erasure.end <= recorded);
+        (!erasures.is_empty()).then(|| Erase::new(self.extent.clone(), erasures))
+    }
+
     /// What a failed operation means.
     fn failed(&self, doing: &'static str, error: io::Error) -> Error {
         let path = segment::path(&self.extent.folder, self.tail.first);
@@ -167,5 +206,12 @@ impl Writer {
             return Error::Full { path };
         }
         self.extent.stop(Error::Io { doing, path, source: error })
+    }
+}
+
+/// Another one may be opened on the same files: what is being written anew for this one ends first.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.extent.close();
     }
 }

@@ -36,6 +36,12 @@ impl Draft<'_> {
         Ok(Reply::Twin(self.twin_shared()))
     }
 
+    /// Its place was given up before. The successor hears so behind all that it was sent.
+    pub(super) fn replace_again(&mut self, by: &TwinId, reason: Option<&Name>) -> Result<Reply, Rejection> {
+        self.tell(by, reason, Word::Given);
+        Ok(Reply::Twin(self.twin_shared()))
+    }
+
     /// The other twin has said a word.
     pub(super) fn handover(&mut self, handover: &Handover) -> Result<Reply, Rejection> {
         let Some(cause) = self.header.cause.clone() else {
@@ -47,6 +53,8 @@ impl Draft<'_> {
             Word::Promise { generation } => self.give_up(*generation, &cause.twin, reason)?,
             Word::Estate(estate) => self.take_over(estate, &cause, reason)?,
             Word::Declined { code, message } => self.declined(&cause, code, message),
+            Word::Returned(estate) => self.take_back(estate, &cause, reason),
+            Word::Given => self.nothing_comes(&cause),
         }
         Ok(Reply::Done)
     }
@@ -55,10 +63,11 @@ impl Draft<'_> {
     fn promise(&mut self, kind: &Name, cause: &Cause, reason: Option<&Name>) -> Result<(), Rejection> {
         let Cause { twin: of, generation, .. } = cause;
         if self.twin().trust().has_place_of(of, *generation) {
+            // It has given up, or was restored from a backup and does not know.
+            self.tell(of, reason, Word::Promise { generation: *generation });
             return Ok(());
         }
-        let promised = |known: &Succession| matches!(known, Succession::Promised { of: other, .. } if other == of);
-        if !self.twin().trust().succession().is_some_and(promised) {
+        if !self.is_promised_to(of, *generation) {
             self.twin().may_succeed(self.id, kind)?;
         }
         let sequence = self.twin().sequence() + 1;
@@ -91,13 +100,34 @@ impl Draft<'_> {
     /// All that the other device had is this one's. What its own device reported meanwhile stands.
     fn take_over(&mut self, estate: &Estate, cause: &Cause, reason: Option<&Name>) -> Result<(), Rejection> {
         let Cause { twin: of, generation, .. } = cause;
-        let promised = match self.twin().trust().succession() {
-            Some(Succession::Promised { of: known, generation: g, .. }) => (known, g) == (of, generation),
-            _ => false,
-        };
-        if !promised {
+        if self.twin().trust().has_place_of(of, *generation) {
+            return Ok(());
+        }
+        if !self.is_promised_to(of, *generation) {
             return Err(conflict(format!("`{}` has not promised to take the place of `{}`", self.id.id(), of.id())));
         }
+        self.receive(estate);
+        let last = Ancestor { twin: of.clone(), generation: *generation, at: self.header.received };
+        for ancestor in estate.ancestors.iter().cloned().chain([last]) {
+            self.change(Change::Trust(Trusted::Inherited(ancestor)));
+        }
+        let about = About { twin: Some(of), generation: Some(*generation), ..About::why(reason) };
+        self.announce_about("inherited", about);
+        Ok(())
+    }
+
+    /// The successor could not take it.
+    fn take_back(&mut self, estate: &Estate, cause: &Cause, reason: Option<&Name>) {
+        let Some(by) = self.twin().trust().replaced_by().cloned() else { return };
+        if cause.generation != self.twin().generation() {
+            return;
+        }
+        self.change(Change::Trust(Trusted::Resumed));
+        self.receive(estate);
+        self.announce_about("resumed", About { twin: Some(&by), ..About::why(reason) });
+    }
+
+    fn receive(&mut self, estate: &Estate) {
         let sections = [
             (Which::Tags, &estate.tags),
             (Which::Desired, &estate.desired),
@@ -123,13 +153,23 @@ impl Draft<'_> {
         for command in &estate.commands {
             self.change(Change::Queued(command.clone()));
         }
-        let last = Ancestor { twin: of.clone(), generation: *generation, at: self.header.received };
-        for ancestor in estate.ancestors.iter().cloned().chain([last]) {
-            self.change(Change::Trust(Trusted::Inherited(ancestor)));
+    }
+
+    /// What the other device had does not come any more: with a backup that was restored, it was lost.
+    fn nothing_comes(&mut self, cause: &Cause) {
+        if self.is_promised_to(&cause.twin, cause.generation) {
+            self.change(Change::Trust(Trusted::Declined));
+            let why = "what it had was given up before, and is not there any more";
+            let about = About { twin: Some(&cause.twin), message: Some(why), ..About::default() };
+            self.announce_about("declined", about);
         }
-        let about = About { twin: Some(of), generation: Some(*generation), ..About::why(reason) };
-        self.announce_about("inherited", about);
-        Ok(())
+    }
+
+    fn is_promised_to(&self, other: &TwinId, of_generation: u32) -> bool {
+        match self.twin().trust().succession() {
+            Some(Succession::Promised { of, generation, .. }) => (of, *generation) == (other, of_generation),
+            _ => false,
+        }
     }
 
     /// The other one said no to the last word of this one: nothing is offered or promised any more.
@@ -157,7 +197,7 @@ impl Draft<'_> {
         }
         let Some(Succession::Promised { of, .. }) = trust.succession() else { return Ok(()) };
         let changes = match input {
-            Input::Remove { .. } => true,
+            Input::Remove { .. } | Input::Erase { .. } => true,
             other => self.header.principal != Principal::Device && !other.is_of_the_system(),
         };
         if !changes {

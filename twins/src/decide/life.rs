@@ -104,14 +104,30 @@ impl Draft<'_> {
     }
 
     pub(super) fn remove(&mut self, reason: Option<&Name>) -> Result<Reply, Rejection> {
+        self.end();
+        self.change(Change::Trust(trust::Change::Removed));
+        self.change(Change::Removed);
+        self.announce_trust("removed", None, reason);
+        Ok(Reply::Done)
+    }
+
+    /// Nothing of what was known is left but who wanted it so, why, and the end of the chain.
+    pub(super) fn erase(&mut self, reason: Option<&Name>) -> Result<Reply, Rejection> {
+        if self.twin().exists() {
+            self.end();
+            self.change(Change::Removed);
+        }
+        self.change(Change::Trust(trust::Change::Erased));
+        self.announce_trust("erased", None, reason);
+        Ok(Reply::Done)
+    }
+
+    /// Its connections are closed.
+    fn end(&mut self) {
         let epochs: Vec<_> = self.twin().sessions().connected().map(|session| session.epoch).collect();
         for epoch in epochs {
             self.output(epoch, Delivery::Close(Closed::Removed));
         }
         self.live.state = None;
-        self.change(Change::Trust(trust::Change::Removed));
-        self.change(Change::Removed);
-        self.announce_trust("removed", None, reason);
-        Ok(Reply::Done)
     }
 }

@@ -87,6 +87,8 @@ impl Kinds {
             _ if live.twin.exists() => live.twin.kind(),
             // A request that came again is answered, also the one that removed the twin.
             _ if live.twin.keys().get_of(&header).is_some() => return MISSING.decide(id, live, input, header),
+            // What was removed may still be known of.
+            Input::Erase { .. } if live.twin.generation() > 0 => return MISSING.decide(id, live, input, header),
             Input::Register { kind, .. }
             | Input::Appear { kind }
             | Input::Connect { register: Some(kind), .. } => kind.as_str(),
@@ -127,6 +129,7 @@ impl Draft<'_> {
             Input::Trust(step) => self.trust(step),
             Input::Appear { kind } => self.appear(kind),
             Input::Remove { reason } => self.remove(reason.as_ref()),
+            Input::Erase { reason } => self.erase(reason.as_ref()),
             Input::Connect { connect, register } => self.connect(connect, register.as_ref()),
             Input::Disconnect { epoch, reason, with_will, expiry_s } => {
                 self.disconnect(*epoch, reason, *with_will, *expiry_s)

@@ -39,6 +39,10 @@ impl Draft<'_> {
             return Some(Err(Rejection::new(Code::IdempotencyMismatch, why)));
         }
         Some(match kept.answer {
+            answer if answer != Answer::Done && twin.exists() && kept.generation != twin.generation() => {
+                let why = format!("this `Idempotency-Key` was used at {} for a device that had the id before", kept.at);
+                Err(Rejection::new(Code::Conflict, why))
+            }
             Answer::Done => Ok(Reply::Done),
             Answer::Command(id, state) => Ok(Reply::Command { id, state }),
             Answer::Returned => Ok(returned(twin.keys().result(request.key))),

@@ -24,7 +24,7 @@ impl Draft<'_> {
     pub(super) fn trust(&mut self, step: &Step) -> Result<Reply, Rejection> {
         if let Some(by) = self.twin().trust().replaced_by() {
             return match &step.what {
-                What::Replace { by: wanted } if wanted == by => Ok(Reply::Twin(self.twin_shared())),
+                What::Replace { by: wanted } if wanted == by => self.replace_again(&by.clone(), step.reason.as_ref()),
                 _ => Err(self.barred()),
             };
         }

@@ -92,4 +92,10 @@ pub enum Change {
     /// What it offered or promised last comes to nothing.
     #[n(14)]
     Declined,
+    /// What it had given up is back: nobody has taken its place.
+    #[n(16)]
+    Resumed,
+    /// All that was ever known of it is forgotten, but for the chain.
+    #[n(15)]
+    Erased,
 }

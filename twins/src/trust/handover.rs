@@ -14,6 +14,14 @@
 //! refused. So at each moment the place is one device's: the old one's, or on its way to a successor that is bound to take
 //! it.
 //!
+//! A successor whose image cannot be read can take nothing: then the estate goes back, and the device has its place again,
+//! though not its credentials. And where a restored backup has one of the two in a state from before the other's, asking
+//! again mends it as far as it can be: who has taken the place says so again, and a successor that waits for what was lost
+//! with the backup is told that it comes to nothing (`given`).
+//!
+//! What the successor's own device reported meanwhile stands, and the other one's reported section falls away; its own timers
+//! and commands are kept beside those that come, so that there may be twice as many as one twin may have.
+//!
 //! Whoever asks again offers again. An offer that was taken, a promise to a device that has given up, and a refusal of
 //! anything but the last word change nothing: each side knows the sequence of the last word it said.
 
@@ -27,6 +35,9 @@ use crate::rejection::Rejection;
 use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::twin::{State, Twin};
+
+/// The bytes of a refusal that the other one gets to know.
+const REASON_BYTES_MAX: usize = 1024;
 
 /// A word of one twin to the other.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -62,6 +73,12 @@ pub enum Word {
     /// I have given up; all this is yours.
     #[n(2)]
     Estate(#[n(0)] Box<Estate>),
+    /// It could not be taken; you have it again.
+    #[n(4)]
+    Returned(#[n(0)] Box<Estate>),
+    /// I have given up before; if nothing came, nothing will.
+    #[n(5)]
+    Given,
     /// No.
     #[n(3)]
     Declined {
@@ -170,20 +187,25 @@ impl Estate {
 }
 
 impl Handover {
-    /// What goes back when it is refused; nothing for a refusal.
+    /// What goes back when it is refused; nothing for what came back itself. An estate is never lost by that.
     pub fn declined(&self, refusal: &Rejection) -> Option<Self> {
-        if matches!(self.word, Word::Declined { .. }) {
-            return None;
-        }
-        let (code, message) = (Name::fixed(refusal.code().as_str()), refusal.message().to_owned());
-        Some(Self { word: Word::Declined { code, message }, ..self.clone() })
+        let word = match &self.word {
+            Word::Estate(estate) => Word::Returned(estate.clone()),
+            Word::Declined { .. } | Word::Returned(_) | Word::Given => return None,
+            Word::Offer { .. } | Word::Promise { .. } => {
+                let (code, message) = (Name::fixed(refusal.code().as_str()), refusal.message());
+                let cut = message.floor_char_boundary(REASON_BYTES_MAX);
+                Word::Declined { code, message: message[..cut].to_owned() }
+            }
+        };
+        Some(Self { word, ..self.clone() })
     }
 
     /// About how many bytes it has.
     pub fn bytes(&self) -> usize {
         match &self.word {
-            Word::Offer { .. } | Word::Promise { .. } => 0,
-            Word::Estate(estate) => estate.bytes(),
+            Word::Offer { .. } | Word::Promise { .. } | Word::Given => 0,
+            Word::Estate(estate) | Word::Returned(estate) => estate.bytes(),
             Word::Declined { message, .. } => message.len(),
         }
     }

@@ -241,8 +241,10 @@ impl Trust {
                 self.ancestors.drain(..excess);
             }
             // What is left is for the twin to say. Whoever was shut out is so when the id is registered again, too.
-            Change::Removed if self.standing != Standing::Enabled && self.group.is_some() => self.barred = Some(at),
-            Change::Removed => {}
+            Change::Removed | Change::Erased if self.standing != Standing::Enabled && self.group.is_some() => {
+                self.barred = Some(at);
+            }
+            Change::Removed | Change::Erased => {}
             Change::Offered { to, sequence } => {
                 self.succession = Some(Succession::Offered { to: to.clone(), sequence: *sequence });
             }
@@ -251,6 +253,7 @@ impl Trust {
                 self.succession = Some(Succession::Promised { of, generation, sequence });
             }
             Change::Declined => self.succession = None,
+            Change::Resumed => self.replaced_by = None,
         }
     }
 

@@ -9,12 +9,15 @@ use twins::twin::Twin;
 use crate::log::Entry;
 use crate::record::{Record, records};
 use crate::shard::entry::Batch;
+use crate::shard::erasing::erases;
 
 /// All twins and all records that the log makes, from its first entry on.
 #[derive(Default)]
 pub(super) struct Oracle {
     pub(super) twins: BTreeMap<TwinId, Twin>,
     pub(super) records: Vec<Record>,
+    /// Whose records are erased, up to which sequence.
+    pub(super) erased: BTreeMap<TwinId, u64>,
     /// The first offsets of the stream's segments that are kept.
     pub(super) segments: Vec<u64>,
 }
@@ -30,6 +33,9 @@ impl Oracle {
                 let kind = twin.kind_name().cloned();
                 assert!(twin.apply(&decided.transition), "a decision follows its predecessor");
                 let kind = twin.kind_name().cloned().or(kind).unwrap_or_else(|| Name::fixed("unknown"));
+                if erases(&decided.transition) {
+                    oracle.erased.insert(decided.twin.clone(), decided.transition.sequence);
+                }
                 oracle.records.extend(records(&decided.twin, &kind, twin, &decided.transition));
             }
             let end = oracle.records.len() as u64;

@@ -210,6 +210,10 @@ impl World {
             Some(Action::Sweep(sweep)) => {
                 sweep.remove().map_err(|error| Failed { shard: 0, why: error.to_string() })
             }
+            Some(Action::Erase(erase)) => {
+                let outcome = erase.run().map_err(|error| error.to_string());
+                self.with(|shard, now| shard.erased(now, outcome))
+            }
             Some(Action::Load(ids)) => {
                 let images = images(&self.store, self.number, ids);
                 self.with(|shard, now| shard.loaded(now, images))

@@ -6,7 +6,6 @@
 
 use super::rows::Rows;
 use super::{DRAFT_SUFFIX, path, remove};
-use crate::record::Record;
 use crate::stream::extent::Extent;
 use crate::stream::{Error, Offset};
 use std::collections::VecDeque;
@@ -16,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 /// How many segments wait at most; what is past it is asked for again by whoever reads it. 64 shards keep 9 each.
 const WAITING_MAX: usize = 1_024;
 /// So many bytes stay free on the disk: the log has its reserve, twice as much as it keeps by default, before an index.
-const ROOM: u64 = 512 << 20;
+pub(in crate::stream) const ROOM: u64 = 512 << 20;
 
 /// Whoever makes indexes.
 pub struct Indexer {
@@ -121,6 +120,8 @@ impl Drop for Working {
 
 /// Makes the index of a segment: it has its name once it is whole and durable.
 fn make(extent: &Extent, first: Offset) -> Result<(), Error> {
+    // Nobody may write the segment anew meanwhile.
+    let _alone = extent.alone();
     let records = match extent.around(first) {
         Ok(Some(records)) => records,
         Ok(None) | Err(Error::Trimmed { .. }) => return Ok(()),
@@ -133,9 +134,13 @@ fn make(extent: &Extent, first: Offset) -> Result<(), Error> {
     let mut rows = Rows::default();
     let mut walk = segment.walk(|_| false)?;
     while walk.offset < records.end {
+        // Whoever closes the stream waits for it.
+        if extent.is_closed() {
+            return Ok(());
+        }
         let begin = walk.position;
         let step = walk.step()?;
-        rows.note(Record::key(walk.record(&step)), begin..walk.position);
+        rows.note_record(walk.record(&step), begin..walk.position);
         walk.forget();
     }
     let bytes = rows.encode(&segment.identity(records.end)?);

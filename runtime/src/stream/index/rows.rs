@@ -1,6 +1,7 @@
 //! The rows of an index: gathered from a segment record by record, then written in the order of their keys.
 
 use super::{BLOCK, HEAD, Identity, MARK, Runs, VERSION};
+use crate::record::Record;
 use crate::stream::page::BODY;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
@@ -21,8 +22,14 @@ pub(in crate::stream) struct Rows {
 }
 
 impl Rows {
-    /// Notes a record that lies at these bytes of the pages' bodies. They come in order.
-    pub(in crate::stream) fn note(&mut self, key: u64, at: Range<u64>) {
+    /// Notes a record that lies at these bytes of the pages' bodies. They come in order. One that was erased is nobody's.
+    pub(in crate::stream) fn note_record(&mut self, record: &[u8], at: Range<u64>) {
+        if !Record::is_blank(record) {
+            self.note(Record::key(record), at);
+        }
+    }
+
+    fn note(&mut self, key: u64, at: Range<u64>) {
         let pages = (at.start / BODY) as u32..at.end.div_ceil(BODY) as u32;
         self.pages = pages.end;
         if self.is_too_much {

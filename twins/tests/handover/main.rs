@@ -1,5 +1,7 @@
 //! A device takes the place of another: all that there is to lose is at one of the two, or on its way, after every word.
 
+mod mended;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -174,6 +176,13 @@ impl Place {
         while !self.words.is_empty() {
             self.carry_one();
             self.check();
+        }
+    }
+
+    /// All words arrive, wherever that leads.
+    fn settle(&mut self) {
+        while !self.words.is_empty() {
+            self.carry_one();
         }
     }
 
@@ -369,9 +378,7 @@ fn a_promise_to_a_device_that_went_binds_nobody() {
 
     place.remove("old").unwrap();
     place.register("old", "clock");
-    while !place.words.is_empty() {
-        place.carry_one();
-    }
+    place.settle();
 
     assert_eq!(place.twin("new").trust().succession(), None);
     assert_eq!(place.twin("old").lifecycle(), Lifecycle::Registered, "it offered nothing");
@@ -408,9 +415,7 @@ fn a_place_that_was_taken_over_is_handed_on_with_all_before() {
     place.carry();
 
     place.replace("new", "other").unwrap();
-    while !place.words.is_empty() {
-        place.carry_one();
-    }
+    place.settle();
 
     let before: Vec<_> =
         place.twin("other").trust().ancestors().iter().map(|known| known.twin.id()).collect();
