@@ -145,6 +145,19 @@ fn the_request_that_removed_a_twin_may_come_again_and_so_may_the_one_that_made_i
 }
 
 #[test]
+fn a_key_that_was_used_for_a_device_that_had_the_id_before_says_nothing_of_it() {
+    let mut world = World::new();
+    assert_eq!(world.decide(keyed("k", "5"), add("5")), Ok(Reply::Returned(json("5"))));
+    world.system(Input::Remove { reason: None }).unwrap();
+    world.register(Header::default()).unwrap();
+
+    let refused = world.decide(keyed("k", "5"), add("5")).unwrap_err();
+
+    assert_eq!((refused.code(), world.sum()), (Code::Conflict, None));
+    assert_eq!(world.decide(keyed("new", "5"), add("5")), Ok(Reply::Returned(json("5"))));
+}
+
+#[test]
 fn a_repeated_change_shows_the_twin_as_it_is() {
     let mut world = World::new();
     let desire =
