@@ -3,6 +3,7 @@
 mod certificates;
 mod devices;
 mod limits;
+mod generations;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each test crate uses a part of it")]
 mod support;

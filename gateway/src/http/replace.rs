@@ -78,7 +78,8 @@ pub(super) async fn replace(
     if before.trust().replaced_by().is_none() {
         // The successor would say so itself; here it is said before anything is written.
         let wanted = known(router, new.id()).await?;
-        if !is_promised(&wanted, &old, &before) {
+        let has_taken = wanted.trust().has_place_of(old.id(), before.generation());
+        if !has_taken && !is_promised(&wanted, &old, &before) {
             wanted.may_succeed(new.id(), before.kind())?;
         }
     }
