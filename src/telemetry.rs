@@ -22,6 +22,10 @@ const FILTER: &str = "TWINFOLD_LOG";
 /// The target of what an operator is told whatever is selected.
 const TOLD: &str = "told";
 
+/// Which parts of the HTTP server are never heard: they call it an error when a client sends what is no HTTP, or goes, a
+/// line each time, so that anybody could fill the log. Each of these is counted among the answers, or is none.
+const UNHEARD: [&str; 2] = ["actix_http::h1::decoder=off", "actix_http::h1::dispatcher=off"];
+
 /// The variable of `--otlp-endpoint`, where there is no such flag.
 #[cfg(not(feature = "otlp"))]
 const OTLP_ENDPOINT: &str = "TWINFOLD_OTLP_ENDPOINT";
@@ -108,8 +112,9 @@ fn lines(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
     // A span is said when it ends, with its time: the steps of the path, where `path=debug` asks for them.
     let lines =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_span_events(FmtSpan::CLOSE);
-    let told = format!("{TOLD}=info").parse().expect("it is a directive");
-    let filter = filter.from_env_lossy().add_directive(told);
+    let told = format!("{TOLD}=info");
+    let fixed = UNHEARD.into_iter().chain([&*told]).map(|text| text.parse().expect("it is a directive"));
+    let filter = fixed.fold(filter.from_env_lossy(), EnvFilter::add_directive);
     match format {
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
         Format::Json => lines.json().flatten_event(true).with_ansi(false).with_filter(filter).boxed(),

@@ -33,6 +33,7 @@ pub(super) struct Question {
 
 /// The answer.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
 pub(super) struct Answer {
     allowed: bool,
     /// What led to it: of a refusal all that stands against it, else all that allows it.
@@ -41,6 +42,7 @@ pub(super) struct Answer {
 
 /// A reason.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplanationReason)]
 pub(super) struct Reason {
     /// `policy`, `role`, `scope`, `absent`, `nothing`.
     r#type: &'static str,

@@ -19,6 +19,7 @@ use crate::audit::show;
 #[into_params(parameter_in = Query)]
 pub(super) struct Lines {
     /// After that line; else from the first on.
+    #[param(format = "uint64")]
     after: Option<u64>,
     /// At most so many.
     #[param(value_type = usize, default = 100, minimum = 1, maximum = 1000)]
@@ -27,6 +28,7 @@ pub(super) struct Lines {
 
 /// Where the chain ends.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditHead)]
 pub(super) struct Head {
     /// How many entries it has.
     length: u64,

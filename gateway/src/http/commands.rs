@@ -46,7 +46,7 @@ pub(super) struct Redrive {
 pub(super) struct Shown<'a> {
     id: String,
     name: &'a str,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     payload: Content<'a>,
     /// `queued`, `sent`, `delivered`, `done`, `rejected`, `expired`, `cancelled`, `superseded` or `dead`.
     state: &'static str,
@@ -65,7 +65,7 @@ pub(super) struct Shown<'a> {
     /// Who sent it.
     by: String,
     /// What the device said about it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     result: Option<&'a Json>,
 }
 

@@ -144,12 +144,16 @@ fn unambiguous(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     not_led(headers)
 }
 
-/// Refuses a change that is not said in JSON. DELETE, and a POST without a body, have nothing to say; a device's samples
-/// may be anything that it names, but what a form sends.
+/// Refuses a change that is not said in JSON. A POST without a body has nothing to say, nor has any method that no route
+/// takes a body of; a device's samples may be anything that it names, but what a form sends.
 fn is_json(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let has_body = headers.contains_key(TRANSFER_ENCODING)
         || texts(headers, CONTENT_LENGTH).any(|length| length.is_none_or(|length| length.trim() != "0"));
-    let silent = method.is_safe() || *method == Method::DELETE || (*method == Method::POST && !has_body);
+    let silent = match *method {
+        Method::PUT | Method::PATCH => false,
+        Method::POST => !has_body,
+        _ => true,
+    };
     let named = texts(headers, CONTENT_TYPE).next().flatten();
     let is_sample = path.strip_prefix(SAMPLES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         && named.is_some_and(|named| !is_form(named));
@@ -311,6 +315,7 @@ mod tests {
     fn what_has_nothing_to_say_needs_no_type() {
         check_type(Method::GET, &[], true);
         check_type(Method::DELETE, &[], true);
+        check_type(Method::TRACE, &[], true);
         check_type(Method::POST, &[], true);
         check_type(Method::POST, &[(CONTENT_LENGTH, "0")], true);
     }

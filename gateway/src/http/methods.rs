@@ -20,10 +20,10 @@ use super::problem::Problem;
     path = "/v1/twins/{id}/methods/{name}",
     tag = "twins",
     params(("id" = String, Path, description = "The device's id."), ("name" = String, Path, description = "The method.")),
-    request_body = Option<Object>,
+    request_body = Option<Value>,
     responses(
-        (status = 200, description = "What the behaviour answered.", body = Object),
-        (status = 208, description = "It was called before under this `Idempotency-Key`, and what it returned is not kept any more: null.", body = Object),
+        (status = 200, description = "What the behaviour answered.", body = Value),
+        (status = 208, description = "It was called before under this `Idempotency-Key`, and what it returned is not kept any more: null.", body = Value),
         (status = 404, description = "`unknown-twin` or `unknown-method`"),
         (status = 422, description = "`rejected`: the behaviour refused; `malformed`: the argument does not fit"),
     )

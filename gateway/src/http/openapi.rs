@@ -182,6 +182,7 @@ pub(super) async fn document() -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::Path;
 
     use serde_json::Value;
 
@@ -220,6 +221,40 @@ mod tests {
         assert!(references.len() > 20);
         for reference in references {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn no_two_types_are_described_under_one_name() {
+        let mut names = Vec::new();
+        named_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http"), &mut names);
+        names.sort();
+
+        // The later one would take the place of the other, wherever that is meant.
+        let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+        assert!(names.len() > 30 && twice.is_empty(), "give one of each `#[schema(as = ..)]`: {twice:?}");
+    }
+
+    /// The names of all schemas that are derived in the files of a folder.
+    fn named_below(folder: &Path, names: &mut Vec<String>) {
+        let (derives, named) = (concat!("derive", "("), concat!("schema(", "as = "));
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                named_below(&path, names);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for derived in text
+                .split(derives)
+                .skip(1)
+                .filter(|rest| rest.split(')').next().is_some_and(|traits| traits.contains("ToSchema")))
+            {
+                let word = |rest: &str| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
+                let declared = ["struct ", "enum "].iter().filter_map(|kind| derived.split_once(kind));
+                let (before, rest) = declared.min_by_key(|(before, _)| before.len()).expect("a type");
+                names.push(before.split_once(named).map_or_else(|| word(rest), |(_, name)| word(name)));
+            }
         }
     }
 

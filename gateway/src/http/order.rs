@@ -21,7 +21,7 @@ pub(super) struct Order {
     name: String,
     /// With what; null where it is left out.
     #[serde(default = "Json::null")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     payload: Json,
     /// After so many seconds it expires: more than 0, at most 30 days, which is the default.
     #[serde(default = "ttl_s_max")]

@@ -73,6 +73,7 @@ pub(super) struct Details<'a> {
 
 /// A part that does not serve.
 #[derive(Serialize, ToSchema)]
+#[schema(as = UnreadyPart)]
 pub(super) struct Reason<'a> {
     /// Which: `shard 12`, `log`, `disk`, `listener mqtt`.
     part: &'a str,

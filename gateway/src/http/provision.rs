@@ -71,6 +71,7 @@ pub(super) struct Invite {
 
 /// An invited device.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InvitedDevice)]
 pub(super) struct Invited {
     #[serde(flatten)]
     pub(super) device: Device,
@@ -82,6 +83,7 @@ pub(super) struct Invited {
 /// How a device activates itself.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `device_id`, `activation_key`, `nonce` or `csr`")]
+#[schema(as = ActivationRequest)]
 pub(super) struct Activation {
     device_id: String,
     /// Else `default`.
@@ -127,6 +129,7 @@ pub(super) struct Rotation {
 
 /// A key or a certificate that a device was given.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HandedKey)]
 pub(super) struct Handed {
     device_id: String,
     /// The key: 43 characters, the device's password. Only the same request gets it again.

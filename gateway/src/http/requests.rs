@@ -53,12 +53,13 @@ impl Asking {
 
 /// What the device answered.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeviceAnswer)]
 pub(super) struct Answer<'a> {
     /// As in HTTP.
     #[schema(example = 200)]
     status: u16,
     /// Any JSON; of bytes that are none, `{"content_type", "base64"}`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     payload: Content<'a>,
 }
 
@@ -74,7 +75,7 @@ pub(super) struct Answer<'a> {
         ("name" = String, Path, description = "What is asked."),
         Asking,
     ),
-    request_body = Option<Object>,
+    request_body = Option<Value>,
     responses(
         (status = 200, description = "The device answered.", body = Answer),
         (status = 404, description = "`unknown-twin`, or `not-connected`: also when the connection ends first"),

@@ -22,6 +22,7 @@ use crate::trust::token::{LIFE, Text};
 /// A tenant to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `name` and `admin`")]
+#[schema(as = WantedTenant)]
 pub(super) struct Wanted {
     /// 1 to 64 of A-Z a-z 0-9 . _ ~ : @ -
     name: String,
@@ -33,6 +34,7 @@ pub(super) struct Wanted {
 
 /// A tenant that was made.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MadeTenant)]
 pub(super) struct Made<'a> {
     /// The user who administers it.
     admin: &'a str,
@@ -47,6 +49,7 @@ pub(super) struct Made<'a> {
 /// What a tenant becomes: one of the two, since each is an entry of the audit.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `disabled` or `limits`")]
+#[schema(as = TenantChanges)]
 pub(super) struct Changes {
     /// Whether nobody of it is let in.
     disabled: Option<bool>,

@@ -23,6 +23,7 @@ use crate::trust::token::{LIFE, Text};
 /// A token to be made.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `owner`, `roles`, `ttl_s`, `reason`")]
+#[schema(as = WantedToken)]
 pub(super) struct Wanted {
     /// Whose it is: a user or a service; else the caller's own.
     owner: Option<String>,
@@ -37,6 +38,7 @@ pub(super) struct Wanted {
 
 /// A token that was made.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MadeToken)]
 pub(super) struct Made<'a> {
     /// The token itself. It is not kept, and cannot be shown again.
     token: String,

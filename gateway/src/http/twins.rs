@@ -22,6 +22,7 @@ use super::readable::{self, touched};
 /// Changes of a twin, all or nothing.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `tags`, `desired` or both")]
+#[schema(as = TwinChanges)]
 pub(super) struct Changes {
     /// A merge patch (RFC 7396) of the tags.
     #[serde(default, deserialize_with = "present")]

@@ -36,10 +36,11 @@ pub(in super::super) struct Asking {
 
 /// A command, as it is handed out over MQTT too.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HandedCommand)]
 pub(in super::super) struct Handed<'a> {
     id: String,
     name: &'a str,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     payload: Content<'a>,
     #[schema(value_type = String, format = DateTime)]
     deadline: Timestamp,
@@ -114,7 +115,7 @@ async fn is_coming(wait: &mut Wait, watch: &mut Watch) -> bool {
         ("command" = String, Path, description = "The command's id."),
         ("outcome" = String, Path, description = "`delivered`, `done`, `rejected` or `progress`."),
     ),
-    request_body = Option<Object>,
+    request_body = Option<Value>,
     responses(
         (status = 204, description = "It is durable."),
         (status = 401, description = "`not-authenticated`"),

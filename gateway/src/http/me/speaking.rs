@@ -66,7 +66,7 @@ enum Answers {
     tag = "device",
     security(("device" = [])),
     params(Beside),
-    request_body = Object,
+    request_body = Value,
     responses(Answers)
 )]
 pub(in super::super) async fn telemetry(
@@ -85,7 +85,7 @@ pub(in super::super) async fn telemetry(
     tag = "device",
     security(("device" = [])),
     params(("channel" = String, Path, description = "The channel; of many instances `name%2Fkey`."), Beside),
-    request_body = Object,
+    request_body = Value,
     responses(Answers)
 )]
 pub(in super::super) async fn sample(
