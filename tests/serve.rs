@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 
 use support::node::eventually;
 use support::process::{Addresses, Process};
-use support::served::{Served, certify, twinfold, words};
+use support::served::{PLAIN, Served, certify, twinfold, words};
 use support::wire::Connect;
 
 /// The status of an answer.
@@ -167,8 +167,7 @@ fn plain_text_needs_loopback_and_to_be_asked_for() {
     assert!(refusal(&["--mqtt", "127.0.0.1:0"]).contains("add --allow-plaintext"));
     assert!(refusal(&["--http", "0.0.0.0:0", "--allow-plaintext"]).contains("is not loopback"));
 
-    let both = ["--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--allow-plaintext"];
-    let node = Served::start_with(&both);
+    let node = Served::start_with(&PLAIN);
     assert!(node.ready.contains(" mqtt://127.") && node.ready.contains(" http://127."), "{}", node.ready);
 }
 

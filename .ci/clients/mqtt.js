@@ -1,6 +1,8 @@
 // A device with MQTT.js, unmodified: one line for each check; the first that fails ends it.
 //
 // Usage: NODE_PATH=... node mqtt.js HOST MQTT_PORT HTTP_URL 3|5 QOS_MAX
+//
+// Of a node in the open NODE_EXTRA_CA_CERTS names who signed for it, and TWINFOLD_TOKEN is who registers the devices.
 'use strict'
 const mqtt = require('mqtt')
 
@@ -9,6 +11,7 @@ const qosMax = Number(most)
 const v5 = version === '5'
 const name = `mqttjs-${version}`
 const PATIENCE = 20000
+const token = process.env.TWINFOLD_TOKEN
 
 function passed(claim) {
   console.log(`  ok  MQTT.js ${v5 ? '5' : '3.1.1'}: ${claim}`)
@@ -22,7 +25,7 @@ function check(claim, seen, isTrue) {
 async function call(method, path, body) {
   const answer = await fetch(`${http}/v1/${path}`, {
     method,
-    headers: { 'Content-Type': 'application/json' },
+    headers: { 'Content-Type': 'application/json', ...(token ? { Authorization: `Bearer ${token}` } : {}) },
     body: body === undefined ? undefined : JSON.stringify(body),
   })
   const text = await answer.text()
@@ -61,9 +64,21 @@ class Heard {
   }
 }
 
+// What a device shows as its password. A node in the open gives it when it is activated.
+const keys = new Map()
+async function keyOf(device) {
+  if (!token) return 'ignored'
+  if (!keys.has(device)) {
+    await call('PUT', `devices/${device}`, {})
+    keys.set(device, (await call('POST', `devices/${device}/activate`, { reason: 'a test' })).key)
+  }
+  return keys.get(device)
+}
+
 async function connect(device, clientId, { keep = false, will } = {}) {
   const client = mqtt.connect({
-    host, port: Number(port), protocolVersion: v5 ? 5 : 4, clientId, username: device, password: 'ignored',
+    protocol: token ? 'mqtts' : 'mqtt', host, port: Number(port), protocolVersion: v5 ? 5 : 4,
+    clientId, username: device, password: await keyOf(device),
     clean: !keep, reconnectPeriod: 0, keepalive: 30, will,
     ...(v5 ? { properties: { sessionExpiryInterval: keep ? 3600 : 0 } } : {}),
   })

@@ -1,9 +1,13 @@
 """A device with paho-mqtt, unmodified: one line for each check; the first that fails ends it.
 
 Usage: mqtt.py HOST MQTT_PORT HTTP_URL 3|5 QOS_MAX
+
+Of a node in the open TWINFOLD_CA names who signed for it, and TWINFOLD_TOKEN is who registers the devices.
 """
 import json
+import os
 import queue
+import ssl
 import sys
 import time
 import urllib.request
@@ -16,6 +20,8 @@ host, port, http, version = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.
 v5, qos_max = version == 5, int(sys.argv[5])
 name = f"paho-{version}"
 PATIENCE = 20
+token = os.environ.get("TWINFOLD_TOKEN")
+context = ssl.create_default_context(cafile=os.environ["TWINFOLD_CA"]) if token else None
 
 
 def passed(claim):
@@ -30,8 +36,11 @@ def check(claim, seen, is_true):
 
 def call(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{http}/v1/{path}", data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(f"{http}/v1/{path}", data, headers, method=method)
+    with urllib.request.urlopen(request, timeout=PATIENCE, context=context) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
@@ -47,6 +56,19 @@ def until(what, look):
         time.sleep(0.05)
 
 
+keys = {}
+
+
+def key_of(device):
+    """What it shows as its password. A node in the open gives it when it is activated."""
+    if not token:
+        return "ignored"
+    if device not in keys:
+        call("PUT", f"devices/{device}", {})
+        keys[device] = call("POST", f"devices/{device}/activate", {"reason": "a test"})["key"]
+    return keys[device]
+
+
 class Device:
     """A client with what it heard."""
 
@@ -54,7 +76,9 @@ class Device:
         protocol = mqtt.MQTTv5 if v5 else mqtt.MQTTv311
         clean = {} if v5 else {"clean_session": not keep}
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client, protocol=protocol, **clean)
-        self.client.username_pw_set(device, "ignored")
+        self.client.username_pw_set(device, key_of(device))
+        if context:
+            self.client.tls_set_context(context)
         self.client.max_inflight_messages_set(20)
         self.heard, self.ready, self.ended = queue.Queue(), queue.Queue(), queue.Queue()
         self.granted = queue.Queue()

@@ -108,11 +108,7 @@ impl Node {
 
     /// How much memory the process has, as the system counts it.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
-        let status = status.expect("the system tells of its processes");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says how much");
-        let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
-        kibibytes << 10
+        self.process.resident_bytes()
     }
 
     /// How many descriptors the process has open.

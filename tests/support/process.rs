@@ -45,7 +45,12 @@ impl Process {
     ///
     /// # Panics
     /// If it ends or is not ready within 30 s.
-    pub fn ready(mut command: Command) -> (Self, String) {
+    pub fn ready(command: Command) -> (Self, String) {
+        Self::heard(command, |line| eprintln!("node: {line}"))
+    }
+
+    /// The same; everything else that it says is passed to `hear`, line by line.
+    pub fn heard(mut command: Command, hear: impl Fn(&str) + Send + 'static) -> (Self, String) {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let (ready, wait) = std::sync::mpsc::channel();
@@ -55,7 +60,7 @@ impl Process {
                     // Nobody waits any more once it was ready.
                     let _heard = ready.send(line);
                 } else {
-                    eprintln!("node: {line}");
+                    hear(&line);
                 }
             }
         });
@@ -86,6 +91,15 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How much memory it has, as the system counts it.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the system tells of its processes");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says how much");
+        let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+        kibibytes << 10
     }
 
     /// SIGKILL: nothing in it can do anything about it.

@@ -1,8 +1,10 @@
 //! A node in the open with a certificate of its own, its first admin, and clients that trust it.
 
+#![allow(clippy::print_stderr, reason = "what a node says is shown with the test that fails")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use tempfile::TempDir;
 use super::process::Process;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_twinfold");
+/// The flags of a node that listens in plain text, too.
+pub const PLAIN: [&str; 5] = ["--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--allow-plaintext"];
 /// How long a node may take to say something.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -42,21 +46,54 @@ impl Served {
     }
 
     pub fn start_with(flags: &[&str]) -> Self {
+        Self::begin(flags, &[], |line| eprintln!("node: {line}"))
+    }
+
+    /// A new folder with its first admin, and a node on it in this environment; what it says is passed on, line by line.
+    pub fn begin(flags: &[&str], environment: &[(&str, &str)], hear: impl Fn(&str) + Send + 'static) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let node = data.path().join("node");
         let certificate = certify(data.path());
         let added = twinfold(&["user", "add", "ada", "--role", "admin", "--data", text(&node)]);
         let token = String::from_utf8(added.stdout).expect("a token is plain").trim().to_owned();
+        Self::run(data, token, certificate, flags, environment, hear)
+    }
+
+    /// SIGKILL, and the same node again.
+    pub fn kill_and_begin(
+        self,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+        hear: impl Fn(&str) + Send + 'static,
+    ) -> Self {
+        let Self { process, data, token, certificate, .. } = self;
+        process.kill();
+        Self::run(data, token, certificate, flags, environment, hear)
+    }
+
+    fn run(
+        data: TempDir,
+        token: String,
+        certificate: CertificateDer<'static>,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+        hear: impl Fn(&str) + Send + 'static,
+    ) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.args(words(data.path())).args(flags);
-        let (process, ready) = Process::ready(command);
-        let at = |scheme: &str| {
-            let from = ready.find(scheme).expect("it says where") + scheme.len();
-            let end = ready[from..].find([' ', ',']).map_or(ready.len(), |end| from + end);
-            ready[from..end].parse().expect("an address")
-        };
-        let (mqtts, https) = (at("mqtts://"), at("https://"));
+        command.args(words(data.path())).args(flags).envs(environment.iter().copied());
+        let (process, ready) = Process::heard(command, hear);
+        let (mqtts, https) = (listens(&ready, "mqtts://"), listens(&ready, "https://"));
         Self { process, data, token, certificate, mqtts, https, ready }
+    }
+
+    /// Where it listens in plain text, of one that was [asked](PLAIN) to: MQTT, HTTP.
+    pub fn plain(&self) -> (SocketAddr, SocketAddr) {
+        (listens(&self.ready, "mqtt://"), listens(&self.ready, "http://"))
+    }
+
+    /// The data folder.
+    pub fn folder(&self) -> PathBuf {
+        self.data.path().join("node")
     }
 
     /// A handshake in one of these versions, with a client that trusts `trusted`.
@@ -122,6 +159,13 @@ pub fn words(folder: &Path) -> Vec<String> {
         &file("node.key"),
     ];
     words.map(str::to_owned).to_vec()
+}
+
+/// Where it says that it listens by this scheme.
+fn listens(ready: &str, scheme: &str) -> SocketAddr {
+    let from = ready.find(scheme).expect("it says where") + scheme.len();
+    let end = ready[from..].find([' ', ',']).map_or(ready.len(), |end| from + end);
+    ready[from..end].parse().expect("an address")
 }
 
 /// Makes a certificate for `localhost` in a folder.

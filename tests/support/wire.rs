@@ -23,6 +23,7 @@ pub struct Connect<'a> {
     pub v5: bool,
     pub client: &'a str,
     pub username: &'a str,
+    pub password: Option<&'a str>,
     pub keep_alive: u16,
     /// Nothing of an earlier session is wanted.
     pub clean: bool,
@@ -37,14 +38,16 @@ pub struct Connect<'a> {
 impl<'a> Connect<'a> {
     pub fn of(v5: bool, device: &'a str) -> Self {
         let (client, username, properties) = (device, device, (&[][..], &[][..]));
-        Self { v5, client, username, keep_alive: 60, clean: true, flags: 0, properties, will: None }
+        let password = None;
+        Self { v5, client, username, password, keep_alive: 60, clean: true, flags: 0, properties, will: None }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
         let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', if self.v5 { 5 } else { 4 }];
         let will = if self.will.is_some() { 0b0000_0100 } else { 0 };
         let clean = if self.clean { 0b10 } else { 0 };
-        body.push(0b1000_0000 | clean | will | self.flags);
+        let password = if self.password.is_some() { 0b0100_0000 } else { 0 };
+        body.push(0b1000_0000 | password | clean | will | self.flags);
         body.extend(self.keep_alive.to_be_bytes());
         let properties = |body: &mut Vec<u8>, properties: &[u8]| {
             if self.v5 {
@@ -60,6 +63,9 @@ impl<'a> Connect<'a> {
             string(&mut body, payload);
         }
         string(&mut body, self.username.as_bytes());
+        if let Some(password) = self.password {
+            string(&mut body, password.as_bytes());
+        }
         packet(0x10, &body)
     }
 }
@@ -194,7 +200,11 @@ pub struct Wire {
 impl Wire {
     /// A connection over which nothing was said.
     pub fn open(address: SocketAddr, v5: bool) -> Self {
-        let stream = TcpStream::connect(address).expect("the node listens");
+        Self::on(TcpStream::connect(address).expect("the node listens"), v5)
+    }
+
+    /// The same over a stream that is there.
+    pub fn on(stream: TcpStream, v5: bool) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         Self { stream, v5, read: Vec::new(), resumed: false }
