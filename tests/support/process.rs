@@ -53,10 +53,13 @@ impl Process {
     pub fn heard(mut command: Command, hear: impl Fn(&str) + Send + 'static) -> (Self, String) {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        // Killed, if it never becomes ready.
+        let process = Self { child };
         let (ready, wait) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                if line.starts_with("ready") {
+                // As text, or as the message of a line of JSON.
+                if line.starts_with("ready") || line.contains(r#":"ready: "#) {
                     // Nobody waits any more once it was ready.
                     let _heard = ready.send(line);
                 } else {
@@ -65,7 +68,7 @@ impl Process {
             }
         });
         let line = wait.recv_timeout(Duration::from_secs(30)).expect("the node becomes ready");
-        (Self { child }, line)
+        (process, line)
     }
 
     /// Starts `program dev` on a data folder, and has what it logs, as `filter` selects, go to a file. Does not wait.

@@ -164,7 +164,7 @@ pub fn words(folder: &Path) -> Vec<String> {
 /// Where it says that it listens by this scheme.
 fn listens(ready: &str, scheme: &str) -> SocketAddr {
     let from = ready.find(scheme).expect("it says where") + scheme.len();
-    let end = ready[from..].find([' ', ',']).map_or(ready.len(), |end| from + end);
+    let end = ready[from..].find([' ', ',', '"']).map_or(ready.len(), |end| from + end);
     ready[from..end].parse().expect("an address")
 }
 

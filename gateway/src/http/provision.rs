@@ -29,6 +29,7 @@ use super::problem::Problem;
 use crate::trace;
 use crate::trust::asked::Asked;
 use crate::trust::authority::LIFE;
+use crate::trust::password::Spoken;
 use crate::trust::provisioning::{GRACE, GRACE_MAX, Given, Handout, Provisioning, Refused, Wanted};
 
 /// The longest life of an activation key: ten years.
@@ -81,14 +82,15 @@ pub(super) struct Invited {
 }
 
 /// How a device activates itself.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `device_id`, `activation_key`, `nonce` or `csr`")]
 #[schema(as = ActivationRequest)]
 pub(super) struct Activation {
     device_id: String,
     /// Else `default`.
     tenant: Option<String>,
-    activation_key: String,
+    #[schema(value_type = String)]
+    activation_key: Spoken,
     /// Random text of 16 to 128 bytes. An answer that was lost is asked for again with the same one. Beside `csr` it may be
     /// left out.
     #[schema(min_length = 16, max_length = 128)]
@@ -225,7 +227,7 @@ pub(super) async fn activate(
     let Office { provisioning, router, from, trace } = office;
     let header =
         Header { principal: Principal::Device, transport: Transport::Http, trace, ..Header::default() };
-    let given = provisioning.activate(&router, &device, (&activation_key, asked), from, header).await?;
+    let given = provisioning.activate(&router, &device, (activation_key.text(), asked), from, header).await?;
     Ok(Handed::of(&device, given))
 }
 

@@ -4,13 +4,15 @@
 //! A generated key is 128 random bits in the base 32 of Crockford, in groups that can be read out and typed in:
 //! `XXXX-XXXX-XXXX-XXXX-XXXX-XXXX-XX`. A keyed hash of it is kept. Of a chosen one Argon2id (RFC 9106) is kept, with the
 //! parameters that OWASP names for it: 19 MiB, two passes, one lane, a salt of 128 bits. Each hash takes some 20 ms of a
-//! processor, so that two are made at a time, on threads that may block.
+//! processor, so that two are made at a time, on threads that may block. The memory that they take is kept: were it asked
+//! for anew each time, what is small and lives on would come to lie between, and there would be ever more of it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::{PasswordHash, SaltString};
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use twins::trust::Verifier;
@@ -35,11 +37,27 @@ const GENERATED_DIGITS: usize = 26;
 #[derive(Clone)]
 pub struct Generated(u128);
 
+/// An activation key as somebody shows it in a body. What is shown instead, a number say, no error repeats.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an activation key is a text")]
+pub(crate) enum Spoken {
+    Text(String),
+}
+
+impl Spoken {
+    pub(crate) fn text(&self) -> &str {
+        let Self::Text(text) = self;
+        text
+    }
+}
+
 /// Hashes and verifies chosen activation keys, a few at a time. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hashing {
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    /// What hashes were made in, and the next ones will be.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 /// Why an activation key was not taken.
@@ -111,7 +129,7 @@ impl Generated {
 impl Default for Hashing {
     fn default() -> Self {
         let semaphore = |places| Arc::new(Semaphore::new(places));
-        Self { turns: semaphore(HASHING_MAX), places: semaphore(WAITING_MAX) }
+        Self { turns: semaphore(HASHING_MAX), places: semaphore(WAITING_MAX), memory: Arc::default() }
     }
 }
 
@@ -125,7 +143,7 @@ impl Hashing {
             return Err(Error::Length);
         }
         let (salt, chosen) = (random::<16>()?, chosen.to_owned());
-        let hash = self.in_turn(move || hash(&chosen, &salt)).await?;
+        let hash = self.in_turn(move |memory| hash(&chosen, &salt, memory)).await?;
         Ok(Verifier::Chosen(hash))
     }
 
@@ -145,7 +163,7 @@ impl Hashing {
             }
             Verifier::Chosen(hash) => {
                 let (hash, text) = (hash.clone(), text.to_owned());
-                self.in_turn(move || verify(&hash, &text)).await
+                Ok(self.in_turn(move |memory| verify(&hash, &text, memory)).await?.unwrap_or(false))
             }
         }
     }
@@ -153,13 +171,18 @@ impl Hashing {
     /// Works on a thread that may block, when it is its turn.
     async fn in_turn<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
         let turn = self.turns.clone().acquire_owned().await.map_err(|_| Error::Busy)?;
         // Whoever asked may be gone: the turn lasts as long as the work does.
+        let memory = self.memory.clone();
         let done = spawn_blocking(move || {
-            let worked = work();
+            // Nobody panics while holding the lock: a value is moved under it.
+            let kept = || memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut blocks = kept().pop().unwrap_or_default();
+            let worked = work(&mut blocks);
+            kept().push(blocks);
             drop((turn, place));
             worked
         });
@@ -167,15 +190,42 @@ impl Hashing {
     }
 }
 
-fn hash(chosen: &str, salt: &[u8]) -> String {
+fn hash(chosen: &str, salt: &[u8], memory: &mut Vec<Block>) -> String {
+    let (algorithm, version, params) = (Algorithm::Argon2id, Version::V0x13, Params::default());
+    let right = "the parameters are right, and what is hashed is short";
+    let hash = digest(algorithm, version, &params, chosen, salt, memory).expect(right);
     let salt = SaltString::encode_b64(salt).expect("a salt of 128 bits is of the right length");
-    let hash = Argon2::default().hash_password(chosen.as_bytes(), &salt);
-    hash.expect("the parameters are right, and what is hashed is short").to_string()
+    let params = ParamsString::try_from(&params).expect(right);
+    let (algorithm, version, hash) = (algorithm.ident(), Some(version.into()), Some(hash));
+    PasswordHash { algorithm, version, params, salt: Some(salt.as_salt()), hash }.to_string()
 }
 
-fn verify(hash: &str, shown: &str) -> bool {
-    let Ok(hash) = PasswordHash::new(hash) else { return false };
-    Argon2::default().verify_password(shown.as_bytes(), &hash).is_ok()
+/// `None` where what is kept is no hash.
+fn verify(kept: &str, shown: &str, memory: &mut Vec<Block>) -> Option<bool> {
+    let kept = PasswordHash::new(kept).ok()?;
+    let algorithm = Algorithm::try_from(kept.algorithm).ok()?;
+    let version = kept.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let params = Params::try_from(&kept).ok()?;
+    let mut salt = [0; 64];
+    let salt = kept.salt?.decode_b64(&mut salt).ok()?;
+    // Both are compared in constant time.
+    Some(digest(algorithm, version, &params, shown, salt, memory)? == kept.hash?)
+}
+
+/// `None` where the parameters are no such.
+fn digest(
+    algorithm: Algorithm,
+    version: Version,
+    params: &Params,
+    text: &str,
+    salt: &[u8],
+    memory: &mut Vec<Block>,
+) -> Option<Output> {
+    memory.resize(params.block_count(), Block::default());
+    let mut bytes = [0; Params::DEFAULT_OUTPUT_LEN];
+    let argon2 = Argon2::new(algorithm, version, params.clone());
+    argon2.hash_password_into_with_memory(text.as_bytes(), salt, &mut bytes, memory).ok()?;
+    Output::new(&bytes).ok()
 }
 
 /// A key never gets into a log by accident.

@@ -20,6 +20,7 @@ use twins::trust::{Credential, Proof};
 use super::refusal::Refusal;
 use super::topic::Verb;
 use crate::trust::asked::Asked;
+use crate::trust::password::Spoken;
 use crate::trust::provisioning::{GRACE, GRACE_MAX, Given, Handout, Provisioning, Refused};
 
 /// An application of a connected device.
@@ -48,7 +49,7 @@ struct Said {
     /// Who is to sign it; else the only one who does.
     authority: Option<String>,
     /// To activate, where the connection did not come by it.
-    activation_key: Option<String>,
+    activation_key: Option<Spoken>,
     /// To rotate or to renew: for how long the credential before stays valid.
     grace_s: Option<u64>,
 }
@@ -123,7 +124,7 @@ impl Application {
         };
         let given = match (applied.verb, activation_key, proof) {
             (Verb::Activate, Some(key), proof) => {
-                provisioning.activate(router, &twin, (key, asked), from, header(proof)).await
+                provisioning.activate(router, &twin, (key.text(), asked), from, header(proof)).await
             }
             (Verb::Activate, None, Proof::Activation(issue)) => {
                 let header = header(Proof::Activation(issue));
