@@ -17,7 +17,7 @@ use support::served::Served;
 const HIDDEN: &str = "PUT /v1/devices/ID HTTP/1.1\r\nHost: localhost\r\nAUTHORIZATIONContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 
 /// Each with lines of a head and what stands behind it, where `HIDDEN` is the request that hides.
-const AMBIGUOUS: [(&str, &str, &str); 17] = [
+const AMBIGUOUS: [(&str, &str, &str); 21] = [
     ("two ends, chunks first", "Transfer-Encoding: chunked\r\nContent-Length: 5", "0\r\n\r\nHIDDEN"),
     ("two ends, the length first", "Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\nHIDDEN"),
     ("two lengths", "Content-Length: 2\r\nContent-Length: 200", "{}HIDDEN"),
@@ -34,6 +34,10 @@ const AMBIGUOUS: [(&str, &str, &str); 17] = [
     ("two hosts", "Host: elsewhere\r\nContent-Length: 2", "{}HIDDEN"),
     ("a chunk of no size", "Transfer-Encoding: chunked", "x\r\n\r\nHIDDEN"),
     ("a chunk of more than there can be", "Transfer-Encoding: chunked", "ffffffffffffffff2\r\n{}HIDDEN"),
+    ("a chunk that ends with LF alone", "Transfer-Encoding: chunked", "2\n{}\n0\n\nHIDDEN"),
+    ("LF in a chunk's extension", "Transfer-Encoding: chunked", "2;a\nb\r\n{}\r\n0\r\n\r\nHIDDEN"),
+    ("a word behind a chunk's size", "Transfer-Encoding: chunked", "2 x\r\n{}\r\n0\r\n\r\nHIDDEN"),
+    ("CR in a line", "X: a\rb\r\nContent-Length: 2", "{}HIDDEN"),
     ("a NUL in a line", "X: a\0b\r\nContent-Length: 2", "{}HIDDEN"),
 ];
 

@@ -2,8 +2,8 @@
 
 mod certificates;
 mod devices;
-mod limits;
 mod generations;
+mod limits;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each test crate uses a part of it")]
 mod support;
