@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use support::http::Api;
@@ -59,18 +59,19 @@ fn who_guesses_100_000_times_comes_in_nowhere_and_harms_nobody() {
     assert_eq!(report(http, "pump-1", &key), 204, "the device is let in from elsewhere");
     let grown = node.process.resident_bytes().saturating_sub(before);
     assert!(grown < 96 << 20, "it grew by {grown} bytes");
-    assert_eq!(entries(&admin), audited, "nothing of it is in the audit");
+    let noted = entries(&admin) - audited;
+    assert!(noted < 10, "it is {noted} entries in the audit");
     let said = said.lock().expect("nobody panics with it").clone();
     assert!(!said.is_empty() && said.len() < 20, "it is said, in few lines: {said:#?}");
     let (_, devices) = admin.get("/devices").unwrap();
     assert_eq!(devices["items"].as_array().map(Vec::len), Some(1), "nobody was registered: {devices}");
 }
 
-/// The number of the audit's newest entry.
-fn entries(admin: &Api) -> Value {
+/// How many entries the audit has.
+fn entries(admin: &Api) -> u64 {
     let (status, head) = admin.get("/audit/head").expect("the node answers");
     assert_eq!(status, 200, "{head}");
-    head
+    head["length"].as_u64().expect("it says how many")
 }
 
 /// A token as somebody would make one up.
@@ -114,18 +115,21 @@ fn guess(http: SocketAddr, most: usize, make: impl Fn(usize) -> Vec<u8>) -> usiz
             }
         };
         let statuses = ends.match_indices("HTTP/1.1 ").map(|(at, _)| &ends[at + 9..at + 12]);
-        refused += statuses.filter(|status| matches!(*status, "401" | "503")).count();
+        refused += statuses.filter(|status| matches!(*status, "401" | "429" | "503")).count();
     }
     refused
 }
 
-/// Connects so often; how often it was refused.
-fn connect(mqtt: SocketAddr, most: usize, thread: usize) -> usize {
-    let refused = |n: &usize| {
+/// Connects so often, each time from another address; how often it was refused.
+fn connect(mqtt: SocketAddr, most: u16, thread: usize) -> usize {
+    let refused = |n: &u16| {
+        let [high, low] = n.to_be_bytes();
         let id = if n.is_multiple_of(500) { "pump-1".to_owned() } else { format!("pump-{thread}-{n}") };
-        let wrong = format!("{n:A>43}");
+        // As a device's key looks.
+        let wrong = format!("{n:A>42}A");
         let connect = Connect { password: Some(&wrong), ..Connect::of(true, &id) };
-        let answer = Wire::on(from(FLOOD, mqtt), true).send(&connect.bytes()).next().expect("an answer");
+        let stream = from([127, 1, high, low], mqtt);
+        let answer = Wire::on(stream, true).send(&connect.bytes()).next().expect("an answer");
         answer.kind == CONNACK && answer.reason() >= 0x80
     };
     (0..most).filter(refused).count()
