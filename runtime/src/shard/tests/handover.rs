@@ -2,6 +2,7 @@
 //! late or there twice. What a device had is at no time at two of them, and in the end at one, unless that was removed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use twins::header::{Header, Principal};
 use twins::id::TwinId;
@@ -9,10 +10,13 @@ use twins::input::{Desire, Input};
 use twins::json::Json;
 use twins::name::Name;
 use twins::transition::Change;
-use twins::trust::{Step, What};
+use twins::trust::{self, Step, Succession, What};
 use twins::twin::Twin;
 
+use crate::shard::Options;
 use crate::shard::entry::{Batch, Decided};
+use crate::store::{self, Space, StateStore};
+use crate::stream;
 
 use super::oracle::Oracle;
 use super::world::World;
@@ -32,6 +36,57 @@ fn a_place_is_never_two_devices_and_never_lost_whatever_fails() {
         taken += run(seed);
     }
     assert!(taken > SEEDS, "the runs were too short to show anything: {taken}");
+}
+
+#[test]
+fn what_a_successor_whose_image_is_damaged_cannot_take_comes_back() {
+    let options = Options { handler_budget: Duration::MAX, ..Options::default() };
+    let mut world = World::new(1, options, stream::Options::default());
+    world.start().unwrap();
+    let desired = Some(Desire::Merge(Json::of(&BTreeMap::from([("place", 7)])).unwrap()));
+    for (twin, input) in
+        [(0, register()), (1, register()), (0, Input::Update { tags: None, desired, if_match: None })]
+    {
+        drop(world.say(&id(twin), Header::default(), input).unwrap());
+        world.settle().unwrap();
+    }
+    world.now = world.now + Duration::from_secs(60);
+    world.with(|shard, now| shard.tick(now)).unwrap();
+    world.settle().unwrap();
+    let what = What::Replace { by: id(1) };
+    let step = Input::Trust(Box::new(Step { what, reason: None }));
+    drop(world.say(&id(0), Header::default(), step).unwrap());
+    let promised = |world: &World| {
+        let twins = Oracle::of(&world.history()).twins;
+        matches!(twins[&id(1)].trust().succession(), Some(Succession::Promised { .. }))
+    };
+    while !promised(&world) {
+        world.carry_out(0).unwrap();
+    }
+
+    // The power fails before the promise is heard of, and takes the image of who made it.
+    world.crash(1);
+    let mut damaged = store::Batch::default();
+    damaged.put(Space::Image, id(1).as_str().as_bytes(), *b"no image");
+    world.store().write(0, damaged).unwrap();
+    world.start().unwrap();
+    for _ in 0..20 {
+        world.now = world.now + Duration::from_millis(200);
+        world.with(|shard, now| shard.tick(now)).unwrap();
+        world.settle().unwrap();
+    }
+
+    let old = world.read(&id(0)).unwrap().expect("it is there");
+    let gave_up = |world: &World| {
+        let decided =
+            world.history().into_iter().flat_map(|entry| Batch::decode(&entry.payload).unwrap().decisions);
+        decided
+            .flat_map(|decided| decided.transition.changes)
+            .any(|change| matches!(change, Change::Trust(trust::Change::Replaced { .. })))
+    };
+    assert!(gave_up(&world), "it had given up");
+    assert_eq!((place(&old), old.trust().replaced_by()), (Some(7), None));
+    assert!(world.read(&id(1)).unwrap().is_none(), "it is refused until it is restored");
 }
 
 /// Returns how many places were taken over.
