@@ -57,7 +57,7 @@ pub(super) enum Ca {
         #[command(flatten)]
         at: Remote,
     },
-    /// Give an authority the certificates that came of its request; what it signed before stays valid
+    /// Give an authority the certificates that came of its request; what it signed before stays valid, as long as they are
     #[command(after_help = "Example:\n  twinfold cert ca import devices chain.pem")]
     Import {
         /// The authority

@@ -183,7 +183,8 @@ pub(super) async fn request(
     Ok(web::Json(AuthorityRequest { csr: signer.request(authority)? }))
 }
 
-/// Gives the authority the certificates that came of its request. What it signed before stays valid.
+/// Gives the authority the certificates that came of its request. What it signed before stays valid, but not longer than
+/// the authority's own certificate is now.
 #[utoipa::path(
     put,
     path = "/v1/authorities/{name}/certificates",

@@ -182,15 +182,18 @@ pub fn import(authority: &Authority, pem: &str, now: Timestamp) -> Result<Author
         ));
     }
     for one in &chain {
-        if !one.is_ca() {
+        if !may_sign(one) {
             return Err(Error::Foreign("one of them may not sign certificates"));
         }
-        if moment(one.validity().not_after) <= now {
-            return Err(Error::Foreign("one of them has expired"));
+        if !(moment(one.validity().not_before)..moment(one.validity().not_after)).contains(&now) {
+            return Err(Error::Foreign("one of them has expired, or is not valid yet"));
         }
     }
-    let is_signed =
-        |pair: &[X509Certificate<'_>]| pair[0].verify_signature(Some(pair[1].public_key())).is_ok();
+    let is_signed = |pair: &[X509Certificate<'_>]| {
+        let (one, above) = (&pair[0], &pair[1]);
+        one.issuer().as_raw() == above.subject().as_raw()
+            && one.verify_signature(Some(above.public_key())).is_ok()
+    };
     if !chain.windows(2).all(is_signed) {
         return Err(Error::Foreign("each has to be signed by the next one"));
     }
@@ -218,7 +221,7 @@ pub fn read_roots(pem: &str, directory: &Directory, now: Timestamp) -> Result<Ve
     };
     for one in &certificates {
         let one = parse(one).ok_or(Error::NoRoots("one of them cannot be read"))?;
-        if !one.is_ca() {
+        if !may_sign(&one) {
             return Err(Error::NoRoots("one of them may not sign certificates"));
         }
         if moment(one.validity().not_after) <= now {
@@ -242,6 +245,11 @@ fn read_chain(pem: &str) -> Option<Vec<Bytes>> {
     let read = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().ok()?;
     let all: Vec<_> = read.iter().map(|one| Bytes::copy_from_slice(one)).collect();
     (1..=CHAIN_MAX).contains(&all.len()).then_some(all)
+}
+
+fn may_sign(one: &X509Certificate<'_>) -> bool {
+    let usage = one.key_usage().ok().flatten();
+    one.is_ca() && usage.is_none_or(|usage| usage.value.key_cert_sign())
 }
 
 fn own(authority: &Authority) -> Result<&Bytes, Error> {
