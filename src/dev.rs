@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gateway::door::Door;
+use gateway::trust::guesses::Guesses;
 use gateway::trust::vault::Vault;
-use runtime::access::{Access, Permissive};
+use runtime::access::Permissive;
+use runtime::clock::SystemClock;
 use runtime::directory::Definitions;
 use twins::kind::Kinds;
 
@@ -87,7 +89,8 @@ pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
 }
 
 /// Lets everybody in; the folder gets a master key, since devices get keys here, too.
-fn permissive(_: Arc<dyn Definitions>, folder: &Path) -> Result<(Arc<dyn Access>, Arc<Vault>), node::Error> {
+fn permissive(directory: Arc<dyn Definitions>, folder: &Path) -> Result<node::Entrance, node::Error> {
     master::make(folder)?;
-    Ok((Arc::new(Permissive), Arc::new(Vault::new(master::open(folder, None)?))))
+    let vault = Arc::new(Vault::new(master::open(folder, None)?));
+    Ok((Arc::new(Permissive), vault, Guesses::new(directory, Arc::new(SystemClock))))
 }

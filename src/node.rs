@@ -11,6 +11,7 @@ use cluster::{SHARDS, Storage};
 use gateway::door::{Door, Shut};
 use gateway::metrics::Metrics;
 use gateway::quotas::{self, Quotas};
+use gateway::trust::guesses::Guesses;
 use gateway::trust::master;
 use gateway::trust::provisioning::Provisioning;
 use gateway::trust::vault::Vault;
@@ -38,10 +39,11 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 /// How long a stop may take: the requests and sessions that are there, and the last checkpoints.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
-/// Makes what says who comes in, of the directory, which is known once the storage is open, in this data folder; and the
-/// vault of the node.
-pub(crate) type MakeAccess =
-    Box<dyn FnOnce(Arc<dyn Definitions>, &Path) -> Result<(Arc<dyn Access>, Arc<Vault>), Error> + Send>;
+/// Makes what says who comes in, of the directory, which is known once the storage is open, in this data folder.
+pub(crate) type MakeAccess = Box<dyn FnOnce(Arc<dyn Definitions>, &Path) -> Result<Entrance, Error> + Send>;
+
+/// Who says who comes in, the vault of the node, and who has to wait since they guess.
+pub(crate) type Entrance = (Arc<dyn Access>, Arc<Vault>, Guesses);
 
 /// What an operator sets of a node, whichever verb runs it.
 #[derive(Debug, Clone, Default)]
@@ -165,8 +167,8 @@ impl Running {
             Ok((storage, slots, store))
         });
         let (storage, slots, store) = blocking.await??;
-        let (access, vault) = access(storage.meta(), folder)?;
-        let provisioning = Provisioning::new(vault, storage.meta());
+        let (access, vault, guesses) = access(storage.meta(), folder)?;
+        let provisioning = Provisioning::new(vault, storage.meta(), guesses);
         let parts = Parts {
             node: (LONE, storage.generation()),
             kinds,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use gateway::door::Door;
 use gateway::tls::{self, Files, Tls};
 use gateway::trust::Guarded;
+use gateway::trust::guesses::Guesses;
 use gateway::trust::vault::Vault;
 use runtime::clock::SystemClock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -144,9 +145,11 @@ fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String, tls: Tl
             return Err(NobodyMayEnter(data).into());
         }
         let vault = Arc::new(Vault::new(master::open(&data, master_key)?));
-        let access = Guarded::new(directory, Arc::new(SystemClock), vault.clone(), audience);
+        let (clock, guesses) =
+            (Arc::new(SystemClock), Guesses::new(directory.clone(), Arc::new(SystemClock)));
+        let access = Guarded::new(directory, clock, vault.clone(), guesses.clone(), audience);
         tls.believe(access.roots());
-        Ok((Arc::new(access), vault))
+        Ok((Arc::new(access), vault, guesses))
     })
 }
 

@@ -84,7 +84,7 @@ fn a_device_is_activated_once_however_often_the_node_is_killed() {
 }
 
 #[test]
-fn who_guesses_cannot_tell_a_wrong_key_from_a_device_that_is_none_and_is_slowed_down() {
+fn who_guesses_cannot_tell_a_wrong_key_from_a_device_that_is_none() {
     let node = Node::start();
     let key = invited(&node, "pump-1");
     node.api().put("/devices/pump-2", &json!({"activation_key": "correct horse"}));
@@ -94,9 +94,6 @@ fn who_guesses_cannot_tell_a_wrong_key_from_a_device_that_is_none_and_is_slowed_
 
     assert_eq!((refused[0].0, &refused[0].1["code"]), (401, &json!("wrong-activation-key")));
     assert!(refused.iter().all(|other| *other == refused[0]), "{refused:?}");
-    let mut slowed = (0..40).map(|_| activate(&node, "nobody", &key, NONCE));
-    let slow = slowed.find(|(status, _)| *status != 401).expect("it is slowed down");
-    assert_eq!((slow.0, &slow.1["code"]), (429, &json!("too-many-attempts")));
     assert_eq!(
         activate(&node, "pump-1", &key.to_lowercase().replace('-', ""), NONCE).0,
         200,

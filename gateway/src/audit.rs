@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use runtime::access::Verb;
 use runtime::directory::audit::{Fingerprint, Line};
-use runtime::directory::{Change, Entry, Role, Roles, Trust};
+use runtime::directory::{Change, Count, Entry, Failures, Role, Roles, Trust};
 use serde_json::{Map, Value, json};
 
 /// Why a text is no line of an audit.
@@ -92,7 +92,8 @@ pub fn fingerprint(text: &str) -> Option<Fingerprint> {
 /// What a change says beside what it is about; secrets are in none.
 fn details(change: &Change) -> Value {
     match change {
-        Change::AddTenant { admin, token, expires, .. } => {
+        Change::AddTenant { admin, token, expires, .. }
+        | Change::AdmitAdmin { admin, token, expires, .. } => {
             json!({"admin": **admin, "token": token.to_string(), "expires": expires.to_string()})
         }
         Change::PutPrincipal { roles: granted, disabled, .. } => {
@@ -125,6 +126,19 @@ fn details(change: &Change) -> Value {
             let said = limits.named().into_iter().filter_map(|(name, limit)| Some((name, limit?)));
             said.map(|(name, limit)| (name.to_owned(), json!(limit))).collect::<Map<_, _>>().into()
         }
+        Change::NoteFailures { failures } => {
+            let Failures { since, credentials, activation_keys, unseen, elsewhere, others, .. } = &**failures;
+            json!({
+                "since": since.to_string(),
+                "credentials": credentials,
+                "activation_keys": activation_keys,
+                "unseen": unseen,
+                "addresses": counts(&failures.addresses),
+                "elsewhere": elsewhere,
+                "devices": counts(&failures.devices),
+                "others": others,
+            })
+        }
         Change::SetTenant { .. }
         | Change::RemoveTenant
         | Change::RemovePrincipal { .. }
@@ -134,6 +148,10 @@ fn details(change: &Change) -> Value {
         | Change::RemoveGroup { .. }
         | Change::RemoveAuthority { .. } => json!({}),
     }
+}
+
+fn counts(counts: &[Count]) -> Vec<Value> {
+    counts.iter().map(|Count { of, n }| json!({"of": **of, "n": n})).collect()
 }
 
 fn roles(roles: Roles) -> Vec<&'static str> {

@@ -75,6 +75,7 @@ pub mod document;
 pub mod door;
 pub mod egress;
 pub mod envelope;
+pub mod head;
 pub mod http;
 mod kept;
 pub mod metrics;

@@ -31,6 +31,11 @@ impl Pace {
         self.due = self.due.map_or(now, |due| due.max(now)).checked_add(takes);
     }
 
+    /// How far ahead of now it is.
+    pub(crate) fn ahead(&self, now: Instant) -> Duration {
+        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
+    }
+
     /// Whether it is now as a new one would be.
     pub(crate) fn rests(&self, now: Instant) -> bool {
         self.due.is_none_or(|due| due <= now)

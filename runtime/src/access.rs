@@ -31,8 +31,19 @@ pub struct Shown<'a> {
     /// The certificates that it showed when the connection began, its own first: DER. Somebody who is believed signed for
     /// them; for which device, and whether it is let in by them, is to be seen.
     pub certificates: &'a [Bytes],
+    /// Its answer to a challenge, where it was asked one instead of a password.
+    pub answer: Option<Answer<'a>>,
     /// Where it comes from, as far as that is known.
     pub address: Option<IpAddr>,
+}
+
+/// What proves that somebody has a key, without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The challenge: made for this connection, and used once.
+    pub random: &'a [u8; 32],
+    /// What the key has made of it.
+    pub mac: &'a [u8],
 }
 
 /// Who was let in.

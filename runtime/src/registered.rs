@@ -19,6 +19,8 @@ struct Counts {
     /// Of all shards, with what is reserved.
     all: Tenants,
     shards: HashMap<u32, Tenants>,
+    /// What is reserved for what a shard decides.
+    reserved: HashMap<u32, Tenants>,
 }
 
 impl Registered {
@@ -29,15 +31,16 @@ impl Registered {
 
     /// A twin of this tenant came, or went where `came` is false, on this shard.
     pub(crate) fn changed(&self, shard: u32, tenant: &str, came: bool) {
-        let Counts { all, shards } = &mut *self.lock();
+        let Counts { all, shards, .. } = &mut *self.lock();
         count(all, tenant, came);
         count(shards.entry(shard).or_default(), tenant, came);
     }
 
-    /// A shard begins again from what it has: these.
+    /// A shard begins again from what it has: these. What was reserved for it is free.
     pub(crate) fn settle(&self, shard: u32, has: &Tenants) {
-        let Counts { all, shards } = &mut *self.lock();
-        for (tenant, had) in shards.insert(shard, has.clone()).unwrap_or_default() {
+        let Counts { all, shards, reserved } = &mut *self.lock();
+        let had = shards.insert(shard, has.clone()).unwrap_or_default();
+        for (tenant, had) in had.into_iter().chain(reserved.remove(&shard).unwrap_or_default()) {
             let left = all.remove(&tenant).unwrap_or_default().saturating_sub(had);
             all.insert(tenant, left);
         }
@@ -47,20 +50,28 @@ impl Registered {
         all.retain(|_, count| *count > 0);
     }
 
-    /// Takes a place for a twin of this tenant, where it has fewer than `max`. It is to be [released](Self::release) when
+    /// Whether so many shards have said what they have: before, nobody knows how many there are.
+    pub(crate) fn is_known_of(&self, shards: u32) -> bool {
+        self.lock().shards.len() >= shards as usize
+    }
+
+    /// Takes a place for a twin of this tenant that a shard decides on, where it has fewer than `max`. It is to be [released](Self::release) when
     /// it is decided whether the twin comes.
-    pub(crate) fn reserve(&self, tenant: &str, max: u64) -> bool {
-        let all = &mut self.lock().all;
+    pub(crate) fn reserve(&self, shard: u32, tenant: &str, max: u64) -> bool {
+        let Counts { all, reserved, .. } = &mut *self.lock();
         let has_room = all.get(tenant).copied().unwrap_or_default() < max;
         if has_room {
             count(all, tenant, true);
+            count(reserved.entry(shard).or_default(), tenant, true);
         }
         has_room
     }
 
     /// Gives back a place that was reserved.
-    pub(crate) fn release(&self, tenant: &str) {
-        count(&mut self.lock().all, tenant, false);
+    pub(crate) fn release(&self, shard: u32, tenant: &str) {
+        let Counts { all, reserved, .. } = &mut *self.lock();
+        count(all, tenant, false);
+        count(reserved.entry(shard).or_default(), tenant, false);
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -89,16 +100,27 @@ mod tests {
         let registered = Registered::default();
         registered.changed(1, "acme", true);
 
-        assert!(registered.reserve("acme", 2));
-        assert!(!registered.reserve("acme", 2), "another shard decides at the same time");
+        assert!(registered.reserve(2, "acme", 2));
+        assert!(!registered.reserve(3, "acme", 2), "another shard decides at the same time");
         // It comes, and its place is its own.
         registered.changed(2, "acme", true);
-        registered.release("acme");
-        assert!(!registered.reserve("acme", 2));
-        assert!(registered.reserve("other", 1));
+        registered.release(2, "acme");
+        assert!(!registered.reserve(3, "acme", 2));
+        assert!(registered.reserve(3, "other", 1));
 
         registered.changed(1, "acme", false);
-        assert!(registered.reserve("acme", 2));
+        assert!(registered.reserve(3, "acme", 2));
+    }
+
+    #[test]
+    fn what_was_reserved_for_a_shard_that_failed_is_free() {
+        let registered = Registered::default();
+        assert!(registered.reserve(1, "acme", 1));
+        assert!(!registered.is_known_of(1) && !registered.reserve(2, "acme", 1));
+
+        registered.settle(1, &Tenants::new());
+
+        assert!(registered.is_known_of(1) && registered.reserve(2, "acme", 1));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use clap::Subcommand;
 use gateway::audit::{NotALine, fingerprint, read};
-use runtime::directory::audit::{Broken, Chain, Fingerprint};
+use gateway::head::{Forged, SignedHead};
+use runtime::directory::audit::{Broken, Chain};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,16 +29,22 @@ pub(super) enum Audit {
         #[command(flatten)]
         at: Remote,
     },
+    /// Print where the audit ends, signed by the node: keep it elsewhere, for `audit verify --head`
+    #[command(after_help = "Example:\n  twinfold audit head > head.json")]
+    Head {
+        #[command(flatten)]
+        at: Remote,
+    },
     /// Check that no entry was changed, left out, or cut off at the end
     #[command(
-        after_help = "Examples:\n  twinfold audit verify\n  twinfold audit verify audit.jsonl --head 7:5f0c...\n\nIt prints the head, LENGTH:HASH. Whoever keeps one can tell later, with --head, that nothing before it was rewritten.\nWithout one, the end of a file may have been cut off."
+        after_help = "Examples:\n  twinfold audit verify\n  twinfold audit verify --head head.json\n  twinfold audit verify audit.jsonl --head 7:5f0c...\n\nIt prints the head, LENGTH:HASH. Whoever keeps one, or a signed one of `audit head`, can tell later, with --head, that\nnothing before it was rewritten. Without one, the end of a file may have been cut off."
     )]
     Verify {
         /// What `audit list` printed, from the first entry on; else the node is asked
         file: Option<PathBuf>,
-        /// A head that was printed before: the audit must lead to it
-        #[arg(long, value_name = "LENGTH:HASH")]
-        head: Option<Head>,
+        /// A head that was printed before, or a file with a signed one: the audit must lead to it
+        #[arg(long, value_name = "LENGTH:HASH|FILE")]
+        head: Option<Kept>,
         #[command(flatten)]
         at: Remote,
     },
@@ -58,11 +65,24 @@ pub(super) enum Error {
         "the audit does not lead to the head {0}: it was cut off before, or rewritten\nnext: do not trust it; compare it with a copy that was kept elsewhere"
     )]
     OtherHead(String),
+    #[error("{}: {why}\nnext: name a file that `twinfold audit head` printed, or a head LENGTH:HASH", file.display())]
+    NotAHead { file: PathBuf, why: String },
+    #[error(
+        "the node signs with another key than the head that was kept\nnext: do not trust it, unless you changed its master key since; then keep a new head: twinfold audit head"
+    )]
+    OtherKey,
 }
 
 /// A head, as it is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head(Chain);
+
+/// A head that somebody kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kept {
+    Plain(Head),
+    Signed(PathBuf),
+}
 
 #[derive(Deserialize)]
 struct Page {
@@ -70,26 +90,27 @@ struct Page {
     next: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Shown {
-    length: u64,
-    hash: String,
-}
-
 impl Audit {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         match self {
             Self::List { after, at } => pages(&at, after, &mut |line| Ok(writeln!(out, "{line}")?))?,
+            Self::Head { at } => {
+                let head: SignedHead = at.call(Call::get(&["audit", "head"]))?.read()?;
+                head.check()
+                    .map_err(|forged| Error::NotAHead { file: "the node".into(), why: forged.to_string() })?;
+                writeln!(out, "{}", serde_json::to_string(&head).expect("it has a form in JSON"))?;
+            }
             Self::Verify { file: Some(file), head, .. } => {
-                let head = verify_file(&file, head)?;
+                let kept = head.map(Kept::read).transpose()?;
+                let head = verify_file(&file, kept.map(|(head, _)| head))?;
                 conclude(&head, out)?;
             }
             Self::Verify { file: None, head, at } => {
                 // What is added meanwhile lies behind it.
-                let now: Shown = at.call(Call::get(&["audit", "head"]))?.read()?;
-                let hash = fingerprint(&now.hash).unwrap_or(Fingerprint([0; 32]));
-                let now = Head(Chain { length: now.length, head: hash });
-                let mut check = Check::new([Some(now), head].into_iter().flatten().collect());
+                let now: SignedHead = at.call(Call::get(&["audit", "head"]))?.read()?;
+                let kept = head.map(Kept::read).transpose()?;
+                let heads = heads(&now, kept)?;
+                let mut check = Check::new(heads);
                 let mut number = 0;
                 pages(&at, 0, &mut |line| {
                     number += 1;
@@ -100,6 +121,19 @@ impl Audit {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Where the audit of a node has to lead to: where it says that it ends, and to what was kept.
+fn heads(now: &SignedHead, kept: Option<(Head, Option<String>)>) -> Result<Vec<Head>, Error> {
+    let forged = |forged: Forged| Error::NotAHead { file: "the node".into(), why: forged.to_string() };
+    let mut heads = vec![Head(now.check().map_err(forged)?)];
+    if let Some((head, key)) = kept {
+        if key.is_some_and(|key| key != now.key) {
+            return Err(Error::OtherKey);
+        }
+        heads.push(head);
+    }
+    Ok(heads)
 }
 
 /// All lines of a node, page by page.
@@ -168,6 +202,34 @@ fn conclude(head: &Head, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
+impl Kept {
+    /// The head, and the key that signed it.
+    fn read(self) -> Result<(Head, Option<String>), Error> {
+        let file = match self {
+            Self::Plain(head) => return Ok((head, None)),
+            Self::Signed(file) => file,
+        };
+        let text =
+            std::fs::read_to_string(&file).map_err(|why| Error::Unreadable { file: file.clone(), why })?;
+        let not_a_head = |why: String| Error::NotAHead { file: file.clone(), why };
+        let head: SignedHead = serde_json::from_str(&text).map_err(|error| not_a_head(error.to_string()))?;
+        let chain = head.check().map_err(|forged| not_a_head(forged.to_string()))?;
+        Ok((Head(chain), Some(head.key)))
+    }
+}
+
+impl FromStr for Kept {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(head) => Ok(Self::Plain(head)),
+            Err(_) if Path::new(text).is_file() => Ok(Self::Signed(text.into())),
+            Err(why) => Err(format!("{why}, or a file that `twinfold audit head` printed")),
+        }
+    }
+}
+
 impl std::fmt::Display for Head {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.0.length, self.0.head)
@@ -188,6 +250,7 @@ impl FromStr for Head {
 #[cfg(test)]
 mod tests {
     use gateway::audit::show;
+    use gateway::trust::vault::Vault;
     use runtime::directory::{By, Change, Directory, Entry, Sort, check_name};
     use twins::time::Timestamp;
 
@@ -195,9 +258,13 @@ mod tests {
 
     /// Three entries as `audit list` prints them, and where their chain ends.
     fn printed() -> (Vec<String>, Head) {
+        printed_with("user")
+    }
+
+    fn printed_with(name: &str) -> (Vec<String>, Head) {
         let mut directory = Directory::default();
         let lines = (0..3).map(|n| {
-            let name = check_name("a name", &format!("user-{n}")).unwrap();
+            let name = check_name("a name", &format!("{name}-{n}")).unwrap();
             let roles = Default::default();
             let change = Change::PutPrincipal { name, sort: Sort::User, roles, disabled: false };
             let (at, tenant) = (Timestamp::from_millis(n), "default".to_owned());
@@ -234,5 +301,29 @@ mod tests {
         let missing = [lines[0].clone(), lines[2].clone()];
         assert!(refused(&missing).starts_with("entry 2 is missing: entry 3 stands in its place"));
         assert!(refused(&lines[..2]).starts_with("the audit does not lead to the head 3:"));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_or_rewritten_does_not_lead_to_the_signed_head_that_was_kept() {
+        let (lines, Head(chain)) = printed();
+        let (ours, theirs) = (Vault::new([1; 32]), Vault::new([2; 32]));
+        let signed = SignedHead::sign(&ours, &chain, Timestamp::ZERO);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), serde_json::to_string(&signed).unwrap()).unwrap();
+        let kept = || Kept::Signed(file.path().to_owned()).read().unwrap();
+        assert_eq!(verify(&lines, Some(kept().0)).unwrap(), Head(chain));
+
+        // A chain that is whole, and another one.
+        let rewritten: Vec<_> = printed_with("someone-else").0;
+        assert!(verify(&rewritten, None).is_ok());
+        assert!(matches!(verify(&rewritten, Some(kept().0)), Err(Error::OtherHead(_))));
+        assert!(matches!(verify(&lines[..2], Some(kept().0)), Err(Error::OtherHead(_))));
+        // And a node that says so itself, without the key, or with a head that was changed.
+        let forged = SignedHead::sign(&theirs, &printed_with("someone-else").1.0, Timestamp::ZERO);
+        assert!(matches!(heads(&forged, Some(kept())), Err(Error::OtherKey)));
+        let changed = SignedHead { key: signed.key.clone(), ..forged };
+        assert!(matches!(heads(&changed, None), Err(Error::NotAHead { .. })));
+        std::fs::write(file.path(), serde_json::to_string(&changed).unwrap()).unwrap();
+        assert!(matches!(Kept::Signed(file.path().to_owned()).read(), Err(Error::NotAHead { .. })));
     }
 }

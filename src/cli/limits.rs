@@ -29,25 +29,25 @@ pub(super) struct Limits {
     connects_per_s: NonZeroU32,
     /// Take so many packets and requests of a device a second; over MQTT it is held back until more are read
     #[arg(long, value_name = "N", default_value_t = device().0)]
-    device_messages_per_s: NonZeroU32,
+    each_device_messages_per_s: NonZeroU32,
     /// Take so many bytes of a device a second, in the same way
     #[arg(long, value_name = "BYTES", default_value_t = device().1)]
-    device_bytes_per_s: NonZeroU32,
+    each_device_bytes_per_s: NonZeroU32,
     /// Register so many devices of a tenant, where the tenant has no limit of its own [default: as many as come]
     #[arg(long, value_name = "N")]
-    tenant_devices: Option<NonZeroU32>,
+    each_tenant_devices: Option<NonZeroU32>,
     /// Let so many MQTT connections of a tenant in at once, in the same way [default: as many as come]
     #[arg(long, value_name = "N")]
-    tenant_connections: Option<NonZeroU32>,
+    each_tenant_connections: Option<NonZeroU32>,
     /// Take so many packets and requests of a tenant a second, in the same way [default: as many as come]
     #[arg(long, value_name = "N")]
-    tenant_messages_per_s: Option<NonZeroU32>,
+    each_tenant_messages_per_s: Option<NonZeroU32>,
     /// Let so many streams of events of a tenant be open, in the same way
     #[arg(long, value_name = "N", default_value_t = open().0)]
-    tenant_streams: NonZeroU32,
+    each_tenant_streams: NonZeroU32,
     /// Let so many calls of a tenant's devices wait, in the same way
     #[arg(long, value_name = "N", default_value_t = open().1)]
-    tenant_waits: NonZeroU32,
+    each_tenant_waits: NonZeroU32,
     /// Let so many MQTT connections of one address in at once [default: 10000 in `serve`, else as many as come]
     #[arg(long, value_name = "N")]
     address_connections: Option<NonZeroU32>,
@@ -70,7 +70,7 @@ impl Limits {
                 checkpoint_every: Duration::from_millis(self.checkpoint_every_ms),
                 checkpoint_bytes: self.checkpoint_bytes,
                 memory_bytes: self.shard_memory_bytes,
-                tenant_devices_max: self.tenant_devices,
+                tenant_devices_max: self.each_tenant_devices,
                 ..shard()
             },
             streams: runtime::stream::Options {
@@ -86,12 +86,12 @@ impl Limits {
             quotas: quotas::Options {
                 tenant: directory::Limits {
                     devices: None,
-                    connections: self.tenant_connections,
-                    messages_per_s: self.tenant_messages_per_s,
-                    streams: Some(self.tenant_streams),
-                    waits: Some(self.tenant_waits),
-                    device_messages_per_s: Some(self.device_messages_per_s),
-                    device_bytes_per_s: Some(self.device_bytes_per_s),
+                    connections: self.each_tenant_connections,
+                    messages_per_s: self.each_tenant_messages_per_s,
+                    streams: Some(self.each_tenant_streams),
+                    waits: Some(self.each_tenant_waits),
+                    device_messages_per_s: Some(self.each_device_messages_per_s),
+                    device_bytes_per_s: Some(self.each_device_bytes_per_s),
                 },
                 address_connections: self.address_connections,
                 address_connects_per_s: self.address_connects_per_s,

@@ -74,6 +74,22 @@ pub(super) enum Tenant {
         #[command(flatten)]
         at: Remote,
     },
+    /// Make somebody administer a tenant, where nobody who does has a token any more, and print a token for them
+    #[command(
+        after_help = "Example:\n  twinfold tenant admit acme --admin ada --reason 'their tokens have ended'"
+    )]
+    Admit {
+        /// The tenant
+        name: String,
+        /// Who: a user, who is made where there is none of that name
+        #[arg(long, value_name = "NAME")]
+        admin: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        at: Remote,
+    },
     /// Say how much a tenant may take; what is not said stays
     #[command(
         after_help = "Examples:\n  twinfold tenant limit acme --devices 10000 --connections 5000\n  twinfold tenant limit acme --devices none\n\n`none` makes it what the node has for all. A limit that is less than what there is takes nothing away."
@@ -184,6 +200,12 @@ impl Tenant {
             Self::Add { name, admin, reason, at } => {
                 let wanted = Wanted { name: &name, admin: &admin, reason: reason.as_deref() };
                 at.show::<Made>(&at.call(Call::post(&["tenants"], &wanted))?, out)?;
+                out.flush()?;
+                note(&format!("keep the token of `{admin}`: it is not shown again"));
+            }
+            Self::Admit { name, admin, reason, at } => {
+                let admission = json!({"admin": admin, "reason": reason});
+                at.show::<Made>(&at.call(Call::post(&["tenants", &name, "admins"], &admission))?, out)?;
                 out.flush()?;
                 note(&format!("keep the token of `{admin}`: it is not shown again"));
             }

@@ -107,7 +107,7 @@ fn a_burst_is_acknowledged_whole_and_in_order() {
 
 #[test]
 fn who_floods_is_held_back_and_loses_nothing() {
-    let node = Arc::new(Node::start_with(&["--device-messages-per-s", "500"]));
+    let node = Arc::new(Node::start_with(&["--each-device-messages-per-s", "500"]));
     let mut all = Neighbourhood::on(node.clone(), "n-flood");
     let mut wire = Wire::connect(all.mqtt(), true, "h-flood");
     let said: Vec<_> =

@@ -13,6 +13,7 @@ use gateway::http::{Options, Server, Watch};
 use gateway::mqtt::Listener;
 use gateway::quotas::Quotas;
 use gateway::trust::Guarded;
+use gateway::trust::guesses::Guesses;
 use gateway::trust::provisioning::Provisioning;
 use gateway::trust::token::Text;
 use gateway::trust::vault::Vault;
@@ -127,6 +128,9 @@ impl World {
             let opened =
                 tokio::task::spawn_blocking(move || Storage::open(files, Path::new("/node/log"), log));
             let storage = opened.await.expect("opening does not panic").expect("the disk is sound");
+            let guesses = Guesses::new(storage.meta(), clock.clone());
+            let (definitions, audience) = (storage.meta(), AUDIENCE.to_owned());
+            let access = Guarded::new(definitions, clock.clone(), vault(), guesses.clone(), audience);
             let parts = Parts {
                 node: (1, storage.generation()),
                 kinds: Kinds::default(),
@@ -135,8 +139,8 @@ impl World {
                 store: Arc::new(Memory::new()),
                 files: disk,
                 streams: "/node/streams".into(),
-                clock: clock.clone(),
-                access: Arc::new(Guarded::new(storage.meta(), clock, vault(), AUDIENCE.into())),
+                clock,
+                access: Arc::new(access),
             };
             let node = Node::start(parts, runtime::node::Options::default()).await.expect("it starts");
             let watch = Watch {
@@ -145,7 +149,7 @@ impl World {
                 unready: Arc::new(Vec::new),
             };
             let (door, router) = (|| Door::plain(([127, 0, 0, 1], 0).into()), node.router());
-            let keys = Provisioning::new(vault(), storage.meta());
+            let keys = Provisioning::new(vault(), storage.meta(), guesses);
             let quotas = Quotas::new(Default::default(), router.clone(), Default::default());
             let http = Server::start(
                 Options::default(),

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use runtime::access::{Identity, Verb};
-use runtime::directory::{Because, Roles, Who};
+use runtime::directory::{Because, Refused, Roles, Who};
 use serde::{Deserialize, Serialize};
 use twins::id::TwinId;
 use utoipa::ToSchema;
@@ -11,6 +11,9 @@ use super::body::Object;
 use super::caller::Caller;
 use super::names::{RoleName, VerbName, named, roles};
 use super::problem::Problem;
+
+/// The longest path that is asked about.
+const PATH_BYTES_MAX: usize = 4_096;
 
 /// The question.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -26,7 +29,7 @@ pub(super) struct Question {
     verb: VerbName,
     /// To which device, whether there is one or not.
     device: String,
-    /// To which part: `desired/heating`, `commands/open`; else to the twin itself.
+    /// To which part: `desired/heating`, `commands/open`, of at most 4 KiB; else to the twin itself.
     #[serde(default)]
     path: String,
 }
@@ -86,6 +89,11 @@ pub(super) async fn explain(
     let Question { who, roles: limited, verb: VerbName(verb), device, path } = question;
     let twin =
         TwinId::new(caller.tenant(), &device).map_err(|error| Problem::parameter(error.to_string()))?;
+    let path = path.trim_matches('/');
+    if path.len() > PATH_BYTES_MAX {
+        let why = format!("`path` has {} bytes, and at most {PATH_BYTES_MAX}", path.len());
+        return Err(Refused::Unfit(why).into());
+    }
     let who = who.map(|who| named("`who`", &who)).transpose()?;
     let own = match caller.identity() {
         Identity::User { name, token, .. } => Some((name, *token)),
@@ -106,7 +114,7 @@ pub(super) async fn explain(
         Verb::Administer | Verb::Audit => {
             directory.governs(Who { tenant: caller.tenant(), name, scope }, verb)
         }
-        verb => directory.verdict(Who { tenant: caller.tenant(), name, scope }, verb, &twin, &path),
+        verb => directory.verdict(Who { tenant: caller.tenant(), name, scope }, verb, &twin, path),
     };
     let because = verdict.because.iter().map(Reason::from).collect();
     Ok(HttpResponse::Ok().json(Answer { allowed: verdict.allowed, because }))

@@ -3,15 +3,17 @@
 use actix_web::HttpResponse;
 use runtime::access::Verb;
 use runtime::directory::audit::Line;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::page::{Limit, Page};
 use super::problem::Problem;
+use super::provision::Office;
 use super::query::Query;
 use crate::audit::show;
+use crate::head::SignedHead;
 
 /// Which lines to read.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -26,14 +28,22 @@ pub(super) struct Lines {
     limit: Limit,
 }
 
-/// Where the chain ends.
-#[derive(Debug, Serialize, ToSchema)]
+/// Where the audit ends, signed.
+#[derive(ToSchema)]
 #[schema(as = AuditHead)]
+#[expect(dead_code, reason = "it describes what `SignedHead` writes")]
 pub(super) struct Head {
     /// How many entries it has.
     length: u64,
-    /// The hash of the last: whoever keeps it can tell later whether anything before it was changed.
+    /// The hash of the last.
     hash: String,
+    /// When it was signed.
+    #[schema(format = DateTime)]
+    at: String,
+    /// The public key of the node: Ed25519, base64url.
+    key: String,
+    /// The signature over `twinfold audit head 1`, the length, the hash and the time, each on a line of its own.
+    signature: String,
 }
 
 /// Reads the audit: every change of who may what, oldest first.
@@ -71,14 +81,14 @@ pub(super) async fn list(caller: Caller, Query(lines): Query<Lines>) -> Result<H
     Ok(HttpResponse::Ok().json(Page::<Value>::of(shown, limit)?))
 }
 
-/// Reads where the audit ends.
+/// Reads where the audit ends, signed by the node: whoever keeps it can tell later whether anything before was changed.
 #[utoipa::path(
     get,
     path = "/v1/audit/head",
     tag = "audit",
-    responses((status = 200, description = "Its length and its last hash.", body = Head), (status = 403, description = "`forbidden`"))
+    responses((status = 200, description = "Its length, its last hash, and the node's signature.", body = Head), (status = 403, description = "`forbidden`"))
 )]
-pub(super) async fn head(caller: Caller) -> Result<HttpResponse, Problem> {
+pub(super) async fn head(caller: Caller, office: Office) -> Result<HttpResponse, Problem> {
     let chain = caller.govern(Verb::Audit)?.directory().chain;
-    Ok(HttpResponse::Ok().json(Head { length: chain.length, hash: chain.head.to_string() }))
+    Ok(HttpResponse::Ok().json(SignedHead::sign(office.provisioning.vault(), &chain, caller.now())))
 }

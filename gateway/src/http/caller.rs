@@ -361,7 +361,8 @@ pub(super) fn spend(request: &HttpRequest, identity: &Identity) -> Result<(), De
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let largest = || request.app_data::<Allowance>().map_or(0, |allowance| allowance.bytes as u64);
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let bytes = length.unwrap_or_else(|| if is_chunked { largest() } else { 0 });
+    // Whoever says that it is longer is refused it.
+    let bytes = length.unwrap_or(if is_chunked { u64::MAX } else { 0 }).min(largest());
     quotas.request(identity, bytes, Instant::now())
 }
 

@@ -18,6 +18,7 @@ use twins::kind::DEVICE;
 use twins::name::Name;
 use twins::rejection::Code;
 use twins::reply::Reply;
+use twins::section::Which;
 use twins::time::Timestamp;
 use twins::trust;
 use twins::twin::Twin;
@@ -173,13 +174,15 @@ async fn put(
     let kind = kind.as_deref().or(template.as_ref().map(|template| template.kind.as_str()));
     let tags = tags.or_else(|| template.as_ref().map(|template| template.tags.clone()));
     let desired = template.as_ref().map(|template| template.desired.as_raw().to_json());
-    for (section, is_given) in [("tags", tags.is_some()), ("catalogue", catalogue.is_some())] {
-        if !is_given {
-            continue;
-        }
-        // Whoever registers gives the tags; but what a policy keeps from being written, registering does not write.
+    let known = device.look().await?;
+    for (section, given, which) in [("tags", &tags, Which::Tags), ("catalogue", &catalogue, Which::Catalogue)]
+    {
+        let Some(given) = given else { continue };
+        // Whoever registers gives the tags; but what a policy keeps from being written, registering does not write, nor
+        // what a device has that is there.
         caller.may_whole(Verb::Register, id, &[section.to_owned()])?;
-        if device.reach(Verb::Write).denies_below(section) {
+        let changes = known.as_deref().is_some_and(|twin| twin.section(which).document() != given);
+        if changes || device.reach(Verb::Write).denies_below(section) {
             caller.may_whole(Verb::Write, id, &[section.to_owned()])?;
         }
     }
@@ -187,8 +190,7 @@ async fn put(
     let expires = provision::expires(caller, activation_ttl_s)?;
     let (mut invitation, mut key) = (None, None);
     if let Some(wanted) = activation_key.as_ref().and_then(ActivationKey::wanted) {
-        let (router, _) = device.in_confidence()?;
-        let known = router.look(device.id()).await?;
+        device.in_confidence()?;
         let invited = office.provisioning.invite(known.as_deref(), wanted, expires).await?;
         (invitation, key) = (Some(invited.0), invited.1);
     }

@@ -20,6 +20,7 @@ use runtime::follower::Follower;
 use runtime::stream::{From, Page, Selection, Unread};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use twins::id::DEFAULT_TENANT;
 use twins::rejection::{Code, Rejection};
 use utoipa::IntoParams;
 
@@ -95,11 +96,18 @@ impl Followers {
         self.stopping.subscribe()
     }
 
-    fn seat(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.seats.clone().try_acquire_owned().map_err(|_| {
-            let why = format!("{} streams of events are open, which is the most", self.seats_max);
-            Rejection::new(Code::TooMany, why).into()
-        })
+    /// A seat for somebody of this tenant. An eighth of them are for who operates the node alone, whatever all other tenants
+    /// take together.
+    fn seat(&self, tenant: &str) -> Result<OwnedSemaphorePermit, Problem> {
+        let kept = if tenant == DEFAULT_TENANT { 0 } else { self.seats_max / 8 };
+        let full = || {
+            let why = format!("{} streams of events are open, which is the most", self.seats_max - kept);
+            Problem::from(Rejection::new(Code::TooMany, why))
+        };
+        if self.seats.available_permits() <= kept {
+            return Err(full());
+        }
+        self.seats.clone().try_acquire_owned().map_err(|_| full())
     }
 }
 
@@ -138,7 +146,7 @@ pub(super) async fn follow(
     }
     let followers =
         request.app_data::<Followers>().ok_or_else(|| Problem::internal("the API has no followers"))?;
-    let places = (caller.stream()?, followers.seat()?);
+    let places = (caller.stream()?, followers.seat(caller.tenant())?);
     let mut follower = caller.follow(selection);
     // The first look happens before the answer begins, so that a cursor that does not fit has a status of its own.
     let first = follower.next(Duration::ZERO).await?;
@@ -310,14 +318,25 @@ mod tests {
         let options = Options { followers_max: std::num::NonZeroUsize::MIN, ..Options::default() };
         let followers = Followers::new(&options);
 
-        let seat = followers.seat().unwrap();
-        let refused = followers.seat().unwrap_err().to_string();
+        let seat = followers.seat(DEFAULT_TENANT).unwrap();
+        let refused = followers.seat(DEFAULT_TENANT).unwrap_err().to_string();
         assert!(
             refused.starts_with("too-many: 1 streams of events are open, which is the most"),
             "{refused}"
         );
         drop(seat);
 
-        assert!(followers.seat().is_ok());
+        assert!(followers.seat(DEFAULT_TENANT).is_ok());
+    }
+
+    #[test]
+    fn some_seats_are_for_who_operates_the_node() {
+        let followers = Followers::new(&Options::default());
+
+        let taken: Vec<_> = (0..64).map_while(|n| followers.seat(["acme", "other"][n % 2]).ok()).collect();
+
+        assert_eq!(taken.len(), 56);
+        let own: Vec<_> = (0..64).map_while(|_| followers.seat(DEFAULT_TENANT).ok()).collect();
+        assert_eq!(own.len(), 8);
     }
 }

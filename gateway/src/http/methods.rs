@@ -34,8 +34,8 @@ pub(super) async fn call(
     Body(argument): Body<Json>,
 ) -> Result<HttpResponse, Problem> {
     let (id, name) = path.into_inner();
-    let twin = caller.may(Verb::Control, &id, &format!("methods/{name}"))?;
     let name = Name::new("the method's name", &name)?;
+    let twin = caller.may(Verb::Control, &id, &format!("methods/{name}"))?;
     match twin.ask(Input::Call { name, argument }).await? {
         Reply::Returned(answer) => Ok(HttpResponse::Ok().json(answer)),
         Reply::Done => Ok(HttpResponse::AlreadyReported().json(Json::null())),

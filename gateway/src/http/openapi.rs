@@ -98,6 +98,7 @@ use super::{
         tenants::get,
         tenants::change,
         tenants::remove,
+        tenants::admit,
         audit::list,
         audit::head,
         backup::take,

@@ -9,6 +9,10 @@ use runtime::directory::Reach;
 use runtime::record::{Fact, Record};
 use serde::{Serialize, Serializer};
 use twins::json::{Document, Json, Operation, Patch, Pointer, Raw};
+use twins::rejection::{Code, Rejection};
+
+/// As long as the paths of a change may be in sum: what is longer would be refused by its twin.
+const PATHS_BYTES_MAX: usize = 256 << 10;
 
 /// What a path may be below: sections of a twin, and what else has parts.
 const SECTIONS: [&str; 4] = ["tags", "desired", "reported", "state"];
@@ -57,20 +61,46 @@ pub(super) fn record(mut record: Record, reach: &Reach) -> Option<Record> {
     shown.then_some(record)
 }
 
-/// The paths that a merge patch (RFC 7396) of a section changes, each with all that is below it.
-pub(super) fn touched(patch: &Json, section: &str) -> Vec<String> {
-    let mut paths = Vec::new();
-    touch(patch.as_raw(), section, &mut paths);
-    paths
+/// The paths that a merge patch (RFC 7396) of a section changes, each with all that is below it. Where it leads below
+/// something that is no object in the section as it is, that is replaced, and so the whole of it is touched.
+///
+/// # Errors
+/// When they are longer in sum than a change may be.
+pub(super) fn touched(
+    patch: &Json,
+    section: &str,
+    before: Option<&Document>,
+) -> Result<Vec<String>, Rejection> {
+    let mut paths = Touched::default();
+    paths.add(patch.as_raw(), before.map(Document::as_raw), section)?;
+    Ok(paths.paths)
 }
 
-fn touch(patch: Raw<'_>, path: &str, paths: &mut Vec<String>) {
-    let mut members = patch.members().into_iter().flatten().peekable();
-    if members.peek().is_none() {
-        return paths.push(path.to_owned());
-    }
-    for (name, value) in members {
-        touch(value, &below(path, &name), paths);
+/// Paths that are touched.
+#[derive(Default)]
+struct Touched {
+    paths: Vec<String>,
+    bytes: usize,
+}
+
+impl Touched {
+    fn add(&mut self, patch: Raw<'_>, before: Option<Raw<'_>>, path: &str) -> Result<(), Rejection> {
+        let mut members = patch.members().into_iter().flatten().peekable();
+        let is_in_the_way = before.is_some_and(|before| before.members().is_none());
+        if is_in_the_way || members.peek().is_none() {
+            self.bytes += path.len();
+            if self.bytes > PATHS_BYTES_MAX {
+                let why = format!("the paths of a change have at most {PATHS_BYTES_MAX} bytes in sum");
+                return Err(Rejection::new(Code::TooLarge, why));
+            }
+            self.paths.push(path.to_owned());
+            return Ok(());
+        }
+        for (name, value) in members {
+            let before = before.and_then(|before| before.get(Pointer::root().join(&name).as_str()));
+            self.add(value, before, &below(path, &name))?;
+        }
+        Ok(())
     }
 }
 
@@ -220,13 +250,30 @@ mod tests {
 
     #[test]
     fn a_change_touches_what_it_sets_and_what_it_removes() {
-        let touched = |patch| touched(&json(patch), "desired");
+        let touched = |patch| touched(&json(patch), "desired", None).unwrap();
         assert_eq!(
             touched(r#"{"h":{"m":1,"s":null},"a/b":[1],"e":{}}"#),
             ["desired/h/m", "desired/h/s", "desired/a~1b", "desired/e"]
         );
         assert_eq!(touched("null"), ["desired"]);
         assert_eq!(touched("{}"), ["desired"]);
+    }
+
+    #[test]
+    fn a_change_touches_the_whole_of_what_stands_in_its_way() {
+        let before: Document = json(r#"{"h":5,"a":{"b":[1],"c":1}}"#).decode().unwrap();
+        let touched = |patch| touched(&json(patch), "desired", Some(&before)).unwrap();
+        assert_eq!(touched(r#"{"h":{"m":{"x":1}}}"#), ["desired/h"]);
+        assert_eq!(touched(r#"{"a":{"b":{"0":2},"d":{"e":1}}}"#), ["desired/a/b", "desired/a/d/e"]);
+    }
+
+    #[test]
+    fn paths_that_are_longer_than_a_change_may_be_are_not_made() {
+        let deep = format!("{}1{}", format!("{{{:?}:", "x".repeat(2_000)).repeat(20), "}".repeat(20));
+        let wide: Vec<_> = (0..7).map(|n| format!("{:?}:{deep}", n.to_string())).collect();
+        let patch = json(&format!("{{{}}}", wide.join(",")));
+
+        assert_eq!(touched(&patch, "desired", None).unwrap_err().code(), Code::TooLarge);
     }
 
     proptest! {

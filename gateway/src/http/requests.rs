@@ -90,8 +90,8 @@ pub(super) async fn ask(
     Body(payload): Body<Json>,
 ) -> Result<HttpResponse, Problem> {
     let (id, name) = path.into_inner();
-    let twin = caller.may(Verb::Control, &id, &format!("requests/{name}"))?;
     let name = Name::new("the request's name", &name)?;
+    let twin = caller.may(Verb::Control, &id, &format!("requests/{name}"))?;
     let response = twin.request(name, payload.into(), asking.timeout()?).await?;
     Ok(HttpResponse::Ok().json(Answer { status: response.status, payload: (&response.payload).into() }))
 }

@@ -95,6 +95,7 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
             "/v1/tenants/{name}",
             vec![(GET, to(tenants::get)), (PATCH, to(tenants::change)), (DELETE, to(tenants::remove))],
         ),
+        ("/v1/tenants/{name}/admins", vec![(POST, to(tenants::admit))]),
         ("/v1/audit", vec![(GET, to(audit::list))]),
         ("/v1/audit/head", vec![(GET, to(audit::head))]),
         ("/v1/backup", vec![(POST, to(backup::take))]),

@@ -46,6 +46,16 @@ pub(super) struct Made<'a> {
     shown: Shown<'a>,
 }
 
+/// Who is to administer a tenant.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with `admin`")]
+pub(super) struct Admission {
+    /// A user, who is made where there is none of that name.
+    admin: String,
+    /// Why, for the audit: at most 512 bytes.
+    reason: Option<String>,
+}
+
 /// What a tenant becomes: one of the two, since each is an entry of the audit.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `disabled` or `limits`")]
@@ -239,6 +249,40 @@ pub(super) async fn change(
     let directory = governed.directory();
     let tenant = found(directory.tenants.get(&*name).map(|tenant| &**tenant), &name)?;
     Ok(HttpResponse::Ok().json(Shown::of(&name, tenant)))
+}
+
+/// Makes somebody administer a tenant, with a token for them: where nobody who does has one any more.
+///
+/// That is a user who was not there, or one who is an admin and may have been disabled. It is done as a whole or not at all.
+#[utoipa::path(
+    post,
+    path = "/v1/tenants/{name}/admins",
+    tag = "tenants",
+    params(("name" = String, Path, description = "The tenant.")),
+    request_body = Admission,
+    responses(
+        (status = 201, description = "It is so. Keep the token: it is not shown again.", body = Made),
+        (status = 403, description = "`forbidden`: the caller does not operate this node"),
+        (status = 404, description = "`unknown`"),
+        (status = 409, description = "`contradiction`: somebody of that name is there, and is no admin"),
+        (status = 429, description = "`too-many`: there are as many as may be"),
+    )
+)]
+pub(super) async fn admit(
+    caller: Caller,
+    name: Path<String>,
+    Object(admission): Object<Admission>,
+) -> Result<HttpResponse, Problem> {
+    let governed = caller.operate()?;
+    let Admission { admin, reason } = admission;
+    let admin = named("`admin`", &admin)?;
+    let text = Text::new().map_err(|error| Problem::internal(error.to_string()))?;
+    let (token, digest, expires) = (text.id(), text.digest(), caller.now() + LIFE);
+    let change = Change::AdmitAdmin { admin: admin.clone(), token, digest, expires };
+    governed.change(&name, change, reason, None).await?;
+    let directory = governed.directory();
+    let shown = Shown::of(&name, found(directory.tenants.get(&*name).map(|tenant| &**tenant), &name)?);
+    Ok(HttpResponse::Created().json(Made { admin: &admin, token: text.reveal(), expires, shown }))
 }
 
 /// Removes a tenant with all that it defines.

@@ -133,17 +133,17 @@ impl Limits {
         let Some(shown) = shown else { return Ok(()) };
         let gone = || Denied::Unauthenticated("the token that was shown is not valid any more".into());
         let shown = directory.tokens.get(&shown).ok_or_else(gone)?;
+        let owner = directory.principal(&shown.tenant, &shown.owner).ok_or_else(gone)?;
         self.expires = self.expires.min(shown.expires);
-        match (shown.scope, self.scope) {
-            (None, _) => {}
-            (Some(limit), None) => self.scope = Some(limit),
-            (Some(limit), Some(asked)) if limit.cover(asked) => {}
-            (Some(_), Some(_)) => {
-                let why = "a token that goes further than the one that was shown".to_owned();
-                return Err(Denied::Forbidden(why).into());
+        self.scope = self.scope.or(shown.scope);
+        match shown.covers(owner.roles, self.scope) {
+            true => Ok(()),
+            false => {
+                let why =
+                    "a token that goes further than the one that was shown, or leaves a role of it behind";
+                Err(Denied::Forbidden(why.to_owned()).into())
             }
         }
-        Ok(())
     }
 }
 

@@ -7,7 +7,9 @@ use runtime::access::Verb;
 use serde::{Deserialize, Deserializer};
 use twins::input::{Desire, Input};
 use twins::json::{self, Json};
+use twins::rejection::{Code, Rejection};
 use twins::reply::Reply;
+use twins::section::Which;
 use twins::twin::Twin;
 use utoipa::ToSchema;
 
@@ -19,8 +21,11 @@ use super::etag::IfMatch;
 use super::problem::Problem;
 use super::readable::{self, touched};
 
+/// How often a change is made again whose twin has changed in between.
+const TRIES: usize = 5;
+
 /// Changes of a twin, all or nothing.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `tags`, `desired` or both")]
 #[schema(as = TwinChanges)]
 pub(super) struct Changes {
@@ -112,11 +117,55 @@ pub(super) async fn update(
     IfMatch(if_match): IfMatch,
     Object(changes): Object<Changes>,
 ) -> Result<HttpResponse, Problem> {
-    let Changes { tags, desired } = changes;
-    let sections = [("tags", &tags), ("desired", &desired)].into_iter();
-    let paths = sections.filter_map(|(section, patch)| patch.as_ref().map(|patch| touched(patch, section)));
-    let twin = caller.may_whole(Verb::Write, &id, &paths.flatten().collect::<Vec<_>>())?;
-    change(&twin, Input::Update { tags, desired: desired.map(Desire::Merge), if_match }).await
+    let twin = caller.may_whole(Verb::Write, &id, &changes.touch(None)?)?;
+    if twin.reach(Verb::Write).is_everything() {
+        return change(&twin, changes.update(if_match)).await;
+    }
+    // Who may not write everything may not replace what stands in the way either: what does so depends on the version that
+    // the change is made for. It is read again where another came between, for a while.
+    for _ in 1..TRIES {
+        match try_change(&caller, &id, &changes, if_match.as_ref()).await {
+            Err(problem) if if_match.is_none() && problem.code() == Code::VersionMismatch.as_str() => {}
+            done => return done,
+        }
+    }
+    try_change(&caller, &id, &changes, if_match.as_ref()).await
+}
+
+/// Changes the version that is there now, if it is one of those.
+async fn try_change(
+    caller: &Caller,
+    id: &str,
+    changes: &Changes,
+    if_match: Option<&Vec<String>>,
+) -> Result<HttpResponse, Problem> {
+    let before = caller.may_whole(Verb::Write, id, &[])?.read().await?;
+    let twin = caller.may_whole(Verb::Write, id, &changes.touch(Some(&*before))?)?;
+    let etag = before.etag();
+    let is_it = if_match.is_none_or(|seen| seen.iter().any(|seen| *seen == etag || seen == "*"));
+    let only = if is_it { vec![etag] } else { Vec::new() };
+    change(&twin, changes.clone().update(Some(only))).await
+}
+
+impl Changes {
+    /// The paths that they touch, of the twin as it is, where that is known.
+    fn touch(&self, before: Option<&Twin>) -> Result<Vec<String>, Rejection> {
+        let mut paths = Vec::new();
+        for (section, patch, which) in
+            [("tags", &self.tags, Which::Tags), ("desired", &self.desired, Which::Desired)]
+        {
+            let before = before.map(|twin| twin.section(which).document());
+            if let Some(patch) = patch {
+                paths.extend(touched(patch, section, before)?);
+            }
+        }
+        Ok(paths)
+    }
+
+    fn update(self, if_match: Option<Vec<String>>) -> Input {
+        let Self { tags, desired } = self;
+        Input::Update { tags, desired: desired.map(Desire::Merge), if_match }
+    }
 }
 
 /// Replaces what the device should become.

@@ -25,6 +25,7 @@ use twins::reply::Reply;
 use crate::metrics::{Metrics, Protocol};
 use crate::quotas::Quotas;
 use crate::trust::provisioning::Provisioning;
+use crate::trust::vault::random;
 
 use super::grounds::{Footing, Grounds};
 use super::options::READ_BYTES;
@@ -175,18 +176,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Does all that the session wants done.
     async fn act(&mut self) {
         loop {
-            let Actions { login, submissions, responses, applications, bytes, close } =
+            let Actions { login, challenge, submissions, responses, applications, bytes, close } =
                 self.session.actions();
             let silent = submissions.is_empty() && responses.is_empty() && applications.is_empty();
-            if login.is_none() && silent && bytes.is_empty() && !close {
+            if login.is_none() && !challenge && silent && bytes.is_empty() && !close {
                 return;
             }
+            if challenge {
+                self.session.challenged(Instant::now(), random().ok());
+            }
             if let Some(login) = login {
+                let client = login.client().to_owned();
                 let admitted = timeout(self.login_timeout, login.present(&self.router)).await;
                 let admitted = admitted.unwrap_or_else(|_| {
                     Err(Denied::Later("it was not found out in time whether it may come in".into()))
                 });
-                let admitted = admitted.and_then(|admitted| self.stand(admitted));
+                // Who authenticates anew has an account and a footing.
+                let admitted = match self.session.who() {
+                    Some(_) => admitted,
+                    None => admitted.and_then(|admitted| self.stand(admitted, &client)),
+                };
                 if let Err(denied) = &admitted {
                     self.metrics.denied(Protocol::Mqtt, denied);
                 }
@@ -214,8 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Gives who was let in an account and a footing, unless they would not be let in any more.
-    fn stand(&mut self, mut admitted: Admitted) -> Result<Admitted, Denied> {
-        let account = self.quotas.connect(&admitted.twin, Instant::now())?;
+    fn stand(&mut self, mut admitted: Admitted, client: &str) -> Result<Admitted, Denied> {
+        let account = self.quotas.connect(&admitted.twin, client, Instant::now())?;
         let footing = self.grounds.stand(&admitted.twin, &admitted.proof);
         self.router.access().confirm(&admitted.identity())?;
         self.footing = Some(footing);

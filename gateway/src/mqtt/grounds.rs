@@ -1,15 +1,17 @@
 //! Grounds: what sessions stand on beside their own twins, a tenant and perhaps an enrolment group. When the directory
 //! changes, each ground is asked about once, however many sessions stand on it, and those whose ground is gone end.
 //!
-//! One task asks. It rests after each time, so that a flood of changes costs as much as ten a second; and it wakes those
-//! who have to go a handful at a time, so that those who stay do not feel a whole tenant leave. 50,000 sessions take half
-//! a second.
+//! One task asks. It rests after each time, so that a flood of changes costs as much as ten a second. Those who have to go
+//! are woken some at a time, so that those who stay do not feel a whole tenant leave: 50,000 sessions take less than a
+//! second. Of a group's devices, what they showed may be valid since different times; as a group bars all from before a
+//! time, the oldest is asked first, and where it may stay all may.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runtime::access::Identity;
+use runtime::directory::Listener;
 use runtime::router::Router;
 use tokio::sync::watch::{Receiver, Sender};
 use tokio::time::sleep;
@@ -20,8 +22,8 @@ use twins::trust::Proof;
 
 /// How long nothing is asked after something was: what is withdrawn is out within a second.
 const REST: Duration = Duration::from_millis(100);
-/// How many are woken at once.
-const HANDFUL: usize = 100;
+/// How many are woken at once, and how many wake by one sender at most.
+const HANDFUL: usize = 200;
 /// The pause after each handful.
 const BREATH: Duration = Duration::from_millis(1);
 /// How many grounds there are before those that nobody stands on any more are looked for.
@@ -38,16 +40,20 @@ struct Map {
     swept_at: usize,
 }
 
-/// What all who stand on a ground have in common: the tenant, and of a group's devices the group and since when what they
-/// showed is valid.
-type Key = (String, Option<(Name, Option<Timestamp>)>);
+/// What all who stand on a ground have in common: the tenant, and of a group's devices the group.
+type Key = (String, Option<Name>);
+
+/// Those who stand on a ground, by the time since when what they showed is valid.
+type Ground = BTreeMap<Option<Timestamp>, Party>;
 
 #[derive(Debug)]
-struct Ground {
+struct Party {
     /// Whether one of them would be let in is whether all would.
     one: Identity,
-    /// Each has a handful of sessions, which wake when it is dropped.
+    /// Each has some of the sessions, which wake when it is dropped. The last one is filled.
     handfuls: Vec<Sender<()>>,
+    /// So many, and those without sessions are looked for.
+    swept_at: usize,
 }
 
 /// A session's place on its ground.
@@ -60,43 +66,47 @@ impl Grounds {
     pub(super) fn stand(&self, twin: &TwinId, proof: &Proof) -> Footing {
         let mut map = self.lock();
         if map.grounds.len() >= map.swept_at {
-            map.grounds.retain(|_, ground| ground.is_stood_on());
+            map.grounds.values_mut().for_each(|ground| ground.retain(|_, party| party.is_there()));
+            map.grounds.retain(|_, ground| !ground.is_empty());
             map.swept_at = (map.grounds.len() * 2).max(SWEPT_MIN);
         }
-        let group = match proof {
-            Proof::Group { group, issued } => Some((group.clone(), *issued)),
-            Proof::Open | Proof::Credential(_) | Proof::Activation(_) => None,
+        let (group, issued) = match proof {
+            Proof::Group { group, issued } => (Some(group.clone()), *issued),
+            Proof::Open | Proof::Credential(_) | Proof::Activation(_) => (None, None),
         };
-        let ground = map.grounds.entry((twin.tenant().to_owned(), group)).or_insert_with(|| {
+        let ground = map.grounds.entry((twin.tenant().to_owned(), group)).or_default();
+        // It is looked through each time that it has doubled.
+        if ground.len() >= SWEPT_MIN && !ground.contains_key(&issued) && ground.len().is_power_of_two() {
+            ground.retain(|_, party| party.is_there());
+        }
+        let party = ground.entry(issued).or_insert_with(|| {
             let (twin, proof) = (twin.clone(), proof.clone());
-            Ground { one: Identity::Device { twin, register: None, proof }, handfuls: Vec::new() }
+            let one = Identity::Device { twin, register: None, proof };
+            Party { one, handfuls: Vec::new(), swept_at: SWEPT_MIN }
         });
-        ground.stand()
+        party.stand()
     }
 
     /// Looks after the grounds as long as there may be changes.
-    pub(super) async fn keep(self, router: Router) {
-        let Some(mut changes) = router.access().changes() else { return };
+    pub(super) async fn keep(self, changes: Option<Listener>, router: Router) {
+        let Some(mut changes) = changes else { return };
         while changes.changed().await.is_ok() {
             changes.mark_unchanged();
             let gone = self.review(|one| router.access().confirm(one).is_ok());
-            for handful in gone {
-                drop(handful);
-                sleep(BREATH).await;
-            }
+            // Meanwhile others may lose their ground.
+            tokio::spawn(wake(gone));
             sleep(REST).await;
         }
     }
 
-    /// Takes away the grounds that do not hold; whoever stands on them wakes when what is returned is dropped.
+    /// Takes away what does not hold; whoever stands on it wakes when what is returned is dropped.
     fn review(&self, holds: impl Fn(&Identity) -> bool) -> Vec<Sender<()>> {
         let mut gone = Vec::new();
         self.lock().grounds.retain(|_, ground| {
-            let stays = holds(&ground.one);
-            if !stays {
-                gone.append(&mut ground.handfuls);
+            while let Some(oldest) = ground.first_entry().filter(|oldest| !holds(&oldest.get().one)) {
+                gone.extend(oldest.remove().handfuls);
             }
-            stays
+            !ground.is_empty()
         });
         gone
     }
@@ -107,20 +117,39 @@ impl Grounds {
     }
 }
 
-impl Ground {
-    fn stand(&mut self) -> Footing {
-        self.handfuls.retain(|handful| handful.receiver_count() > 0);
-        match self.handfuls.last().filter(|handful| handful.receiver_count() < HANDFUL) {
-            Some(handful) => Footing(handful.subscribe()),
-            None => {
-                let (handful, first) = tokio::sync::watch::channel(());
-                self.handfuls.push(handful);
-                Footing(first)
-            }
+/// Wakes who has to go, a handful at a time.
+async fn wake(gone: Vec<Sender<()>>) {
+    let mut woken = 0;
+    for sender in gone {
+        woken += sender.receiver_count();
+        drop(sender);
+        if woken >= HANDFUL {
+            woken = 0;
+            sleep(BREATH).await;
         }
     }
+}
 
-    fn is_stood_on(&self) -> bool {
+impl Party {
+    fn stand(&mut self) -> Footing {
+        if let Some(last) = self.handfuls.last().filter(|last| last.receiver_count() < HANDFUL) {
+            return Footing(last.subscribe());
+        }
+        if self.handfuls.len() >= self.swept_at {
+            self.handfuls.retain(|handful| handful.receiver_count() > 0);
+            // One that has room is filled before a new one is made.
+            self.handfuls.sort_by_key(|handful| std::cmp::Reverse(handful.receiver_count()));
+            self.swept_at = (self.handfuls.len() * 2).max(SWEPT_MIN);
+            if let Some(last) = self.handfuls.last().filter(|last| last.receiver_count() < HANDFUL) {
+                return Footing(last.subscribe());
+            }
+        }
+        let (handful, first) = tokio::sync::watch::channel(());
+        self.handfuls.push(handful);
+        Footing(first)
+    }
+
+    fn is_there(&self) -> bool {
         self.handfuls.iter().any(|handful| handful.receiver_count() > 0)
     }
 }
@@ -185,14 +214,46 @@ mod tests {
     }
 
     #[test]
-    fn grounds_that_nobody_stands_on_are_forgotten() {
+    fn of_those_whose_certificates_differ_those_go_that_are_barred_and_few_are_asked() {
+        let (grounds, asked) = (Grounds::default(), Cell::new(0));
+        let issued = |n: u64| {
+            let issued = Some(Timestamp::from_millis(n));
+            grounds.stand(&twin("acme/pump-1"), &Proof::Group { group: Name::fixed("pumps"), issued })
+        };
+        let mut standing: Vec<_> = (0..1_000).map(issued).collect();
+
+        drop(grounds.review(|one| {
+            asked.set(asked.get() + 1);
+            let Identity::Device { proof: Proof::Group { issued, .. }, .. } = one else { unreachable!() };
+            *issued >= Some(Timestamp::from_millis(10))
+        }));
+
+        let gone: Vec<_> = standing.iter_mut().map(is_gone).collect();
+        assert_eq!((gone.iter().filter(|gone| **gone).count(), asked.get()), (10, 11));
+        assert!(gone[..10].iter().all(|gone| *gone));
+    }
+
+    #[test]
+    fn grounds_that_nobody_stands_on_are_forgotten_and_places_that_are_free_are_taken() {
         let grounds = Grounds::default();
         for n in 0..10_000 {
             let issued = Some(Timestamp::from_millis(n));
             let proof = Proof::Group { group: Name::fixed("pumps"), issued };
             drop(grounds.stand(&twin("acme/pump-1"), &proof));
         }
+        let parties: usize = grounds.lock().grounds.values().map(BTreeMap::len).sum();
+        assert!(parties <= 2 * SWEPT_MIN, "{parties}");
 
-        assert!(grounds.lock().grounds.len() <= SWEPT_MIN);
+        // Of each hundred one stays, and others come.
+        let stand = || grounds.stand(&twin("acme/pump-1"), &Proof::Credential(1));
+        let mut staying = Vec::new();
+        for _ in 0..300 {
+            let mut come: Vec<_> = (0..100).map(|_| stand()).collect();
+            staying.extend(come.pop());
+        }
+        let map = grounds.lock();
+        let handfuls: usize =
+            map.grounds.values().flat_map(BTreeMap::values).map(|party| party.handfuls.len()).sum();
+        assert!(handfuls <= SWEPT_MIN, "{handfuls}");
     }
 }

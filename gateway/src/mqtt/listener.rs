@@ -161,7 +161,9 @@ impl Actor for Host {
             self.quotas.clone(),
             self.metrics.clone(),
         ));
-        let keeping = tokio::spawn(self.grounds.clone().keep(self.router.clone()));
+        // Whoever stands somewhere from now on hears of what changes.
+        let changes = self.router.access().changes();
+        let keeping = tokio::spawn(self.grounds.clone().keep(changes, self.router.clone()));
         Ok(State { accepting, keeping, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
     }
 
@@ -193,10 +195,14 @@ impl Actor for Host {
         };
         let (until, handshakes) = (begun + self.options.connect_timeout, self.handshakes.clone());
         let (mut stopping, open) = (state.stopping.subscribe(), self.metrics.opened(transport));
+        let metrics = self.metrics.clone();
         state.connections.spawn(async move {
             if turn.is_some() {
                 // Whoever comes too fast is not read before its turn; a node that stops does not wait for it.
                 drop(timeout_at(begun.into(), stopping.wait_for(|stops| *stops)).await);
+                if *stopping.borrow() {
+                    return metrics.closed("the node stops");
+                }
             }
             match tls {
                 None => connection.run(stopping).await,
@@ -266,6 +272,8 @@ async fn secured(
         metrics,
     } = connection;
     let agreed = async {
+        // Who says nothing takes no turn.
+        stream.readable().await?;
         let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
         tls.accept(stream).await
     };

@@ -10,7 +10,7 @@
 //! Why a publish was refused is said on `errors` to the connection that published it, and to no other of the device: the
 //! others did not send it. Nobody listening, it is said to nobody, but for the reason code of MQTT 5.
 //!
-//! Not there yet, and said so by the protocol: shared subscriptions, enhanced authentication, and applications as clients.
+//! Not there yet, and said so by the protocol: shared subscriptions, and applications as clients.
 //! Retained messages are accepted as ordinary ones.
 
 mod connection;

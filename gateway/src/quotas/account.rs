@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use crate::kept::Rests;
 use crate::pace::{Pace, Rate};
 
-use super::PATIENCE;
-use super::meter::{AT_ONCE, DeviceMeter, TenantMeter, lock};
+use super::meter::{AT_ONCE, CONNECTS, DeviceMeter, TenantMeter, lock};
 use super::reached::{Limit, Reached};
 
 /// What may come at once of a connection, as the time that it takes at the rate: some ticks of the timer that ends a pause.
@@ -21,7 +20,14 @@ pub(crate) struct Account {
     tenant: Arc<TenantMeter>,
     device: Arc<DeviceMeter>,
     /// The place of its connection among those of its tenant.
-    _seat: Option<Arc<Seat>>,
+    _seat: Option<Arc<Connected>>,
+}
+
+/// A connection of a client, which is known as long as it is there.
+struct Connected {
+    device: Arc<DeviceMeter>,
+    client: String,
+    _seat: Seat,
 }
 
 /// A place among as many as there may be. It is free again when this is dropped.
@@ -35,9 +41,9 @@ impl Account {
         Self { tenant, device, _seat: None }
     }
 
-    /// A message in so many bytes was read; when to read on, if that is not now.
-    pub(crate) fn take(&self, now: Instant, bytes: usize) -> Option<Instant> {
-        let paced = self.paced(bytes as u64).into_iter().filter_map(|(_, pace, per_s, amount)| {
+    /// So many messages, or a part of one, were read in so many bytes; when to read on, if that is not now.
+    pub(crate) fn take(&self, now: Instant, messages: u64, bytes: usize) -> Option<Instant> {
+        let paced = self.paced(messages, bytes as u64).into_iter().filter_map(|(_, pace, per_s, amount)| {
             let rate = Rate { per_s: per_s?, burst: BURST };
             let pace = &mut *lock(pace);
             pace.take(rate, now, amount);
@@ -46,25 +52,28 @@ impl Account {
         paced.max()
     }
 
-    /// It connects: that counts as a message, and takes a place among the connections of its tenant.
-    pub(super) fn connect(mut self, now: Instant) -> Result<Self, Reached> {
-        // Those who are connected are held back at once, so that so much waits only where many come again and again.
-        self.pay(now, 0, PATIENCE)?;
+    /// It connects under this client id, and takes a place among the connections of its tenant. Where one of the same client is
+    /// there, that one is taken over, and its place is soon free: this one has another, whatever the limit is.
+    pub(super) fn connect(mut self, client: &str, now: Instant) -> Result<Self, Reached> {
+        {
+            let connects = &mut *lock(&self.device.connects);
+            if let Some(at) = connects.wait(CONNECTS, now) {
+                return Err(self.device.reached(Limit::DeviceConnects, CONNECTS.per_s.get(), at - now));
+            }
+            connects.take(CONNECTS, now, 1);
+        }
+        let takes_over = !client.is_empty() && lock(&self.device.clients).contains_key(client);
         let max = self.tenant.limits().connections;
-        let seat = Seat::take(&self.tenant, |meter| &meter.connections, max);
+        let seat = Seat::take(&self.tenant, |meter| &meter.connections, max.filter(|_| !takes_over));
         let seat = seat.ok_or_else(|| self.tenant.full(Limit::TenantConnections, max))?;
-        self._seat = Some(Arc::new(seat));
+        self._seat = Some(Arc::new(Connected::new(self.device.clone(), client, seat)));
         Ok(self)
     }
 
     /// A message in so many bytes, which is refused where it comes too fast.
     pub(super) fn spend(&self, now: Instant, bytes: u64) -> Result<(), Reached> {
-        self.pay(now, bytes, AT_ONCE)
-    }
-
-    /// Takes a message, unless what was taken before is further ahead than `burst`.
-    fn pay(&self, now: Instant, bytes: u64, burst: Duration) -> Result<(), Reached> {
-        for (limit, pace, per_s, _) in self.paced(bytes) {
+        let burst = AT_ONCE;
+        for (limit, pace, per_s, _) in self.paced(1, bytes) {
             let Some(per_s) = per_s else { continue };
             let Some(at) = lock(pace).wait(Rate { per_s, burst }, now) else { continue };
             let (max, wait) = (per_s.get(), at - now);
@@ -73,7 +82,7 @@ impl Account {
                 _ => self.device.reached(limit, max, wait),
             });
         }
-        for (_, pace, per_s, amount) in self.paced(bytes) {
+        for (_, pace, per_s, amount) in self.paced(1, bytes) {
             if let Some(per_s) = per_s {
                 lock(pace).take(Rate { per_s, burst }, now, amount);
             }
@@ -81,12 +90,12 @@ impl Account {
         Ok(())
     }
 
-    fn paced(&self, bytes: u64) -> [Paced<'_>; 3] {
+    fn paced(&self, messages: u64, bytes: u64) -> [Paced<'_>; 3] {
         let (limits, Self { tenant, device, .. }) = (self.tenant.limits(), self);
         [
-            (Limit::DeviceMessages, &device.messages, limits.device_messages_per_s, 1),
+            (Limit::DeviceMessages, &device.messages, limits.device_messages_per_s, messages),
             (Limit::DeviceBytes, &device.bytes, limits.device_bytes_per_s, bytes),
-            (Limit::TenantMessages, &tenant.messages, limits.messages_per_s, 1),
+            (Limit::TenantMessages, &tenant.messages, limits.messages_per_s, messages),
         ]
     }
 
@@ -95,6 +104,25 @@ impl Account {
     pub(crate) fn alone(limits: runtime::directory::Limits) -> Self {
         let twin = twins::id::TwinId::in_default_tenant("t-1").expect("it is an id");
         Self::new(Arc::new(TenantMeter::new("default", limits, None)), Arc::new(DeviceMeter::new(&twin)))
+    }
+}
+
+impl Connected {
+    fn new(device: Arc<DeviceMeter>, client: &str, seat: Seat) -> Self {
+        *lock(&device.clients).entry(client.to_owned()).or_default() += 1;
+        Self { device, client: client.to_owned(), _seat: seat }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let clients = &mut *lock(&self.device.clients);
+        if let Some(count) = clients.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&self.client);
+            }
+        }
     }
 }
 
@@ -138,6 +166,10 @@ mod tests {
         (Account::alone(limits), Instant::now())
     }
 
+    fn twin(id: &str) -> twins::id::TwinId {
+        twins::id::TwinId::in_default_tenant(id).unwrap()
+    }
+
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -154,7 +186,7 @@ mod tests {
         let refused = other.spend(now, 0).unwrap_err();
         assert_eq!((refused.limit, refused.max, refused.wait), (Limit::DeviceMessages, 10, Some(ms(100))));
         assert_eq!(other.spend(now + ms(100), 0), Ok(()));
-        assert!(other.take(now + ms(100), 0) > Some(now + ms(1_100)));
+        assert!(other.take(now + ms(100), 1, 0) > Some(now + ms(1_100)));
     }
 
     #[test]
@@ -177,25 +209,45 @@ mod tests {
     #[test]
     fn a_tenant_has_so_many_connections_and_no_more_and_a_place_is_free_when_it_is_left() {
         let (account, now) = of(Limits { connections: NonZeroU32::new(2), ..Limits::default() });
-        let first = account.clone().connect(now).unwrap();
-        let _second = account.clone().connect(now).unwrap();
+        let first = account.clone().connect("a", now).unwrap();
+        let _second = account.clone().connect("b", now).unwrap();
 
-        let refused = account.clone().connect(now).unwrap_err();
+        let refused = account.clone().connect("c", now).unwrap_err();
         assert_eq!((refused.limit, refused.wait), (Limit::TenantConnections, None));
         assert_eq!(refused.to_string(), "the tenant `default` may have 2 connections (`connections`)");
-        drop(first);
+        // Whoever comes back before its old connection is known to be gone takes that over.
+        let again = account.clone().connect("a", now).unwrap();
+        drop((first, again));
 
-        assert!(account.connect(now).is_ok());
+        assert!(account.clone().connect("c", now).is_ok());
+        assert_eq!(lock(&account.device.clients).len(), 1);
     }
 
     #[test]
-    fn who_comes_again_and_again_faster_than_its_tenant_may_is_turned_away_for_a_while() {
+    fn who_comes_again_and_again_is_turned_away_for_a_while_and_nobody_else_feels_it() {
         let (account, now) = of(Limits { messages_per_s: NonZeroU32::new(1), ..Limits::default() });
-        while account.clone().connect(now).is_ok() {}
+        let mut came = 0;
+        while account.clone().connect("a", now).is_ok() {
+            came += 1;
+        }
 
-        let refused = account.clone().connect(now).unwrap_err();
+        let refused = account.clone().connect("a", now).unwrap_err();
 
-        assert_eq!((refused.limit, refused.wait), (Limit::TenantMessages, Some(ms(1_000))));
-        assert!(account.connect(now + ms(1_000)).is_ok());
+        assert_eq!((came, refused.limit, refused.wait), (101, Limit::DeviceConnects, Some(ms(200))));
+        assert!(account.clone().connect("a", now + ms(200)).is_ok());
+        let other = Account::new(account.tenant.clone(), Arc::new(DeviceMeter::new(&twin("t-2"))));
+        assert!(other.connect("a", now).is_ok());
+    }
+
+    #[test]
+    fn devices_that_flood_their_tenant_do_not_keep_its_people_out() {
+        let (account, now) = of(Limits { messages_per_s: NonZeroU32::new(100), ..Limits::default() });
+        for n in 0..300 {
+            let device = Arc::new(DeviceMeter::new(&twin(&format!("t-{n}"))));
+            Account::new(account.tenant.clone(), device).take(now, 1, 10);
+        }
+
+        assert_eq!(account.tenant.spend(now), Ok(()));
+        assert_eq!(account.spend(now, 1).unwrap_err().limit, Limit::TenantMessages);
     }
 }

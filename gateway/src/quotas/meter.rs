@@ -1,5 +1,7 @@
 //! Meters: what a device, a tenant and an address have taken.
 
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,18 +18,28 @@ use super::reached::{Limit, Reached};
 /// What may come at once over HTTP, as the time that it takes at the rate: who is refused should not be so for a burst.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
 
+/// How often a device may connect: a hundred times at once, then five times a second.
+pub(super) const CONNECTS: Rate =
+    Rate { per_s: NonZeroU32::new(5).expect("not 0"), burst: Duration::from_secs(20) };
+
 /// Of a device, over all of its connections.
 pub(super) struct DeviceMeter {
     name: String,
     pub(super) messages: Mutex<Pace>,
     pub(super) bytes: Mutex<Pace>,
+    pub(super) connects: Mutex<Pace>,
+    /// How many connections it has, by client id: where there is one already, the next takes its session over.
+    pub(super) clients: Mutex<HashMap<String, u32>>,
 }
 
 /// Of a tenant.
 pub(super) struct TenantMeter {
     name: String,
     limits: Mutex<Known>,
+    /// Of its devices.
     pub(super) messages: Mutex<Pace>,
+    /// Of its people, who may as much again: devices that flood the node do not keep them from stopping that.
+    requests: Mutex<Pace>,
     pub(super) connections: AtomicU32,
     pub(super) streams: AtomicU32,
     pub(super) waits: AtomicU32,
@@ -51,7 +63,8 @@ struct Known {
 
 impl DeviceMeter {
     pub(super) fn new(twin: &TwinId) -> Self {
-        Self { name: twin.as_str().to_owned(), messages: Mutex::default(), bytes: Mutex::default() }
+        let (messages, bytes, connects, clients) = Default::default();
+        Self { name: twin.as_str().to_owned(), messages, bytes, connects, clients }
     }
 
     /// A limit of it is reached, for so long.
@@ -65,8 +78,8 @@ impl TenantMeter {
         let changes = router.as_ref().and_then(|router| router.access().changes());
         let limits = router.as_ref().map(|router| router.access().limits(name)).unwrap_or_default();
         let limits = Mutex::new(Known { limits: limits.or(defaults), defaults, router, changes });
-        let (messages, connections, streams, waits) = Default::default();
-        Self { name: name.to_owned(), limits, messages, connections, streams, waits }
+        let (messages, requests, connections, streams, waits) = Default::default();
+        Self { name: name.to_owned(), limits, messages, requests, connections, streams, waits }
     }
 
     /// What counts now.
@@ -85,11 +98,11 @@ impl TenantMeter {
     pub(super) fn spend(&self, now: Instant) -> Result<(), Reached> {
         let Some(per_s) = self.limits().messages_per_s else { return Ok(()) };
         let rate = Rate { per_s, burst: AT_ONCE };
-        let messages = &mut *lock(&self.messages);
-        if let Some(at) = messages.wait(rate, now) {
+        let requests = &mut *lock(&self.requests);
+        if let Some(at) = requests.wait(rate, now) {
             return Err(self.reached(Limit::TenantMessages, per_s.get(), at - now));
         }
-        messages.take(rate, now, 1);
+        requests.take(rate, now, 1);
         Ok(())
     }
 
@@ -99,21 +112,21 @@ impl TenantMeter {
     }
 
     /// There are as many as there may be.
-    pub(super) fn full(&self, limit: Limit, max: Option<std::num::NonZeroU32>) -> Reached {
-        let max = max.map_or(u32::MAX, std::num::NonZeroU32::get);
+    pub(super) fn full(&self, limit: Limit, max: Option<NonZeroU32>) -> Reached {
+        let max = max.map_or(u32::MAX, NonZeroU32::get);
         Reached { limit, of: self.name.clone(), max, wait: None }
     }
 }
 
 impl Rests for DeviceMeter {
     fn rests(&self, now: Instant) -> bool {
-        lock(&self.messages).rests(now) && lock(&self.bytes).rests(now)
+        [&self.messages, &self.bytes, &self.connects].into_iter().all(|pace| lock(pace).rests(now))
     }
 }
 
 impl Rests for TenantMeter {
     fn rests(&self, now: Instant) -> bool {
-        lock(&self.messages).rests(now)
+        lock(&self.messages).rests(now) && lock(&self.requests).rests(now)
     }
 }
 

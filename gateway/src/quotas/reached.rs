@@ -10,6 +10,7 @@ use runtime::access::Denied;
 pub(crate) enum Limit {
     DeviceMessages,
     DeviceBytes,
+    DeviceConnects,
     TenantMessages,
     TenantConnections,
     TenantStreams,
@@ -31,9 +32,10 @@ pub(super) struct Reached {
 
 impl Limit {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::DeviceMessages,
         Self::DeviceBytes,
+        Self::DeviceConnects,
         Self::TenantMessages,
         Self::TenantConnections,
         Self::TenantStreams,
@@ -47,6 +49,7 @@ impl Limit {
         match self {
             Self::DeviceMessages => "device_messages_per_s",
             Self::DeviceBytes => "device_bytes_per_s",
+            Self::DeviceConnects => "device_connects_per_s",
             Self::TenantMessages => "messages_per_s",
             Self::TenantConnections => "connections",
             Self::TenantStreams => "streams",
@@ -74,6 +77,9 @@ impl fmt::Display for Reached {
                 write!(f, "the device `{of}` may send {max} messages a second (`{name}`)")
             }
             Limit::DeviceBytes => write!(f, "the device `{of}` may send {max} bytes a second (`{name}`)"),
+            Limit::DeviceConnects => {
+                write!(f, "the device `{of}` may connect {max} times a second (`{name}`)")
+            }
             Limit::TenantMessages => {
                 write!(f, "the tenant `{of}` may send {max} messages a second (`{name}`)")
             }

@@ -1,40 +1,38 @@
 //! Letting devices in: what a device shows is compared with what its twin or its enrolment group keeps of it.
 //!
-//! A device shows a certificate ([`Certified`]), or one of four things as its password: its key, a token that it signed with it, the key that its enrolment
-//! group derives for it, or its activation key, which is good for activation alone. What it is tells which is looked at.
+//! A device shows a certificate ([`Certified`]), or one of four things as its password: its key, a token that it signed with
+//! it, the key that its enrolment group derives for it, or its activation key, which is good for activation alone. What it is
+//! tells which is looked at. Or it shows neither, and answers a challenge with its key or its group's.
 //! The twin is looked at as it is committed; unknown names are answered by the index, and bring nothing into memory.
 //!
 //! Whoever is not let in hears the same, whatever was wrong, and hears it after about the same work: names cannot be
 //! found out by trying. Whether the device is disabled is for its twin to say, to whoever has proved to be it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use runtime::access::{Denied, Identity, Shown};
+use runtime::access::{Answer, Denied, Identity, Shown};
 use runtime::clock::Clock;
 use runtime::directory::{Definitions, Group, Tenant, Trust as Trusted};
 use runtime::error::Error;
 use runtime::router::Router;
-use tokio::time::sleep_until;
 use twins::header::{Header, Principal};
 use twins::id::TwinId;
 use twins::input::Input;
 use twins::name::Name;
+use twins::rejection::Code;
 use twins::time::Timestamp;
-use twins::trust::{Proof, Registration, Secret, Trust, Verifier};
+use twins::trust::{Proof, Registration, Secret, Trust};
 use twins::twin::Twin;
 
 use super::authority::Roots;
 use super::certified::Certified;
-use super::failures::{Failures, Turn};
+use super::challenge;
+use super::failures::Why;
+use super::guesses::Guesses;
 use super::key::Key;
-use super::password::{self, Generated, Hashing};
+use super::password::{self, Hashing};
 use super::signed::{self, Unverified};
 use super::vault::Vault;
-
-/// The slow hash of nothing that anybody knows: what is compared where there is nothing to compare with.
-const DECOY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$dHdpbmZvbGQgZGVjb3khIQ$1Ztn8p5bX1V1eqsCbK5FZhcW3o4fHk9w4k1cRzGZ0aQ";
 
 /// Knows how devices prove who they are.
 pub(super) struct Devices {
@@ -43,7 +41,7 @@ pub(super) struct Devices {
     vault: Arc<Vault>,
     audience: String,
     hashing: Hashing,
-    failures: Failures,
+    guesses: Guesses,
     certified: Certified,
 }
 
@@ -51,6 +49,8 @@ pub(super) struct Devices {
 enum Password<'a> {
     Token(Unverified<'a>),
     Key(Key),
+    /// No password, but an answer to a challenge, with the client id that it is good for.
+    Answer(Answer<'a>, &'a str),
     /// Whatever else it is: it can only be an activation key.
     Other(&'a [u8]),
 }
@@ -60,11 +60,11 @@ impl Devices {
         definitions: Arc<dyn Definitions>,
         clock: Arc<dyn Clock>,
         vault: Arc<Vault>,
+        guesses: Guesses,
         audience: String,
     ) -> Self {
-        let (hashing, failures) = (Hashing::default(), Failures::default());
         let certified = Certified::new(definitions.clone(), clock.clone());
-        Self { definitions, clock, vault, audience, hashing, failures, certified }
+        Self { definitions, clock, vault, audience, hashing: Hashing::default(), guesses, certified }
     }
 
     /// Who is believed when they sign for devices.
@@ -78,23 +78,20 @@ impl Devices {
         if !shown.certificates.is_empty() {
             return self.certified.admit(router, shown).await;
         }
-        let password = Password::of(shown.password.ok_or_else(|| refused("it shows no key"))?);
+        let password = match (shown.answer, shown.password) {
+            (Some(answer), _) => Password::Answer(answer, shown.client),
+            (None, Some(password)) => Password::of(password),
+            (None, None) => return Err(refused("it shows no key")),
+        };
         let twin = named(shown.username, &password)?;
-        match self.failures.turn(shown.address, &twin, Instant::now()) {
-            Turn::At(at) if at > Instant::now() => sleep_until(at.into()).await,
-            Turn::At(_) => {}
-            Turn::Never(wait) => {
-                let why = format!(
-                    "too much that was wrong came from this address; try again in {} s",
-                    wait.as_secs()
-                );
-                return Err(Denied::Later(why));
-            }
-        }
+        let attempt = self.guesses.attempt(shown.address, &twin).await.map_err(|wait| {
+            let wait = wait.as_secs();
+            Denied::Later(format!("too much that was wrong came from this address; try again in {wait} s"))
+        })?;
         match self.prove(router, &twin, &password).await? {
-            Some(proof) => Ok(Identity::Device { twin, register: None, proof }),
-            None => {
-                self.failures.wrong(shown.address, &twin, Instant::now());
+            (Some(proof), _) => Ok(Identity::Device { twin, register: None, proof }),
+            (None, is_known) => {
+                attempt.was_wrong(Why::Credentials, is_known);
                 Err(refused(WRONG))
             }
         }
@@ -114,16 +111,16 @@ impl Devices {
         }
     }
 
-    /// What the password proves, if anything.
+    /// What the password proves, if anything; and whether there is such a device.
     async fn prove(
         &self,
         router: &Router,
         id: &TwinId,
         password: &Password<'_>,
-    ) -> Result<Option<Proof>, Denied> {
+    ) -> Result<(Option<Proof>, bool), Denied> {
         let directory = self.definitions.current();
         let Some(tenant) = directory.tenants.get(id.tenant()).filter(|tenant| !tenant.disabled) else {
-            return Ok(None);
+            return Ok((None, false));
         };
         let twin = router.look(id).await.map_err(|error| Denied::Later(error.to_string()))?;
         let trust = twin.as_deref().map(Twin::trust);
@@ -131,19 +128,29 @@ impl Devices {
             Password::Token(token) => trust.and_then(|trust| self.by_token(id, trust, token)),
             Password::Key(key) => match trust.and_then(|trust| self.by_key(trust, key)) {
                 Some(proof) => Some(proof),
-                None => match self.by_group(tenant, id, trust, key) {
+                None => match self.by_group(tenant, id, trust, |derived| derived == key) {
                     Some(group) => Some(enrol(router, id, trust, group, None).await?),
                     None => None,
                 },
             },
+            Password::Answer(given, client) => {
+                let is_answered = |key: &Key| challenge::is_answered(key, id, client, given);
+                match trust.and_then(|trust| self.by_answer(id, trust, is_answered)) {
+                    Some(proof) => Some(proof),
+                    None => match self.by_group(tenant, id, trust, is_answered) {
+                        Some(group) => Some(enrol(router, id, trust, group, None).await?),
+                        None => None,
+                    },
+                }
+            }
             Password::Other(_) => None,
         };
-        match (proof, password) {
-            (None, Password::Token(_)) => Ok(None),
-            (None, Password::Key(key)) => self.by_activation(trust, key.reveal().as_bytes()).await,
-            (None, Password::Other(shown)) => self.by_activation(trust, shown).await,
-            (proof, _) => Ok(proof),
-        }
+        let proof = match (proof, password) {
+            (None, Password::Key(key)) => self.by_activation(trust, key.reveal().as_bytes()).await?,
+            (None, Password::Other(shown)) => self.by_activation(trust, shown).await?,
+            (proof, _) => proof,
+        };
+        Ok((proof, trust.is_some()))
     }
 
     fn by_key(&self, trust: &Trust, key: &Key) -> Option<Proof> {
@@ -165,13 +172,24 @@ impl Devices {
         token.is_good(&key, &self.audience, now).then_some(Proof::Credential(signer.issue))
     }
 
+    /// The credential with whose key a challenge was answered.
+    fn by_answer(&self, id: &TwinId, trust: &Trust, is_answered: impl Fn(&Key) -> bool) -> Option<Proof> {
+        let now = self.clock.now();
+        let own =
+            trust.credentials().iter().filter(|credential| credential.is_valid(now)).find(|credential| {
+                let Secret::Key { sealed, .. } = &credential.secret else { return false };
+                Key::recover(&self.vault, id, sealed).is_ok_and(|key| is_answered(&key))
+            })?;
+        Some(Proof::Credential(own.issue))
+    }
+
     /// The group that derives this key for that id: the one that the twin belongs to, or one that registers devices.
     fn by_group<'a>(
         &self,
         tenant: &'a Tenant,
         id: &TwinId,
         trust: Option<&Trust>,
-        key: &Key,
+        is_it: impl Fn(&Key) -> bool,
     ) -> Option<(&'a Name, &'a Group)> {
         let mut groups = tenant.groups.iter().filter(|(name, group)| match trust {
             Some(trust) => trust.group() == Some(name),
@@ -180,7 +198,7 @@ impl Devices {
         let (name, group) = groups.find(|(name, group)| match &group.trust {
             Trusted::Key { sealed, .. } if group.admits(None) => {
                 let of_group = Key::recover_of_group(&self.vault, id.tenant(), name, sealed);
-                of_group.is_ok_and(|of_group| of_group.derive(id) == *key)
+                of_group.is_ok_and(|of_group| is_it(&of_group.derive(id)))
             }
             _ => false,
         })?;
@@ -190,14 +208,8 @@ impl Devices {
     async fn by_activation(&self, trust: Option<&Trust>, shown: &[u8]) -> Result<Option<Proof>, Denied> {
         let now = self.clock.now();
         let activation = trust.and_then(Trust::activation).filter(|activation| activation.is_open(now));
-        let decoy = Verifier::Chosen(DECOY.into());
-        let verifier = match activation {
-            Some(activation) => &activation.verifier,
-            // Nobody chooses what looks generated, so that only what looks chosen has to take its time.
-            None if looks_generated(shown) => return Ok(None),
-            None => &decoy,
-        };
-        let verified = self.hashing.verify(&self.vault, verifier, shown).await;
+        let known = activation.map(|activation| &activation.verifier);
+        let verified = self.hashing.is_activation_key(&self.vault, known, shown).await;
         let verified = verified.map_err(|error: password::Error| Denied::Later(error.to_string()))?;
         Ok(activation.filter(|_| verified).map(|activation| Proof::Activation(activation.issue)))
     }
@@ -220,6 +232,9 @@ pub(super) async fn enrol(
         let input = Input::Register { kind, tags, with: Some(Box::new(with)) };
         let header = Header { principal: Principal::System, ..Header::default() };
         router.ask(id.clone(), header, input).await.map_err(|error| match error {
+            Error::Rejected(rejection) if rejection.code() == Code::TooMany => {
+                Denied::Limited { why: rejection.message().to_owned(), wait: None }
+            }
             Error::Rejected(rejection) => Denied::Forbidden(rejection.to_string()),
             error => Denied::Later(error.to_string()),
         })?;
@@ -247,11 +262,6 @@ fn named(username: Option<&str>, password: &Password<'_>) -> Result<TwinId, Deni
         (None, Password::Token(token)) => Ok(token.twin().clone()),
         (None, _) => Err(refused("the device does not say who it is")),
     }
-}
-
-fn looks_generated(shown: &[u8]) -> bool {
-    let text = std::str::from_utf8(shown).unwrap_or_default();
-    Generated::parse(text).is_some() || Key::parse(text).is_some()
 }
 
 impl<'a> Password<'a> {

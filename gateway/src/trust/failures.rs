@@ -1,266 +1,321 @@
-//! Failures to prove who one is: whoever showed something wrong waits before anything more of theirs is looked at, the
-//! longer the more often.
+//! What was wrong, added up for the audit and the log: whoever guesses fills neither.
 //!
-//! Each wrong attempt moves two [`Pace`]s on: that of the address, a whole network of 64 bits under IPv6, and that of the
-//! device that was named. Whoever comes from that address, or names that device, waits until the pace allows it, and what
-//! they show is looked at only then. An address that would have to wait too long is turned away unseen. A device never
-//! is: whoever guesses at it from many addresses makes its own log-in later by [`PATIENCE`] at most, and never impossible.
-//!
-//! Two maps of bounded size remember it. What was not touched for the longest is forgotten first, in halves.
+//! The first thing that is wrong in a tenant begins a minute in which all that follows is counted; at its end there is one
+//! entry. Where it goes on within an hour each of these periods is twice as long as the one before, up to an hour, so that a
+//! day of it is thirty entries. Only devices that there are have their names in it: what else was typed may be a secret. Addresses and devices are counted in a fixed number of places: those that come when all are
+//! taken count as others.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use twins::id::TwinId;
+use runtime::clock::Clock;
+use runtime::directory::{By, Change, Count, Definitions, Entry, FAILURES_NAMED_MAX, Failures as Added};
+use tokio::time::sleep;
+use twins::id::{DEFAULT_TENANT, TwinId};
+use twins::name::Name;
+use twins::time::Timestamp;
 
-use crate::pace::{Pace, Rate};
+/// How long the first period is, and the longest.
+const PERIOD: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_600));
+/// How many addresses, and how many devices, are counted apart.
+const PLACES: usize = 64;
 
-/// The longest that somebody waits.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Nobody has to wait longer for what was wrong before: those who share an address with a flood come in when it ends.
-const DEBT_MAX: Duration = Duration::from_secs(60);
-/// What is wrong from one address: thirty at once, then one a second. Many devices may share one.
-const OF_ADDRESS: Rate = rate(1, 30);
-/// What is wrong of one device: twenty at once, then one a second.
-const OF_DEVICE: Rate = rate(1, 20);
-/// How many addresses are remembered, and how many devices: in sum at most 10 MiB.
-const REMEMBERED_MAX: usize = 1 << 16;
-/// How often it is said in the log that there were some.
-const SAY_EVERY: Duration = Duration::from_secs(60);
-
-/// What was wrong lately, and who has to wait for it.
-#[derive(Debug)]
-pub(super) struct Failures(Mutex<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    addresses: Recent<u64>,
-    devices: Recent<u128>,
-    /// How many were wrong, and how many were turned away, since it was said.
-    wrong: u64,
-    unseen: u64,
-    said: Option<Instant>,
-}
-
-/// Paces of those who were there lately, in two halves: when the newer one is full, the older one is forgotten.
-#[derive(Debug)]
-struct Recent<K> {
-    half_max: usize,
-    newer: HashMap<K, Pace>,
-    older: HashMap<K, Pace>,
-}
-
-/// When an attempt is looked at.
+/// What was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Now, or then.
-    At(Instant),
-    /// Not at all, before so long.
-    Never(Duration),
+pub(super) enum Why {
+    /// What was shown to log in.
+    Credentials,
+    /// An activation key.
+    ActivationKey,
+    /// Too much before: it was not looked at.
+    Unseen,
 }
 
-const fn rate(per_s: u32, at_once: u64) -> Rate {
-    Rate { per_s: NonZeroU32::new(per_s).expect("not 0"), burst: Duration::from_secs(at_once) }
+/// Where it goes.
+pub(super) struct Failures {
+    definitions: Arc<dyn Definitions>,
+    clock: Arc<dyn Clock>,
+    tally: Mutex<Tally>,
 }
 
-impl Default for Failures {
-    fn default() -> Self {
-        let (addresses, devices) = (Recent::new(REMEMBERED_MAX), Recent::new(REMEMBERED_MAX));
-        Self(Mutex::new(Inner { addresses, devices, wrong: 0, unseen: 0, said: None }))
-    }
+/// What was wrong, by tenant.
+#[derive(Default)]
+struct Tally(HashMap<String, Period>);
+
+/// What was wrong in a tenant since a time.
+struct Period {
+    since: Timestamp,
+    length: Duration,
+    /// By [`Why`].
+    counts: [u64; 3],
+    addresses: Places<IpAddr>,
+    devices: Places<String>,
+}
+
+/// Counts of a few.
+struct Places<K> {
+    counts: HashMap<K, u64>,
+    others: u64,
 }
 
 impl Failures {
-    /// When to look at what somebody shows for this device. It costs nothing: what is right never waits for itself.
-    pub(super) fn turn(&self, address: Option<IpAddr>, twin: &TwinId, now: Instant) -> Turn {
-        let mut inner = self.lock();
-        let of_address = address.and_then(|address| inner.addresses.wait(network(address), OF_ADDRESS, now));
-        if let Some(wait) = of_address.map(|at| at - now).filter(|wait| *wait > PATIENCE) {
-            inner.unseen += 1;
-            inner.say(now);
-            return Turn::Never(wait);
-        }
-        let of_device = inner.devices.wait(device(twin), OF_DEVICE, now).map(|at| at.min(now + PATIENCE));
-        Turn::At(of_address.max(of_device).unwrap_or(now))
+    pub(super) fn new(definitions: Arc<dyn Definitions>, clock: Arc<dyn Clock>) -> Self {
+        Self { definitions, clock, tally: Mutex::default() }
     }
 
-    /// What was shown was wrong.
-    pub(super) fn wrong(&self, address: Option<IpAddr>, twin: &TwinId, now: Instant) {
-        let mut inner = self.lock();
-        if let Some(address) = address {
-            inner.addresses.take(network(address), OF_ADDRESS, now);
+    /// Something was wrong. To be called within a tokio runtime.
+    pub(super) fn note(self: &Arc<Self>, why: Why, address: Option<IpAddr>, twin: &TwinId, is_known: bool) {
+        let directory = self.definitions.current();
+        // Whoever makes up tenants makes no entries of their own.
+        let tenant =
+            if directory.tenants.contains_key(twin.tenant()) { twin.tenant() } else { DEFAULT_TENANT };
+        if let Some(length) =
+            self.lock().note(tenant, self.clock.now(), why, address, is_known.then_some(twin))
+        {
+            tracing::warn!(
+                tenant,
+                ?length,
+                "devices are not let in: what they show is wrong; it is counted for that long"
+            );
+            let (failures, tenant) = (self.clone(), tenant.to_owned());
+            tokio::spawn(async move {
+                sleep(length).await;
+                failures.write(&tenant).await;
+            });
         }
-        inner.devices.take(device(twin), OF_DEVICE, now);
-        inner.wrong += 1;
-        inner.say(now);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nobody panics while holding it: what is done under it is counting.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    /// Says how many there were, once a minute at most: a flood of them is one line.
-    fn say(&mut self, now: Instant) {
-        if self.said.is_some_and(|said| now < said + SAY_EVERY) {
-            return;
-        }
-        self.said = Some(now);
-        let (wrong, unseen) = (std::mem::take(&mut self.wrong), std::mem::take(&mut self.unseen));
+    /// Writes what was counted in a tenant to its audit.
+    async fn write(&self, tenant: &str) {
+        let now = self.clock.now();
+        let Some(failures) = self.lock().take(tenant, now) else { return };
+        let Added { credentials, activation_keys, unseen, .. } = &failures;
         tracing::warn!(
-            wrong,
+            tenant,
+            credentials,
+            activation_keys,
             unseen,
             "devices were not let in: what they showed was wrong, or came too often"
         );
-    }
-}
-
-impl<K: Hash + Eq + Copy> Recent<K> {
-    fn new(max: usize) -> Self {
-        Self { half_max: max / 2, newer: HashMap::new(), older: HashMap::new() }
-    }
-
-    fn wait(&self, key: K, rate: Rate, now: Instant) -> Option<Instant> {
-        self.newer.get(&key).or_else(|| self.older.get(&key))?.wait(rate, now)
-    }
-
-    fn take(&mut self, key: K, rate: Rate, now: Instant) {
-        if self.newer.len() >= self.half_max && !self.newer.contains_key(&key) {
-            self.older = std::mem::take(&mut self.newer);
-        }
-        let known = self.older.remove(&key);
-        let pace = self.newer.entry(key).or_insert_with(|| known.unwrap_or_default());
-        if pace.wait(rate, now).is_none_or(|until| until < now + DEBT_MAX) {
-            pace.take(rate, now, 1);
+        let change = Change::NoteFailures { failures: Box::new(failures) };
+        let entry = Entry { at: now, by: By::Node, reason: None, tenant: tenant.to_owned(), change };
+        let definitions = self.definitions.clone();
+        // It waits for the disk.
+        match tokio::task::spawn_blocking(move || definitions.change(entry, None)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, tenant, "failed log-ins could not be written to the audit")
+            }
+            Err(error) => tracing::error!(%error, "writing to the audit failed"),
         }
     }
-}
 
-/// The network that an address is of: all of IPv4's bits, the first half of IPv6's.
-fn network(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(u32::from(address)),
-        // No network of IPv6 that is routed begins with zeros.
-        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        // Nobody panics while holding it: what is done under it is counting.
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What stands for a device: two that share it would wait for each other.
-fn device(twin: &TwinId) -> u128 {
-    twox_hash::XxHash3_128::oneshot(twin.as_str().as_bytes())
+impl Tally {
+    /// Counts one. Where that begins a period, returns how long it is, after which it is to be [taken](Self::take).
+    fn note(
+        &mut self,
+        tenant: &str,
+        now: Timestamp,
+        why: Why,
+        address: Option<IpAddr>,
+        known: Option<&TwinId>,
+    ) -> Option<Duration> {
+        let begins = match self.0.get(tenant) {
+            None => Some(PERIOD.0),
+            Some(period) if !period.is_empty() => None,
+            // It goes on: the one before ended lately.
+            Some(period) if now < period.since + PERIOD.1 => Some((period.length * 2).min(PERIOD.1)),
+            Some(_) => Some(PERIOD.0),
+        };
+        if let Some(length) = begins {
+            self.0.insert(tenant.to_owned(), Period::new(now, length));
+        }
+        let period = self.0.get_mut(tenant)?;
+        period.counts[why as usize] += 1;
+        address.into_iter().for_each(|address| period.addresses.count(address.to_canonical()));
+        match known {
+            Some(twin) => period.devices.count(twin.as_str().to_owned()),
+            None => period.devices.others += 1,
+        }
+        begins
+    }
+
+    /// Ends a period: an empty one takes its place, which tells for as long that there was one.
+    fn take(&mut self, tenant: &str, now: Timestamp) -> Option<Added> {
+        let period = self.0.get_mut(tenant)?;
+        let next = Period::new(now, period.length);
+        Some(std::mem::replace(period, next).add_up())
+    }
+}
+
+impl Period {
+    fn new(since: Timestamp, length: Duration) -> Self {
+        Self { since, length, counts: [0; 3], addresses: Places::default(), devices: Places::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts == [0; 3]
+    }
+
+    fn add_up(self) -> Added {
+        let [credentials, activation_keys, unseen] = self.counts;
+        let (addresses, elsewhere) = self.addresses.most();
+        let (devices, others) = self.devices.most();
+        Added {
+            since: self.since,
+            credentials,
+            activation_keys,
+            unseen,
+            addresses,
+            elsewhere,
+            devices,
+            others,
+        }
+    }
+}
+
+impl<K> Default for Places<K> {
+    fn default() -> Self {
+        Self { counts: HashMap::new(), others: 0 }
+    }
+}
+
+impl<K: std::hash::Hash + Eq + ToString> Places<K> {
+    fn count(&mut self, of: K) {
+        let is_full = self.counts.len() >= PLACES;
+        match self.counts.get_mut(&of) {
+            Some(count) => *count += 1,
+            None if is_full => self.others += 1,
+            None => drop(self.counts.insert(of, 1)),
+        }
+    }
+
+    /// Those with most, and how many were of none of them.
+    fn most(self) -> (Vec<Count>, u64) {
+        let mut all: Vec<(String, u64)> =
+            self.counts.into_iter().map(|(of, n)| (of.to_string(), n)).collect();
+        all.sort_unstable_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+        let rest = all.split_off(all.len().min(FAILURES_NAMED_MAX)).iter().map(|(_, n)| n).sum::<u64>();
+        let named =
+            |(of, n): (String, u64)| Some(Count { of: Name::new("an address or a device", &of).ok()?, n });
+        (all.into_iter().filter_map(named).collect(), self.others + rest)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn twin(id: &str) -> TwinId {
-        TwinId::in_default_tenant(id).unwrap()
+    fn at(s: u64) -> Timestamp {
+        Timestamp::from_millis(s * 1_000)
     }
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
+    #[test]
+    fn a_flood_of_a_day_is_thirty_entries_and_none_of_it_is_missing() {
+        let (mut tally, mut due, mut entries) = (Tally::default(), None, Vec::new());
+        let twin = |n: u32| TwinId::in_default_tenant(&format!("pump-{n}")).unwrap();
 
-    /// How many of these attempts, each made as soon as it may be and all of them wrong, are looked at until `end`.
-    fn looked_at(
-        failures: &Failures,
-        from: &[&str],
-        id: &str,
-        begin: Instant,
-        end: Instant,
-        most: usize,
-    ) -> usize {
-        let (mut now, mut count) = (begin, 0);
-        for attempt in 0..most {
-            let from = address(from[attempt % from.len()]);
-            match failures.turn(from, &twin(id), now) {
-                Turn::At(at) if at > end => break,
-                Turn::At(at) => {
-                    now = at;
-                    failures.wrong(from, &twin(id), now);
-                    count += 1;
-                }
-                Turn::Never(_) => {}
+        for s in 0..24 * 3_600 {
+            if due.is_some_and(|due| due <= at(s)) {
+                entries.extend(tally.take("default", at(s)));
+                due = None;
+            }
+            for n in 0..10 {
+                let address = Some(IpAddr::from((s as u32 * 10 + n).to_be_bytes()));
+                let begins = tally.note("default", at(s), Why::Credentials, address, Some(&twin(n * 20)));
+                due = begins.map(|length| at(s) + length).or(due);
             }
         }
-        count
-    }
+        entries.extend(tally.take("default", at(24 * 3_600)));
 
-    #[test]
-    fn of_100_000_wrong_passwords_in_an_hour_few_are_looked_at() {
-        let (failures, now) = (Failures::default(), Instant::now());
-
-        let hour = Duration::from_secs(3_600);
-        let seen = looked_at(&failures, &["192.0.2.1"], "pump-1", now, now + hour, 100_000);
-
-        assert!((3_600..=3_640).contains(&seen), "{seen}");
-    }
-
-    #[test]
-    fn many_at_once_are_turned_away_unseen() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        let mut unseen = 0;
-        for n in 0..100_000 {
-            // They name another device each time, and none waits for the one before.
-            match failures.turn(address("192.0.2.1"), &twin(&format!("pump-{n}")), now) {
-                Turn::At(_) => failures.wrong(address("192.0.2.1"), &twin(&format!("pump-{n}")), now),
-                Turn::Never(_) => unseen += 1,
+        assert!((20..=30).contains(&entries.len()), "{}", entries.len());
+        assert_eq!(entries.iter().map(|added| added.credentials).sum::<u64>(), 24 * 3_600 * 10);
+        for Added { addresses, elsewhere, devices, others, credentials, .. } in &entries {
+            assert_eq!((addresses.len(), devices.len()), (8, 8));
+            for (named, rest) in [(addresses, elsewhere), (devices, others)] {
+                assert_eq!(named.iter().map(|count| count.n).sum::<u64>() + rest, *credentials);
             }
         }
-
-        assert!(unseen >= 99_950, "{unseen}");
     }
 
     #[test]
-    fn a_device_under_attack_is_let_in_from_elsewhere_within_the_patience() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        for n in 0..100_000_u32 {
-            failures.wrong(Some(IpAddr::from(n.to_be_bytes())), &twin("pump-1"), now);
-        }
+    fn what_ended_begins_again_with_a_minute() {
+        let (mut tally, twin) = (Tally::default(), TwinId::in_default_tenant("pump-1").unwrap());
+        for begin in [0, 4_000, 8_000] {
+            let begins = tally.note("default", at(begin), Why::ActivationKey, None, Some(&twin));
+            assert_eq!(begins, Some(PERIOD.0));
+            assert_eq!(tally.note("default", at(begin), Why::Unseen, None, Some(&twin)), None);
 
-        let at = failures.turn(address("198.51.100.7"), &twin("pump-1"), now);
-        assert_eq!(at, Turn::At(now + PATIENCE));
-        assert_eq!(failures.turn(address("198.51.100.7"), &twin("pump-2"), now), Turn::At(now));
-    }
+            let added = tally.take("default", at(begin + 60)).unwrap();
 
-    #[test]
-    fn what_is_right_never_waits_for_itself() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        for _ in 0..10_000 {
-            assert_eq!(failures.turn(address("192.0.2.1"), &twin("pump-1"), now), Turn::At(now));
+            assert_eq!((added.since, added.activation_keys, added.unseen), (at(begin), 1, 1));
+            assert_eq!((&*added.devices[0].of, added.devices[0].n), ("default/pump-1", 2));
         }
     }
 
     #[test]
-    fn a_network_of_64_bits_is_one_address() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        for n in 0..60 {
-            failures.wrong(address(&format!("2001:db8:0:1::{n:x}")), &twin(&format!("pump-{n}")), now);
+    fn one_wrong_password_every_two_minutes_is_thirty_entries_a_day() {
+        let (mut tally, mut due, mut entries) = (Tally::default(), None, 0);
+        for s in (0..24 * 3_600).step_by(125) {
+            if due.is_some_and(|due| due <= at(s)) {
+                entries += usize::from(tally.take("default", due.take().unwrap()).is_some());
+            }
+            let begins = tally.note("default", at(s), Why::Credentials, None, None);
+            due = begins.map(|length| at(s) + length).or(due);
         }
 
-        assert!(matches!(failures.turn(address("2001:db8:0:1:ffff::"), &twin("x"), now), Turn::Never(_)));
-        assert_eq!(failures.turn(address("2001:db8:0:2::"), &twin("x"), now), Turn::At(now));
-        assert_eq!(network(address("::ffff:192.0.2.1").unwrap()), network(address("192.0.2.1").unwrap()));
+        assert!(entries <= 30, "{entries}");
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        for n in 0..200_000_u32 {
-            failures.wrong(Some(IpAddr::from(n.to_be_bytes())), &twin(&format!("pump-{n}")), now);
-            failures.wrong(address("198.51.100.7"), &twin("pump-1"), now);
+    fn what_is_no_device_is_in_no_entry() {
+        let (mut tally, twin) = (Tally::default(), TwinId::in_default_tenant("pump-1").unwrap());
+        tally.note("default", at(0), Why::Credentials, None, Some(&twin));
+        for _ in 0..9 {
+            tally.note("default", at(0), Why::Credentials, None, None);
         }
 
-        let inner = failures.lock();
-        assert!(inner.addresses.newer.len() + inner.addresses.older.len() <= REMEMBERED_MAX);
-        assert!(inner.devices.newer.len() + inner.devices.older.len() <= REMEMBERED_MAX);
-        assert!(inner.addresses.wait(network(address("198.51.100.7").unwrap()), OF_ADDRESS, now).is_some());
+        let added = tally.take("default", at(60)).unwrap();
+
+        assert_eq!((added.credentials, added.devices.len(), added.others), (10, 1, 9));
+    }
+
+    impl Failures {
+        /// Of a directory in memory.
+        pub(in super::super) fn unheard() -> Self {
+            Self::new(Arc::new(Nothing), Arc::new(runtime::clock::SystemClock))
+        }
+    }
+
+    struct Nothing;
+
+    impl Definitions for Nothing {
+        fn current(&self) -> Arc<runtime::directory::Directory> {
+            Arc::default()
+        }
+
+        fn change(&self, _: Entry, _: Option<u64>) -> Result<u64, runtime::directory::Refused> {
+            Ok(0)
+        }
+
+        fn changes(&self) -> runtime::directory::Listener {
+            runtime::directory::Changes::new(0).listen()
+        }
+
+        fn audit(
+            &self,
+            _: u64,
+            _: &mut dyn FnMut(runtime::directory::audit::Line, &Entry) -> bool,
+        ) -> Result<(), runtime::directory::Refused> {
+            Ok(())
+        }
     }
 }

@@ -14,6 +14,7 @@ use twins::id::{DEFAULT_TENANT, TwinId};
 
 use super::authority::Roots;
 use super::devices::Devices;
+use super::guesses::Guesses;
 use super::token::Text;
 use super::vault::Vault;
 
@@ -26,14 +27,15 @@ pub struct Guarded {
 
 impl Guarded {
     /// By this directory and this clock, which says when a token ends. `vault` is the one under which the keys of devices
-    /// are kept, and `audience` is whom the tokens that devices sign must be for.
+    /// are kept, `guesses` slow down who guesses, and `audience` is whom the tokens that devices sign must be for.
     pub fn new(
         definitions: Arc<dyn Definitions>,
         clock: Arc<dyn Clock>,
         vault: Arc<Vault>,
+        guesses: Guesses,
         audience: String,
     ) -> Self {
-        let devices = Devices::new(definitions.clone(), clock.clone(), vault, audience);
+        let devices = Devices::new(definitions.clone(), clock.clone(), vault, guesses, audience);
         Self { definitions, clock, devices }
     }
 

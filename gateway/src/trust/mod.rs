@@ -2,12 +2,13 @@
 //! them, and what devices prove themselves with; and how a device gets its key.
 
 pub mod asked;
-mod attempts;
 pub mod authority;
 mod certified;
+pub mod challenge;
 mod devices;
 mod failures;
 mod guarded;
+pub mod guesses;
 pub mod key;
 pub mod master;
 pub mod password;

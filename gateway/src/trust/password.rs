@@ -15,8 +15,9 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use twins::trust::Verifier;
+use twins::trust::{Fingerprint, Verifier};
 
+use super::key::Key;
 use super::vault::{self, Purpose, Vault, is_same, random};
 
 /// Bytes that a chosen key has at least. Attempts are slowed down, or it would have to be longer.
@@ -27,6 +28,10 @@ pub const CHOSEN_BYTES_MAX: usize = 256;
 const HASHING_MAX: usize = 2;
 /// How many may wait for that, about five seconds' worth. More are refused.
 const WAITING_MAX: usize = 512;
+
+/// The slow hash of nothing that anybody knows: what is compared where there is nothing to compare with.
+const DECOY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$dHdpbmZvbGQgZGVjb3khIQ$1Ztn8p5bX1V1eqsCbK5FZhcW3o4fHk9w4k1cRzGZ0aQ";
 
 /// The digits of Crockford's base 32.
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -68,6 +73,11 @@ pub enum Error {
         "an activation key has {CHOSEN_BYTES_MIN} to {CHOSEN_BYTES_MAX} bytes; choose another one, or have one generated"
     )]
     Length,
+    /// It looks like the key that a device gets: nobody should choose that.
+    #[error(
+        "this looks like a device's key, and an activation key is something else; choose another one, or have one generated"
+    )]
+    LooksLikeKey,
     /// Too many wait to have one hashed.
     #[error("too many activation keys are being checked; try again in a few seconds")]
     Busy,
@@ -122,7 +132,11 @@ impl Generated {
 
     /// What its twin keeps of it.
     pub fn keep(&self, vault: &Vault) -> Verifier {
-        Verifier::Generated(vault.digest(Purpose::ActivationKey, &self.0.to_be_bytes()))
+        Verifier::Generated(self.digest(vault))
+    }
+
+    fn digest(&self, vault: &Vault) -> Fingerprint {
+        vault.digest(Purpose::ActivationKey, &self.0.to_be_bytes())
     }
 }
 
@@ -134,38 +148,56 @@ impl Default for Hashing {
 }
 
 impl Hashing {
-    /// What a twin keeps of a key that a person chose.
+    /// What a twin keeps of a key that a person chose. What looks generated is kept as that.
     ///
     /// # Errors
-    /// When it is too short or too long, or too many wait.
-    pub async fn keep(&self, chosen: &str) -> Result<Verifier, Error> {
+    /// When it is too short or too long or looks like a device's key, or too many wait.
+    pub async fn keep(&self, vault: &Vault, chosen: &str) -> Result<Verifier, Error> {
         if !(CHOSEN_BYTES_MIN..=CHOSEN_BYTES_MAX).contains(&chosen.len()) {
             return Err(Error::Length);
+        }
+        if Key::parse(chosen).is_some() {
+            return Err(Error::LooksLikeKey);
+        }
+        if let Some(generated) = Generated::parse(chosen) {
+            return Ok(generated.keep(vault));
         }
         let (salt, chosen) = (random::<16>()?, chosen.to_owned());
         let hash = self.in_turn(move |memory| hash(&chosen, &salt, memory)).await?;
         Ok(Verifier::Chosen(hash))
     }
 
-    /// Whether a key is the one that this verifies.
+    /// Whether this is the activation key that is known, where one is.
+    ///
+    /// What is done follows from what is shown alone: what looks chosen is hashed slowly, whatever is known, and nothing
+    /// else is. So how long it takes tells neither whether there is a device, nor which sort of key it has.
     ///
     /// # Errors
     /// [`Error::Busy`].
-    pub async fn verify(&self, vault: &Vault, verifier: &Verifier, shown: &[u8]) -> Result<bool, Error> {
+    pub async fn is_activation_key(
+        &self,
+        vault: &Vault,
+        known: Option<&Verifier>,
+        shown: &[u8],
+    ) -> Result<bool, Error> {
         let text = std::str::from_utf8(shown).ok().filter(|text| text.len() <= CHOSEN_BYTES_MAX);
         let Some(text) = text else { return Ok(false) };
-        match verifier {
-            Verifier::Generated(digest) => {
-                Ok(Generated::parse(text).is_some_and(|key| match key.keep(vault) {
-                    Verifier::Generated(of_shown) => is_same(&of_shown.0, &digest.0),
-                    Verifier::Chosen(_) => false,
-                }))
-            }
-            Verifier::Chosen(hash) => {
-                let (hash, text) = (hash.clone(), text.to_owned());
-                Ok(self.in_turn(move |memory| verify(&hash, &text, memory)).await?.unwrap_or(false))
-            }
+        if let Some(key) = Generated::parse(text) {
+            let of_shown = key.digest(vault);
+            return Ok(matches!(known, Some(Verifier::Generated(of)) if is_same(&of_shown.0, &of.0)));
         }
+        if Key::parse(text).is_some() {
+            return Ok(false);
+        }
+        let hash = match known {
+            Some(Verifier::Chosen(hash)) => Some(hash.clone()),
+            _ => None,
+        };
+        let text = text.to_owned();
+        let hashed = self.in_turn(move |memory| {
+            verify(hash.as_deref().unwrap_or(DECOY), &text, memory).unwrap_or(false) && hash.is_some()
+        });
+        hashed.await
     }
 
     /// Works on a thread that may block, when it is its turn.
@@ -263,37 +295,71 @@ mod tests {
         let generated = Generated::new().unwrap();
         let kept = [
             (generated.keep(&vault), generated.reveal()),
-            (hashing.keep("correct horse").await.unwrap(), "correct horse".to_owned()),
+            (hashing.keep(&vault, "correct horse").await.unwrap(), "correct horse".to_owned()),
         ];
 
         for (verifier, right) in &kept {
-            assert!(hashing.verify(&vault, verifier, right.as_bytes()).await.unwrap());
+            assert!(hashing.is_activation_key(&vault, Some(verifier), right.as_bytes()).await.unwrap());
             for wrong in ["", "correct hors", &Generated(1).reveal(), &"x".repeat(10_000)] {
-                assert!(!hashing.verify(&vault, verifier, wrong.as_bytes()).await.unwrap(), "{wrong}");
+                assert!(
+                    !hashing.is_activation_key(&vault, Some(verifier), wrong.as_bytes()).await.unwrap(),
+                    "{wrong}"
+                );
             }
-            assert!(!hashing.verify(&vault, verifier, b"\xFF").await.unwrap());
+            assert!(!hashing.is_activation_key(&vault, Some(verifier), b"\xFF").await.unwrap());
         }
     }
 
     #[tokio::test]
     async fn a_chosen_key_is_kept_as_owasp_recommends_and_never_twice_the_same() {
-        let hashing = Hashing::default();
-        let [one, other] = [hashing.keep("12345678").await.unwrap(), hashing.keep("12345678").await.unwrap()];
+        let (vault, hashing) = (Vault::new([7; 32]), Hashing::default());
+        let keep = || hashing.keep(&vault, "12345678");
+        let [one, other] = [keep().await.unwrap(), keep().await.unwrap()];
 
         let (Verifier::Chosen(one), Verifier::Chosen(other)) = (one, other) else { panic!("not chosen") };
         assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
         assert_ne!(one, other);
-        assert_eq!(hashing.keep("1234567").await, Err(Error::Length));
-        assert_eq!(hashing.keep(&"x".repeat(CHOSEN_BYTES_MAX + 1)).await, Err(Error::Length));
+        assert_eq!(hashing.keep(&vault, "1234567").await, Err(Error::Length));
+        assert_eq!(hashing.keep(&vault, &"x".repeat(CHOSEN_BYTES_MAX + 1)).await, Err(Error::Length));
     }
 
     #[tokio::test]
     async fn who_finds_no_place_to_wait_is_refused() {
-        let hashing = Hashing::default();
+        let (vault, hashing) = (Vault::new([7; 32]), Hashing::default());
         let all = hashing.places.clone().try_acquire_many_owned(WAITING_MAX as u32).unwrap();
 
-        assert_eq!(hashing.keep("12345678").await, Err(Error::Busy));
+        assert_eq!(hashing.keep(&vault, "12345678").await, Err(Error::Busy));
         drop(all);
-        assert!(hashing.keep("12345678").await.is_ok());
+        assert!(hashing.keep(&vault, "12345678").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whether_it_is_hashed_slowly_follows_from_what_is_shown_alone() {
+        let (vault, hashing) = (Vault::new([7; 32]), Hashing::default());
+        let generated = Generated::new().unwrap().keep(&vault);
+        let chosen = hashing.keep(&vault, "correct horse").await.unwrap();
+        // Whatever is hashed slowly is refused now.
+        let _all = hashing.places.clone().try_acquire_many_owned(WAITING_MAX as u32).unwrap();
+
+        for known in [None, Some(&generated), Some(&chosen)] {
+            let shown = hashing.is_activation_key(&vault, known, b"battery staple").await;
+            assert_eq!(shown, Err(Error::Busy), "{known:?}");
+            for fast in [Generated::new().unwrap().reveal(), Key::new().unwrap().reveal()] {
+                let shown = hashing.is_activation_key(&vault, known, fast.as_bytes()).await;
+                assert_eq!(shown, Ok(false), "{known:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_looks_generated_is_kept_as_that_and_nobody_chooses_a_devices_key() {
+        let (vault, hashing) = (Vault::new([7; 32]), Hashing::default());
+        let text = Generated(7).reveal();
+
+        let kept = hashing.keep(&vault, &text).await.unwrap();
+        assert_eq!(kept, Generated(7).keep(&vault));
+        assert_eq!(hashing.is_activation_key(&vault, Some(&kept), text.as_bytes()).await, Ok(true));
+        let key = Key::new().unwrap().reveal();
+        assert_eq!(hashing.keep(&vault, &key).await, Err(Error::LooksLikeKey));
     }
 }

@@ -9,7 +9,7 @@
 use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use runtime::access::Identity;
 use runtime::directory::Definitions;
@@ -21,12 +21,13 @@ use twins::input::Input;
 use twins::name::Name;
 use twins::reply::Reply;
 use twins::time::Timestamp;
-use twins::trust::{By, Credential, Grant, Invitation, Proof, Secret, Step, Verifier, What};
+use twins::trust::{By, Credential, Grant, Invitation, Proof, Secret, Step, What};
 use twins::twin::Twin;
 
 use super::asked::{Asked, NONCE_BYTES, Request, Wants};
-use super::attempts::Attempts;
 use super::authority::{self, Unfit};
+use super::failures::Why;
+use super::guesses::Guesses;
 use super::key::Key;
 use super::password::{self, Generated, Hashing};
 use super::vault::{self, Vault};
@@ -43,9 +44,7 @@ struct Inner {
     vault: Arc<Vault>,
     definitions: Arc<dyn Definitions>,
     hashing: Hashing,
-    attempts: Attempts,
-    /// What is compared with where there is nothing to compare with, so that this takes as long: no key has this hash.
-    decoy: Verifier,
+    guesses: Guesses,
 }
 
 /// What was given, as its device gets it.
@@ -72,8 +71,8 @@ pub enum Refused {
     /// There is no such device, or that is not its activation key: nobody outside can tell which.
     #[error("there is no such device, or this is not its activation key")]
     NotValid,
-    /// It was tried too often.
-    #[error("an activation key was tried too often; the next is looked at in {} s", .0.as_secs_f64().ceil())]
+    /// Too much was wrong before.
+    #[error("too much that was wrong came from this address; the next is looked at in {} s", .0.as_secs_f64().ceil())]
     TooOften(Duration),
     /// The nonce is none.
     #[error("a nonce is random text of {} to {} bytes", NONCE_BYTES.0, NONCE_BYTES.1)]
@@ -111,7 +110,7 @@ impl Refused {
             Self::NotValid => {
                 (401, "wrong-activation-key", "see whether the id and the activation key are spelled right")
             }
-            Self::TooOften(_) => (429, "too-many-attempts", "wait a second, and try the right key"),
+            Self::TooOften(_) => (429, "too-many-attempts", "wait so long, and try the right key"),
             Self::BadNonce => {
                 (422, "malformed", "send 32 random bytes in base64 as the nonce, and the same for a repeat")
             }
@@ -124,7 +123,9 @@ impl Refused {
                 "see who signs: twinfold cert ca list; make one: twinfold cert ca create NAME",
             ),
             Self::ShutOut(_) => (403, "not-authorized", "ask whoever looks after the device"),
-            Self::Password(password::Error::Length) => (422, "malformed", "choose another activation key"),
+            Self::Password(password::Error::Length | password::Error::LooksLikeKey) => {
+                (422, "malformed", "choose another activation key")
+            }
             Self::Password(password::Error::Busy) => (503, "overloaded", "send it again later"),
             Self::Password(password::Error::Random(_))
             | Self::Vault(_)
@@ -145,12 +146,10 @@ pub enum Wanted<'a> {
 }
 
 impl Provisioning {
-    /// One that seals under this vault, and has those sign who are in this directory.
-    pub fn new(vault: Arc<Vault>, definitions: Arc<dyn Definitions>) -> Self {
-        let (salt, hash) = ("A".repeat(22), "A".repeat(43));
-        let decoy = Verifier::Chosen(format!("$argon2id$v=19$m=19456,t=2,p=1${salt}${hash}"));
-        let (hashing, attempts) = (Hashing::default(), Attempts::new());
-        Self(Arc::new(Inner { vault, definitions, hashing, attempts, decoy }))
+    /// One that seals under this vault, has those sign who are in this directory, and slows down who guesses with all others
+    /// that do.
+    pub fn new(vault: Arc<Vault>, definitions: Arc<dyn Definitions>, guesses: Guesses) -> Self {
+        Self(Arc::new(Inner { vault, definitions, hashing: Hashing::default(), guesses }))
     }
 
     /// What the secrets of the node are sealed under.
@@ -178,13 +177,13 @@ impl Provisioning {
             Wanted::Chosen(chosen) => chosen,
         };
         if let Some(activation) = twin.and_then(|twin| twin.trust().activation())
-            && hashing.verify(vault, &activation.verifier, chosen.as_bytes()).await?
+            && hashing.is_activation_key(vault, Some(&activation.verifier), chosen.as_bytes()).await?
         {
             // What was used stays used, however often it is said again.
             let expires = expires.filter(|_| activation.used.is_none()).or(activation.expires);
             return Ok((Invitation { verifier: activation.verifier.clone(), expires }, None));
         }
-        Ok((Invitation { verifier: hashing.keep(chosen).await?, expires }, None))
+        Ok((Invitation { verifier: hashing.keep(vault, chosen).await?, expires }, None))
     }
 
     /// A device shows its activation key and gets what it asks for; `header` says which way it came.
@@ -201,10 +200,13 @@ impl Provisioning {
     ) -> Result<Given, Refused> {
         // What is wrong with the request is no attempt.
         let request = Request::of("activate", asked)?;
-        self.0.attempts.pass(Instant::now(), device, from).map_err(Refused::TooOften)?;
+        let attempt = self.0.guesses.attempt(Some(from), device).await.map_err(Refused::TooOften)?;
         let twin = router.look(device).await?;
-        let issue = self.verify(twin.as_deref(), shown).await?.ok_or(Refused::NotValid)?;
-        self.0.attempts.forget(device, from);
+        let Some(issue) = self.verify(twin.as_deref(), shown).await? else {
+            attempt.was_wrong(Why::ActivationKey, twin.is_some());
+            return Err(Refused::NotValid);
+        };
+        drop(attempt);
         self.activate_by(router, device, (By::Key(issue), request), None, of_activation(header, issue)).await
     }
 
@@ -320,14 +322,10 @@ impl Provisioning {
 
     /// The number of the activation key that is shown, if it is the device's.
     async fn verify(&self, twin: Option<&Twin>, shown: &str) -> Result<Option<u64>, Refused> {
-        let Inner { vault, hashing, decoy, .. } = &*self.0;
+        let Inner { vault, hashing, .. } = &*self.0;
         let activation = twin.and_then(|twin| twin.trust().activation());
-        let verifier = activation.map_or(decoy, |activation| &activation.verifier);
-        let is_right = hashing.verify(vault, verifier, shown.as_bytes()).await?;
-        // Where a generated key is expected, somebody who guesses gets no answer sooner than where there is no device.
-        if !is_right && matches!(verifier, Verifier::Generated(_)) {
-            hashing.verify(vault, decoy, shown.as_bytes()).await?;
-        }
+        let known = activation.map(|activation| &activation.verifier);
+        let is_right = hashing.is_activation_key(vault, known, shown.as_bytes()).await?;
         Ok(activation.filter(|_| is_right).map(|activation| activation.issue))
     }
 

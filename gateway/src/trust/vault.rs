@@ -12,6 +12,7 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use aws_lc_rs::{hkdf, hmac, rand};
 use twins::trust::{Fingerprint, Sealed};
 
@@ -38,6 +39,8 @@ pub enum Purpose {
     GroupKey,
     /// The key of a device authority.
     AuthorityKey,
+    /// The heads of the audit, which are signed.
+    AuditHead,
 }
 
 /// Why the vault did not do it.
@@ -93,6 +96,17 @@ impl Vault {
         hmac(&self.key("hash", purpose), &[secret])
     }
 
+    /// Signs what is said with the key of this purpose, which is always the same: the public key, and the signature
+    /// (Ed25519, RFC 8032).
+    ///
+    /// # Panics
+    /// Never: any 32 bytes are a key.
+    pub fn sign(&self, purpose: Purpose, said: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&self.key("sign", purpose));
+        let pair = pair.expect("any 32 bytes are the seed of a key");
+        (pair.public_key().as_ref().to_vec(), pair.sign(said).as_ref().to_vec())
+    }
+
     fn sealing(&self, purpose: Purpose) -> LessSafeKey {
         let key = UnboundKey::new(&AES_256_GCM, &self.key("seal", purpose));
         LessSafeKey::new(key.expect("the key is as long as AES-256 wants it"))
@@ -114,6 +128,7 @@ impl Purpose {
             Self::ActivationKey => "activation key",
             Self::GroupKey => "group key",
             Self::AuthorityKey => "authority key",
+            Self::AuditHead => "audit head",
         }
     }
 }
@@ -122,6 +137,11 @@ impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vault")
     }
+}
+
+/// Whether this public key has signed what is said (Ed25519, RFC 8032).
+pub fn is_signed(key: &[u8], said: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, key).verify(said, signature).is_ok()
 }
 
 /// So many random bytes.

@@ -13,6 +13,7 @@ use twins::time::Timestamp;
 use super::audit::Line;
 use super::change::{Change, Entry, REASON_BYTES_MAX};
 use super::enrolment::{Authority, Group, Trust};
+use super::failures::{Failures, NAMED_MAX};
 use super::members::{Principal, Sort, Tenant};
 use super::policy::Policy;
 use super::role::{Role, Roles};
@@ -123,6 +124,16 @@ impl Directory {
                 self.tenant_mut(tenant)?.limits = *limits;
                 Ok(())
             }
+            Change::AdmitAdmin { admin, token, digest, expires } => {
+                self.admit_admin(tenant, at, admin, (*token, digest, *expires))
+            }
+            Change::NoteFailures { failures } => {
+                let Failures { addresses, devices, .. } = &**failures;
+                if addresses.len().max(devices.len()) > NAMED_MAX {
+                    return Err(Refused::Unfit(format!("failures name {NAMED_MAX} of each at most")));
+                }
+                self.tenant(tenant).map(|_| ())
+            }
             Change::PutPrincipal { name, sort, roles, disabled } => {
                 self.put_principal(tenant, at, name, *sort, *roles, *disabled)
             }
@@ -221,6 +232,31 @@ impl Directory {
         let mut after = self.tenant(tenant)?.clone();
         after.principals.insert(name.clone(), principal);
         self.keep_admin(tenant, administers, after)
+    }
+
+    fn admit_admin(
+        &mut self,
+        tenant: &str,
+        at: Timestamp,
+        admin: &Name,
+        (token, digest, expires): (TokenId, &audit::Fingerprint, Timestamp),
+    ) -> Result<(), Refused> {
+        let roles = match self.tenant(tenant)?.principals.get(admin) {
+            None => Roles::from_iter([Role::Admin]),
+            Some(known) if known.sort == Sort::User && known.roles.contains(Role::Admin) => known.roles,
+            Some(_) => {
+                let why = format!(
+                    "`{admin}` is there, and is no user who administers `{tenant}`; name another one"
+                );
+                return Err(conflict(why));
+            }
+        };
+        // Both or nothing.
+        let mut after = self.clone();
+        after.put_principal(tenant, at, admin, Sort::User, roles, false)?;
+        after.add_token(tenant, at, token, admin, digest, None, expires)?;
+        *self = after;
+        Ok(())
     }
 
     fn remove_principal(&mut self, tenant: &str, name: &Name, sort: Sort) -> Result<(), Refused> {

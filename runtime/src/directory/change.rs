@@ -5,6 +5,7 @@ use twins::time::Timestamp;
 
 use super::audit::{Fingerprint, Sealed, hash};
 use super::enrolment::{Authority, Group, Trust};
+use super::failures::Failures;
 use super::limits::Limits;
 use super::members::Sort;
 use super::policy::Policy;
@@ -204,6 +205,30 @@ pub enum Change {
         #[n(0)]
         limits: Limits,
     },
+    /// Gives the tenant somebody who administers it, with a token for them: a user who was not there, or an admin who may have
+    /// been disabled.
+    #[n(16)]
+    AdmitAdmin {
+        /// Their name.
+        #[n(0)]
+        admin: Name,
+        /// The token's number.
+        #[n(1)]
+        token: TokenId,
+        /// The hash of its secret.
+        #[n(2)]
+        digest: Fingerprint,
+        /// When it ends.
+        #[n(3)]
+        expires: Timestamp,
+    },
+    /// Notes how often what devices showed was wrong.
+    #[n(15)]
+    NoteFailures {
+        /// How often, and of whom.
+        #[n(0)]
+        failures: Box<Failures>,
+    },
 }
 
 impl Entry {
@@ -212,7 +237,9 @@ impl Entry {
     pub fn redacted(&self) -> Self {
         let mut entry = self.clone();
         match &mut entry.change {
-            Change::AddTenant { digest, .. } | Change::AddToken { digest, .. } => {
+            Change::AddTenant { digest, .. }
+            | Change::AddToken { digest, .. }
+            | Change::AdmitAdmin { digest, .. } => {
                 *digest = hash(&digest.0);
             }
             Change::PutGroup { group: Group { trust: Trust::Key { sealed, .. }, .. }, .. }
@@ -242,6 +269,8 @@ impl Change {
             Self::SetTenant { disabled: false } => "tenant-enabled",
             Self::RemoveTenant => "tenant-removed",
             Self::LimitTenant { .. } => "tenant-limited",
+            Self::AdmitAdmin { .. } => "admin-admitted",
+            Self::NoteFailures { .. } => "logins-failed",
             Self::PutPrincipal { sort: Sort::User, .. } => "user-put",
             Self::PutPrincipal { sort: Sort::Service, .. } => "service-put",
             Self::RemovePrincipal { sort: Sort::User, .. } => "user-removed",
@@ -264,11 +293,13 @@ impl Change {
             Self::AddTenant { .. }
             | Self::SetTenant { .. }
             | Self::RemoveTenant
-            | Self::LimitTenant { .. } => None,
+            | Self::LimitTenant { .. }
+            | Self::NoteFailures { .. } => None,
             Self::AddToken { id, .. } | Self::RemoveToken { id } | Self::ExposeToken { id } => {
                 Some(id.to_string())
             }
-            Self::PutPrincipal { name, .. }
+            Self::AdmitAdmin { admin: name, .. }
+            | Self::PutPrincipal { name, .. }
             | Self::RemovePrincipal { name, .. }
             | Self::PutPolicy { name, .. }
             | Self::RemovePolicy { name }

@@ -29,6 +29,7 @@ impl Directory {
                 | Change::SetTenant { .. }
                 | Change::RemoveTenant
                 | Change::LimitTenant { .. }
+                | Change::AdmitAdmin { .. }
         );
         let is_within = entry.tenant == *tenant && !is_of_operators;
         let may = administers.allowed && (is_within || tenant == DEFAULT_TENANT);
@@ -45,12 +46,8 @@ impl Directory {
     fn is_own(&self, change: &Change, name: &Name, shown: &Token) -> bool {
         match change {
             Change::AddToken { owner, scope, expires, .. } => {
-                let is_narrower = match (shown.scope, scope) {
-                    (None, _) => true,
-                    (Some(limit), Some(asked)) => limit.cover(*asked),
-                    (Some(_), None) => false,
-                };
-                owner == name && is_narrower && *expires <= shown.expires
+                let roles = self.principal(&shown.tenant, name).map(|owner| owner.roles).unwrap_or_default();
+                owner == name && shown.covers(roles, *scope) && *expires <= shown.expires
             }
             Change::RemoveToken { id } => self
                 .tokens
@@ -137,6 +134,25 @@ mod tests {
         let refused = directory.apply(&entry(by("mallory", 2), put("eve", &[Role::Admin], false)));
 
         assert!(matches!(refused, Err(Refused::Forbidden(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn a_token_for_oneself_does_not_leave_behind_a_role_to_which_something_is_denied() {
+        let mut directory = world();
+        let both = Roles::from_iter([Role::Operator, Role::Viewer]);
+        let digest = twins::trust::Fingerprint([7; 32]);
+        let (owner, scope) = (Name::fixed("ada"), Some(both));
+        let change = Change::AddToken { id: TokenId(5), owner, digest, scope, expires: NOW + DAY };
+        directory.apply(&entry(By::Folder, change)).unwrap();
+        // She has no right to administer by that one.
+        let mut ada = |change| directory.apply(&entry(by("ada", 5), change));
+
+        // What is denied to viewers is denied to it; a token of an operator alone would not be denied it.
+        let shed = ada(token(6, "ada", Some(Role::Operator), DAY));
+        assert!(matches!(shed, Err(Refused::Forbidden(_))), "{shed:?}");
+        let change =
+            Change::AddToken { id: TokenId(6), owner: Name::fixed("ada"), digest, scope, expires: NOW + DAY };
+        ada(change).unwrap();
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl PathPattern {
             places
         };
         let mut places = settle(1);
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        // A member may have no name: of the path, that is a segment like others.
+        for segment in path.split('/').filter(|_| !path.is_empty()) {
             if places & end != 0 {
                 break;
             }
@@ -197,6 +198,14 @@ mod tests {
         check_path("**/mode", "desired/heating", false, true);
         check_path("**/mode", "desired/heating/mode", true, true);
         check_path("desired/*/mode", "desired/heating/other", false, false);
+    }
+
+    #[test]
+    fn a_member_without_a_name_is_a_part_like_others() {
+        check_path("desired/heating", "desired//heating", false, false);
+        check_path("desired/*/heating", "desired//heating", true, true);
+        check_path("desired", "desired//heating", true, true);
+        check_path("telemetry/*", "telemetry/", true, true);
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl Roles {
         self.iter().find(|role| role.grants(verb))
     }
 
+    /// Those that `other` has not.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether whoever has these may do all that those of `other` may.
     pub fn cover(self, other: Self) -> bool {
         Verb::ALL.into_iter().all(|verb| other.granting(verb).is_none() || self.granting(verb).is_some())

@@ -37,6 +37,20 @@ pub struct Token {
     pub exposed: Option<Timestamp>,
 }
 
+impl Token {
+    /// Whether a token with this scope goes no further than this one, whose owner has these roles. What a policy denies to
+    /// a role of the scope stays denied: such a role is kept, unless the owner has it anyway.
+    pub fn covers(&self, owner: Roles, asked: Option<Roles>) -> bool {
+        match (self.scope, asked) {
+            (None, _) => true,
+            (Some(limit), Some(asked)) => {
+                limit.cover(asked) && limit.without(owner).without(asked).is_empty()
+            }
+            (Some(_), None) => false,
+        }
+    }
+}
+
 /// Sixteen hexadecimal digits.
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -119,14 +119,15 @@ impl Shard {
         if let Some(limit) = self.limit().filter(|_| permit.is_some()) {
             return self.refuse(answer, Error::Overloaded { shard: self.setting.number, limit });
         }
-        let reserved = match self.room_to_erase(&input).and_then(|()| self.room_for(&id, &input)) {
+        let erased = self.room_to_erase(&input).map_err(Error::from);
+        let reserved = match erased.and_then(|()| self.room_for(&id, &input)) {
             Ok(reserved) => reserved,
-            Err(rejection) => return self.refuse(answer, rejection.into()),
+            Err(error) => return self.refuse(answer, error),
         };
         let trace = header.trace;
         let decided = self.decide_on(&id, &input, header);
         if reserved {
-            self.setting.registered.release(id.tenant());
+            self.setting.registered.release(self.setting.number, id.tenant());
         }
         let Some((reply, outputs)) = decided else { return };
         let batch = self.resident(&id).map_or(0, |resident| resident.batch);
@@ -205,7 +206,7 @@ impl Shard {
 
     /// Whether a device may be registered, where this input does that: by the node itself, and in its tenant. Returns
     /// whether a place of the tenant is reserved for it.
-    fn room_for(&mut self, id: &TwinId, input: &Input) -> Result<bool, Rejection> {
+    fn room_for(&mut self, id: &TwinId, input: &Input) -> Result<bool, Error> {
         let by_itself = match input {
             Input::Connect { register: Some(_), .. } | Input::Appear { .. } => true,
             Input::Register { .. } => false,
@@ -218,17 +219,22 @@ impl Shard {
         let max = options.auto_registered_max;
         if by_itself && registered.all() >= max {
             let why = format!("{max} devices are registered, which is the most in `dev`");
-            return Err(Rejection::new(Code::TooMany, why));
+            return Err(Rejection::new(Code::TooMany, why).into());
         }
         let tenant = id.tenant();
         let Some(max) = access.limits(tenant).devices.or(options.tenant_devices_max) else {
             return Ok(false);
         };
-        if registered.reserve(tenant, max.get().into()) {
+        let shards = self.setting.shards;
+        if !registered.is_known_of(shards) {
+            let limit = "not all shards have said yet how many devices there are";
+            return Err(Error::Overloaded { shard: self.setting.number, limit });
+        }
+        if registered.reserve(self.setting.number, tenant, max.get().into()) {
             return Ok(true);
         }
         let why = format!("the tenant `{tenant}` has {max} devices, which is as many as it may (`devices`)");
-        Err(Rejection::new(Code::TooMany, why))
+        Err(Rejection::new(Code::TooMany, why).into())
     }
 }
 

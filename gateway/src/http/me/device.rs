@@ -75,7 +75,7 @@ impl Device {
         let (id, key) = said.map_or((None, None), |(id, key)| (id, Some(key)));
         let address = request.peer_addr().map(|peer| peer.ip());
         let (username, password) = (id.as_deref(), key.as_deref());
-        let shown = Shown { username, client: "", password, certificates, address };
+        let shown = Shown { username, client: "", password, certificates, answer: None, address };
         let admitted = router.access().device(router, shown).await;
         let metrics = request.app_data::<Metrics>();
         let spent = |identity: Identity| spend(request, &identity).map(|()| identity);

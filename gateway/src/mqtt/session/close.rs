@@ -75,7 +75,7 @@ impl Session {
     /// Ends the connection from this side. The client is told as far as its version can say it.
     pub(super) fn close(&mut self, now: Instant, reason: Reason, why: &str) {
         match self.phase {
-            Phase::Admitting(_) | Phase::Connecting(_) => {
+            Phase::Challenged { .. } | Phase::Admitting(_) | Phase::Connecting(_) => {
                 self.codec.turn_away(reason, why, &mut self.actions.bytes);
             }
             Phase::Connected => self.codec.disconnect(reason, why, &mut self.actions.bytes),

@@ -12,8 +12,9 @@ use twins::reply::Reply;
 use twins::session;
 
 use super::answer::Then;
+use super::challenge::Again;
 use super::codec::TooLarge;
-use super::login::{Admitted, Login};
+use super::login::Admitted;
 use super::packet::{Connect, Welcome};
 use super::reason::Reason;
 use super::will;
@@ -24,26 +25,24 @@ const TOPIC_ALIAS_MAX: u16 = 8;
 
 impl Session {
     pub(super) fn connect(&mut self, now: Instant, connect: Box<Connect>) {
-        let refused = if connect.authentication_method {
-            Some((Reason::AuthenticationMethod, "enhanced authentication is not supported"))
-        } else if connect.client.is_empty() && !connect.v5 && connect.keep {
-            Some((Reason::ClientId, "a session that is kept needs a client id"))
-        } else {
-            None
-        };
-        let Connect { username, client, password, .. } = &*connect;
-        let (username, client, password) = (username.clone(), client.clone(), password.clone());
-        let (certificates, address) = (std::mem::take(&mut self.certificates), self.origin.ip);
-        let login = Login { username, client, password, certificates, address };
+        if connect.authentication.is_some() {
+            return self.challenge(now, connect);
+        }
+        let certificates = std::mem::take(&mut self.certificates);
+        let login = self.login(&connect, None, certificates);
+        let keeps_nobody = connect.client.is_empty() && !connect.v5 && connect.keep;
         self.phase = Phase::Admitting(connect);
-        match refused {
-            Some((reason, why)) => self.close(now, reason, why),
-            None => self.actions.login = Some(login),
+        match keeps_nobody {
+            true => self.close(now, Reason::ClientId, "a session that is kept needs a client id"),
+            false => self.actions.login = Some(login),
         }
     }
 
     /// The answer to the login of the last actions.
     pub(in super::super) fn admitted(&mut self, now: Instant, admitted: Result<Admitted, Denied>) {
+        if self.again == Some(Again::Answered) {
+            return self.authenticated(now, admitted);
+        }
         let Phase::Admitting(connect) = std::mem::replace(&mut self.phase, Phase::Silent) else { return };
         let begun = self.begin(now, &connect, admitted);
         self.phase = Phase::Connecting(connect);
@@ -105,6 +104,7 @@ impl Session {
                 let released = handshakes.open().iter().filter(|open| open.released);
                 self.outbox.push_releases(released.map(|open| open.packet));
                 self.welcome(now, &connect, present);
+                self.method = Some(connect).filter(|connect| connect.authentication.is_some());
                 self.send(now);
             }
             // The client went while its twin was told.
@@ -124,6 +124,7 @@ impl Session {
             topic_alias_max: TOPIC_ALIAS_MAX,
             keep_alive: capped,
             assigned_client: assigned.map(|device| &*device.client),
+            method: connect.authentication.as_ref().map(|(method, _)| &**method),
             expiry_s: self
                 .expiry_s(connect)
                 .filter(|expiry_s| connect.keep && connect.expiry_s != Some(*expiry_s)),
@@ -152,7 +153,7 @@ impl Session {
     }
 }
 
-fn denied(denied: Denied) -> (Reason, String) {
+pub(super) fn denied(denied: Denied) -> (Reason, String) {
     let reason = match &denied {
         Denied::Unauthenticated(_) => Reason::Credentials,
         Denied::BadName(_) => Reason::ClientId,

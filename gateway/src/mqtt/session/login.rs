@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use runtime::access::{Access, Denied, Identity, Shown, Verb};
+use runtime::access::{Access, Answer, Denied, Identity, Shown, Verb};
 use runtime::router::Router;
 use twins::header::Principal;
 use twins::id::TwinId;
@@ -20,6 +20,8 @@ pub(crate) struct Login {
     pub(super) client: String,
     pub(super) password: Option<Vec<u8>>,
     pub(super) certificates: Arc<[Bytes]>,
+    /// A challenge, and the answer to it.
+    pub(super) answer: Option<([u8; 32], Vec<u8>)>,
     pub(super) address: IpAddr,
 }
 
@@ -54,11 +56,17 @@ impl Login {
         Admitted::of(access.device(router, self.shown()).await?, access)
     }
 
+    /// Its client id, as it gave it.
+    pub(crate) fn client(&self) -> &str {
+        &self.client
+    }
+
     /// What the client shows.
     pub(crate) fn shown(&self) -> Shown<'_> {
-        let Self { username, client, password, certificates, address } = self;
+        let Self { username, client, password, certificates, answer, address } = self;
         let (username, password) = (username.as_deref(), password.as_deref());
-        Shown { username, client, password, certificates, address: Some(*address) }
+        let answer = answer.as_ref().map(|(random, mac)| Answer { random, mac });
+        Shown { username, client, password, certificates, answer, address: Some(*address) }
     }
 }
 

@@ -15,6 +15,7 @@
 mod acknowledge;
 mod answer;
 mod application;
+mod challenge;
 mod close;
 mod codec;
 mod connect;
@@ -56,6 +57,7 @@ use super::Options;
 use crate::quotas::Account;
 use answer::{Own, Then};
 use application::Application;
+use challenge::Again;
 use codec::Codec;
 use login::Rights;
 use outbox::Outbox;
@@ -87,6 +89,8 @@ pub(super) struct Origin {
 pub(super) struct Actions {
     /// To be presented; the answer goes to [`Session::admitted`].
     pub(super) login: Option<Login>,
+    /// Random bytes are to be made; they go to [`Session::challenged`].
+    pub(super) challenge: bool,
     /// To be submitted; the answers come by mail.
     pub(super) submissions: Vec<Submission>,
     /// To be made; what comes of each goes to [`Session::applied`].
@@ -119,6 +123,10 @@ pub(super) struct Session {
     device: Option<Device>,
     /// What it takes is taken of this.
     account: Option<Account>,
+    /// What a client said at first that was let in by a challenge.
+    method: Option<Box<Connect>>,
+    /// How far it is with that, where it authenticates anew.
+    again: Option<Again>,
     /// What was read and has to wait: at most one read.
     unread: Bytes,
     /// When the client was accepted, last heard, or began to be heard again.
@@ -140,6 +148,12 @@ pub(super) struct Session {
 enum Phase {
     /// No CONNECT yet.
     Silent,
+    /// The client is asked for an answer, since a time.
+    Challenged {
+        connect: Box<Connect>,
+        random: Option<[u8; 32]>,
+        since: Instant,
+    },
     /// The login is being presented.
     Admitting(Box<Connect>),
     /// The twin is being told.
@@ -179,6 +193,8 @@ impl Session {
             phase: Phase::Silent,
             device: None,
             account: None,
+            method: None,
+            again: None,
             unread: Bytes::new(),
             heard: now,
             keep_alive: None,
@@ -252,6 +268,7 @@ impl Session {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let deadline = match &self.phase {
             Phase::Silent => Some(self.heard + self.options.connect_timeout),
+            Phase::Challenged { since, .. } => Some(*since + self.options.connect_timeout),
             Phase::Admitting(_) | Phase::Connecting(_) => self.queue.deadline(self.options.answer_timeout),
             Phase::Connected => {
                 let quiet =
@@ -275,10 +292,13 @@ impl Session {
             Phase::Silent if self.heard + self.options.connect_timeout <= now => {
                 self.close(now, Reason::Protocol, "no CONNECT in time");
             }
+            Phase::Challenged { since, .. } if *since + self.options.connect_timeout <= now => {
+                self.close(now, Reason::Protocol, "no answer to the challenge in time");
+            }
             Phase::Connected if self.draining.is_some_and(|until| until <= now) => self.drained(now),
             Phase::Admitting(_) | Phase::Connecting(_) | Phase::Connected => self.give_up(now),
             Phase::Ending(until) if *until <= now => self.phase = Phase::Over,
-            Phase::Silent | Phase::Ending(_) | Phase::Over => {}
+            Phase::Silent | Phase::Challenged { .. } | Phase::Ending(_) | Phase::Over => {}
         }
     }
 
@@ -309,7 +329,7 @@ impl Session {
 
     /// Whether packets are taken now: what is in flight, and how fast it comes, is bounded whatever the client does.
     fn has_room(&self) -> bool {
-        matches!(self.phase, Phase::Silent | Phase::Connected)
+        matches!(self.phase, Phase::Silent | Phase::Challenged { random: Some(_), .. } | Phase::Connected)
             && self.draining.is_none()
             && self.pauses.until.is_none()
             && self.queue.len() < usize::from(self.options.in_flight_max.get())
@@ -322,7 +342,8 @@ impl Session {
         while !rest.is_empty() && self.has_room() {
             let before = rest.len();
             let read = self.codec.read(&mut rest, &mut self.actions.bytes);
-            let until = self.account.as_ref().and_then(|account| account.take(now, before - rest.len()));
+            let (whole, length) = (u64::from(read.is_some()), before - rest.len());
+            let until = self.account.as_ref().and_then(|account| account.take(now, whole, length));
             self.pauses.until(until);
             match read {
                 None => {}
@@ -338,6 +359,9 @@ impl Session {
     }
 
     fn take(&mut self, now: Instant, packet: Packet) {
+        if let (Phase::Challenged { .. }, false) = (&self.phase, packet.is_of_authentication()) {
+            return self.close(now, Reason::Protocol, "the challenge is to be answered first");
+        }
         match packet {
             Packet::Connect(connect) => self.connect(now, connect),
             Packet::Publish(publish) => self.publish(now, publish),
@@ -349,6 +373,7 @@ impl Session {
             Packet::Unsubscribe { id, filters } => self.unsubscribe(now, id, filters),
             Packet::Ping => {}
             Packet::Disconnect { with_will, expiry_s } => self.disconnected(now, with_will, expiry_s),
+            Packet::Auth(auth) => self.authenticate(now, auth),
             Packet::Other(name) => self.close(now, Reason::Protocol, &format!("{name} has no place here")),
         }
     }

@@ -37,8 +37,25 @@ pub(super) enum Packet {
         /// How long the session is to be kept, in seconds, where the client says so now.
         expiry_s: Option<u32>,
     },
+    Auth(Auth),
     /// One that has no place here.
     Other(&'static str),
+}
+
+impl Packet {
+    /// Whether it may come before a challenge is answered.
+    pub(super) fn is_of_authentication(&self) -> bool {
+        matches!(self, Self::Auth(_) | Self::Disconnect { .. })
+    }
+}
+
+/// An AUTH of the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Auth {
+    /// It wants to authenticate anew; else it goes on.
+    pub(super) again: bool,
+    /// The method and the data.
+    pub(super) authentication: Option<(String, Vec<u8>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +72,8 @@ pub(super) struct Connect {
     pub(super) expiry_s: Option<u32>,
     /// In seconds; 0 asks for none.
     pub(super) keep_alive: u16,
-    pub(super) authentication_method: bool,
+    /// The method and the data of enhanced authentication.
+    pub(super) authentication: Option<(String, Vec<u8>)>,
     pub(super) will: Option<Will>,
 }
 
@@ -102,6 +120,8 @@ pub(super) struct Welcome<'a> {
     pub(super) keep_alive: Option<u16>,
     /// Where the client gave none.
     pub(super) assigned_client: Option<&'a str>,
+    /// The method by which it was authenticated, where it named one.
+    pub(super) method: Option<&'a str>,
     /// How long the session outlives the connection, in seconds, where it is not what was asked for.
     pub(super) expiry_s: Option<u32>,
 }

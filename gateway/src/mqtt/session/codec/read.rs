@@ -5,11 +5,11 @@ use mqtt_protocol_core::mqtt::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{
     GenericPacketTrait, Packet as Coded, PayloadFormat, Property, v3_1_1, v5_0,
 };
-use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubrecReasonCode};
+use mqtt_protocol_core::mqtt::result_code::{AuthReasonCode, DisconnectReasonCode, PubrecReasonCode};
 
 use crate::trace;
 
-use super::super::packet::{Connect, Packet, Publish, Subscribe, Will};
+use super::super::packet::{Auth, Connect, Packet, Publish, Subscribe, Will};
 use super::super::reason::Reason;
 use super::Codec;
 
@@ -80,7 +80,16 @@ impl Codec {
                 let expiry_s = disconnect.props().as_ref().and_then(|properties| expiry(properties));
                 Packet::Disconnect { with_will, expiry_s }
             }
-            Coded::V5_0Auth(_) => Packet::Other("AUTH"),
+            Coded::V5_0Auth(auth) => {
+                let again = match auth.reason_code() {
+                    Some(AuthReasonCode::ContinueAuthentication) => false,
+                    Some(AuthReasonCode::ReAuthenticate) => true,
+                    // The node alone says that it succeeded.
+                    _ => return Err(Reason::Protocol),
+                };
+                let authentication = auth.props().as_ref().and_then(|properties| authentication(properties));
+                Packet::Auth(Auth { again, authentication })
+            }
             Coded::V3_1_1Pubrec(pubrec) => Packet::Pubrec { id: pubrec.packet_id(), refused: false },
             Coded::V5_0Pubrec(pubrec) => {
                 // The codec frees the packet id of all but a plain success.
@@ -126,6 +135,19 @@ fn expiry(properties: &[Property]) -> Option<u32> {
     })
 }
 
+/// The method of enhanced authentication, where one is named, and its data.
+fn authentication(properties: &[Property]) -> Option<(String, Vec<u8>)> {
+    let method = properties.iter().find_map(|property| match property {
+        Property::AuthenticationMethod(method) => Some(method.val().to_owned()),
+        _ => None,
+    });
+    let data = properties.iter().find_map(|property| match property {
+        Property::AuthenticationData(data) => Some(data.val().to_vec()),
+        _ => None,
+    });
+    Some((method?, data.unwrap_or_default()))
+}
+
 /// Whether it could be a topic's name at all.
 fn is_topic(name: &str) -> bool {
     !name.is_empty() && !name.contains(['\0', '+', '#'])
@@ -168,7 +190,7 @@ fn connect_v3(connect: &v3_1_1::Connect) -> Connect {
         keep: !connect.clean_session(),
         expiry_s: None,
         keep_alive: connect.keep_alive(),
-        authentication_method: false,
+        authentication: None,
         will,
     }
 }
@@ -186,7 +208,6 @@ fn connect_v5(connect: &v5_0::Connect) -> Connect {
         Will { message, delay_s: delay.unwrap_or(0) }
     });
     let expiry_s = expiry(connect.props()).unwrap_or(0);
-    let has = |found: fn(&Property) -> bool| connect.props().iter().any(found);
     Connect {
         v5: true,
         client: connect.client_id().to_owned(),
@@ -196,7 +217,7 @@ fn connect_v5(connect: &v5_0::Connect) -> Connect {
         keep: expiry_s > 0,
         expiry_s: Some(expiry_s).filter(|expiry_s| *expiry_s < u32::MAX),
         keep_alive: connect.keep_alive(),
-        authentication_method: has(|property| matches!(property, Property::AuthenticationMethod(_))),
+        authentication: authentication(connect.props()),
         will,
     }
 }

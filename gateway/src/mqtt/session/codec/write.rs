@@ -2,12 +2,12 @@
 
 use mqtt_protocol_core::mqtt::connection::Event;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, Packet as Coded, Property, ReasonString, ReceiveMaximum, RetainAvailable,
-    ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
-    TopicAliasMaximum, v3_1_1, v5_0,
+    AssignedClientIdentifier, AuthenticationData, AuthenticationMethod, Packet as Coded, Property,
+    ReasonString, ReceiveMaximum, RetainAvailable, ServerKeepAlive, SessionExpiryInterval,
+    SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{
-    ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
+    AuthReasonCode, ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
     PubcompReasonCode, PubrecReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
 };
 
@@ -48,6 +48,24 @@ impl Codec {
             connack.return_code(at_connect_v3(reason)).build().map(Coded::from)
         };
         self.send(packet, out);
+    }
+
+    /// Asks the client for an answer to this.
+    pub(in super::super) fn challenge(&mut self, method: &str, random: &[u8], out: &mut Vec<u8>) {
+        let auth = AuthenticationMethod::new(method).and_then(|method| {
+            let properties = vec![method.into(), AuthenticationData::new(random.to_vec())?.into()];
+            let auth = v5_0::Auth::builder().reason_code(AuthReasonCode::ContinueAuthentication);
+            auth.props(properties).build()
+        });
+        self.send(auth.map(Coded::from), out);
+    }
+
+    /// The client has authenticated anew.
+    pub(in super::super) fn authenticated(&mut self, method: &str, out: &mut Vec<u8>) {
+        let auth = AuthenticationMethod::new(method).and_then(|method| {
+            v5_0::Auth::builder().reason_code(AuthReasonCode::Success).props(vec![method.into()]).build()
+        });
+        self.send(auth.map(Coded::from), out);
     }
 
     /// Answers a packet of the client.
@@ -182,6 +200,9 @@ fn granted(welcome: &Welcome<'_>) -> Result<Vec<Property>, MqttError> {
     }
     if let Some(client) = welcome.assigned_client {
         granted.push(AssignedClientIdentifier::new(client)?.into());
+    }
+    if let Some(method) = welcome.method {
+        granted.push(AuthenticationMethod::new(method)?.into());
     }
     Ok(granted)
 }

@@ -102,9 +102,15 @@ fn answers_that_nobody_acknowledges_end_the_connection_before_they_fill_the_memo
     assert_eq!(n, 128 + 256 + 1);
 }
 
+/// The property that names the method of enhanced authentication.
+fn method() -> Vec<u8> {
+    let method = crate::trust::challenge::METHOD.as_bytes();
+    [&[21, 0, method.len() as u8], method].concat()
+}
+
 /// Valid packets, with some of their bytes changed.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let valid = (any::<bool>(), 0..15_u8).prop_map(|(v5, which)| match which {
+    let valid = (any::<bool>(), 0..18_u8).prop_map(|(v5, which)| match which {
         0 => wire::Connect { v5, ..wire::Connect::default() }.bytes(),
         1 => wire::publish(v5, "twins/me/reported", br#"{"a":{"b":[1,2]}}"#, 1),
         2 => wire::publish(v5, "twins/me/commands/0198c0de-0000-7000-8000-000000000001/done", b"{}", 2),
@@ -119,6 +125,9 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
         11 => wire::packet(0x70, &[0x80, 0]),
         12 => wire::publish_2(v5, "twins/me/telemetry", b"1", 1),
         13 => wire::publish_2(v5, "twins/me/get/1", b"", 1),
+        14 => wire::Connect { properties: &method(), v5: true, ..wire::Connect::default() }.bytes(),
+        15 => wire::packet(0xF0, &[&[0x18, method().len() as u8], &method()[..]].concat()),
+        16 => wire::packet(0xF0, &[&[0x19, method().len() as u8], &method()[..]].concat()),
         _ => wire::ping(),
     });
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);

@@ -1,5 +1,6 @@
 //! The session, driven by hand: packets written byte by byte, so that the codec is tested and not trusted.
 
+mod challenging;
 mod connecting;
 mod ending;
 mod fuzz;
@@ -161,8 +162,11 @@ impl Bench {
     /// Does what the session wants done; only presenting the login has consequences.
     fn act(&mut self) -> &mut Self {
         loop {
-            let Actions { login, submissions, responses, applications, bytes, close } =
+            let Actions { login, challenge, submissions, responses, applications, bytes, close } =
                 self.session.actions();
+            if challenge {
+                self.session.challenged(self.now, Some([7; 32]));
+            }
             self.closed |= close;
             self.submitted.extend(submissions);
             self.responses.extend(responses);
@@ -177,6 +181,7 @@ impl Bench {
                     self.out.extend(bytes);
                     self.session.written(self.now);
                 }
+                (None, true) if challenge => {}
                 (None, true) => return self,
             }
         }
