@@ -231,6 +231,13 @@ fn live(search: &mut Search, node: &Served) -> Keys {
     search.plant("the signature of a device's token", signed.split_once('.').expect("it has one").1);
     assert_eq!(report(http, &format!("Bearer {signed}")), 204);
 
+    let group = json!({"name": "line-4", "generate_key": true, "registers": true, "reason": OPEN});
+    assert_eq!(admin.post("/enrolment-groups", &group).unwrap().0, 201);
+    let derived = admin.post("/enrolment-groups/line-4/keys", &json!({"device_id": "meter-9"}));
+    let derived = handed(derived, "key");
+    search.plant("a key that a group derives", &derived);
+    assert_eq!(report(http, &format!("Basic {}", BASE64_STANDARD.encode(format!("meter-9:{derived}")))), 204);
+
     let (status, _) = admin.put("/users/olga", &json!({"roles": ["viewer"], "reason": OPEN})).unwrap();
     assert_eq!(status, 201);
     let viewer = handed(admin.post("/tokens", &json!({"owner": "olga"})), "token");
