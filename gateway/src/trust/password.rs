@@ -57,7 +57,7 @@ impl Spoken {
 }
 
 /// Hashes and verifies chosen activation keys, a few at a time. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hashing {
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
@@ -260,7 +260,13 @@ fn digest(
     Output::new(&bytes).ok()
 }
 
-/// A key never gets into a log by accident.
+/// What follows from a key, in the memory of a hash, never gets into a log by accident, nor does a key.
+impl fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hashing")
+    }
+}
+
 impl fmt::Debug for Generated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Generated")
