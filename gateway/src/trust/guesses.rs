@@ -194,6 +194,10 @@ impl Attempts {
         let others = waiting - u32::from(waits);
         let of = |count: u32| Duration::from_secs(u64::from(count));
         let line_end = debt + of(under_way) + of(others);
+        // As much was wrong as may be at once: nobody waits for time alone, or who guesses would hold connections by it.
+        if debt >= OF_ADDRESS.burst {
+            return Turn::Never((debt - OF_ADDRESS.burst).max(Duration::from_secs(1)));
+        }
         if !debt.is_zero() && line_end > OF_ADDRESS.burst + PATIENCE {
             return Turn::Never(line_end - OF_ADDRESS.burst);
         }
