@@ -2,9 +2,9 @@
 //! at whichever door they show it, as a device that logs in or one that wants to be activated.
 //!
 //! Each wrong attempt moves two paces on: that of the address, a whole network of 64 bits under IPv6, and that of the
-//! device that was named. Whoever comes from that address, or names that device, waits until the pace allows it, and what
-//! they show is looked at only then. An address that would have to wait too long is turned away unseen. A device never
-//! is: whoever guesses at it from many addresses makes its own log-in later by [`PATIENCE`] at most, and never impossible.
+//! device that was named. From an address of which as much was wrong as may be at once, everybody is turned away unseen until
+//! its pace allows one more. Whoever names such a device waits, and what they show is looked at only then. It is never turned
+//! away: whoever guesses at it from many addresses makes its own log-in later by [`PATIENCE`] at most, and never impossible.
 //!
 //! What is under way from an address counts as wrong until it is known not to be: so many guesses at the same time are as
 //! many as one after the other. The others wait in a line for one of them to end, and what is right soon does. Once anything
