@@ -210,7 +210,7 @@ fn what_cannot_be_followed_is_refused_before_the_stream_begins() {
 
 #[test]
 fn there_are_only_so_many_followers() {
-    let node = Node::start();
+    let node = Node::start_with(&["--each-tenant-streams", "100"]);
     let mut streams: Vec<_> = (0..64).map(|_| Stream::open(&node, "", None)).collect();
     assert!(streams.iter().all(|stream| stream.status == 200));
 

@@ -69,8 +69,10 @@ impl Router {
         };
         let (mut sink, pieces) = backup::Sink::new();
         tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            if let Err(error) = source.write(&mut sink) {
+            let written = source.write(&mut sink);
+            // Whoever hears that it is over may begin the next one.
+            drop(turn);
+            if let Err(error) = written {
                 tracing::warn!(%error, "a backup was broken off");
                 sink.fail(&error);
             }
