@@ -252,7 +252,8 @@ fn ask_in_wrong_ways(search: &mut Search, node: &Served, keys: &Keys) {
     let (mqtt, http) = node.plain();
     let json_type = ("Content-Type", "application/json");
     let signed = &keys.signed;
-    let other = format!("{}A", &signed[..signed.len() - 1]);
+    let last = if signed.ends_with('A') { 'E' } else { 'A' };
+    let other = format!("{}{last}", &signed[..signed.len() - 1]);
     let basic = |id: &str, key: &str| format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{key}")));
     for shown in [
         format!("Bearer {WRONG}"),
