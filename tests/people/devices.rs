@@ -169,7 +169,10 @@ impl World {
 
     /// Shows an activation key: the status.
     fn activate(&self, from: [u8; 4], id: &str, key: &str) -> u16 {
-        let body = json!({"device_id": id, "activation_key": key, "nonce": "7f1f0c5e9a0b4d3c"}).to_string();
+        let (tenant, id) = id.split_once('/').unwrap_or(("default", id));
+        let body =
+            json!({"tenant": tenant, "device_id": id, "activation_key": key, "nonce": "7f1f0c5e9a0b4d3c"});
+        let body = body.to_string();
         let headers = [("Content-Type", "application/json")];
         let read = self.send(from, request("POST", "/v1/provision/activate", &headers, body.as_bytes()));
         read.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("the node answers")
@@ -354,6 +357,10 @@ fn the_devices_of_a_tenant_that_is_shut_out_go_with_it() {
 
     world.await_end(there);
     assert_eq!(world.connect("acme/pump-1", &key), WRONG);
+    let activate = || world.activate([127, 0, 0, 9], "acme/pump-1", &key);
+    assert_eq!(activate(), 401, "and its activation key is not used up");
+    assert_eq!(root.patch("/tenants/acme", json!({"disabled": false})).0, 200);
+    assert_eq!(activate(), 200);
     assert!(world.is_there(&mut here));
 }
 

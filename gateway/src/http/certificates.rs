@@ -98,7 +98,8 @@ impl Shown {
     responses(
         (status = 200, description = "It is valid.", body = Handed),
         (status = 404, description = "`unknown-twin`"),
-        (status = 409, description = "`no-authority`: nobody signs certificates; `replaced`"),
+        (status = 409, description = "`no-authority`: nobody signs certificates"),
+        (status = 410, description = "`replaced`"),
         (status = 422, description = "`malformed`"),
     )
 )]

@@ -201,7 +201,10 @@ impl Provisioning {
         // What is wrong with the request is no attempt.
         let request = Request::of("activate", asked)?;
         let attempt = self.0.guesses.attempt(Some(from), device).await.map_err(Refused::TooOften)?;
-        let twin = router.look(device).await?;
+        // The devices of a tenant that is shut out are as good as unknown.
+        let directory = self.0.definitions.current();
+        let lets_in = directory.tenants.get(device.tenant()).is_some_and(|tenant| !tenant.disabled);
+        let twin = if lets_in { router.look(device).await? } else { None };
         let Some(issue) = self.verify(twin.as_deref(), shown).await? else {
             attempt.was_wrong(Why::ActivationKey, twin.is_some());
             return Err(Refused::NotValid);

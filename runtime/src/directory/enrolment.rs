@@ -86,7 +86,7 @@ impl Group {
     /// Whether what is valid since then lets its device in. What is derived from its key has no date: where anything is
     /// barred, all of it is.
     pub fn admits(&self, issued: Option<Timestamp>) -> bool {
-        let is_barred = self.barred.is_some_and(|barred| issued.is_none_or(|issued| issued < barred));
+        let is_barred = self.barred.is_some_and(|barred| issued.is_none_or(|issued| issued <= barred));
         !self.disabled && !is_barred
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! Up to its promise the successor may say no (`declined`), and nothing has changed but that both say so; up to the arrival
 //! of the promise, the one that goes is what it was and gives up nothing. From its promise on, the successor is neither
-//! removed nor replaced, and nobody but its own device changes it, so that the estate finds it; taking it is never
+//! removed nor replaced, and nobody but its own device changes it, but for what is trusted of it, so that the estate finds it; taking it is never
 //! refused. So at each moment the place is one device's: the old one's, or on its way to a successor that is bound to take
 //! it.
 //!

@@ -229,6 +229,10 @@ impl Trust {
             Change::Barred => self.barred = Some(at),
             Change::Closed => self.activation = None,
             Change::Replaced { by } => {
+                // What its group gave it must not let it in again when its id is removed.
+                if self.group.is_some() {
+                    self.barred = Some(at);
+                }
                 (self.activation, self.group, self.gateway) = (None, None, None);
                 self.credentials = Vec::new();
                 self.replaced_by = Some(by.clone());

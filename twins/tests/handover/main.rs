@@ -1,5 +1,6 @@
 //! A device takes the place of another: all that there is to lose is at one of the two, or on its way, after every word.
 
+mod group;
 mod mended;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -31,7 +31,7 @@ pub(in super::super) struct Renewal {
 #[utoipa::path(
     post,
     path = "/v1/twins/me/credentials/renew",
-    tag = "me",
+    tag = "device",
     security(("device" = [])),
     request_body = Renewal,
     responses(
