@@ -36,6 +36,13 @@ fn a_node_of_its_own_is_measured_with_what_it_used() {
 }
 
 #[test]
+fn a_node_in_the_open_lets_in_whoever_shows_what_its_group_has() {
+    for credentials in ["key", "certificate"] {
+        measured(&["mqtt", "--connections", "3", "--credentials", credentials]);
+    }
+}
+
+#[test]
 fn under_a_rate_so_many_messages_are_sent() {
     let report = measured(&["mqtt", "--connections", "3", "--rate", "200", "--payload", "16"]);
     let acked = report["acked"].as_u64().expect("a number");
@@ -87,6 +94,26 @@ fn a_device_is_measured_while_others_do_what_a_node_must_bear() {
 fn all_come_back_after_a_kill() {
     let report = measured(&["storm", "--connections", "100"]);
     assert_eq!((&report["scenario"], &report["others_open"]), (&"reconnect".into(), &100.into()), "{report}");
+}
+
+#[test]
+fn all_come_back_by_their_certificates() {
+    let report = measured(&["storm", "--connections", "30", "--credentials", "certificate"]);
+    assert_eq!((&report["credentials"], &report["others_open"]), (&"certificate".into(), &30.into()));
+}
+
+#[test]
+fn devices_come_and_go_with_whole_handshakes_and_with_resumed_ones() {
+    let report =
+        measured(&["connect", "--connections", "2", "--twins", "50", "--credentials", "certificate"]);
+    assert_eq!(
+        report["resumed"], report["resumed_acked"],
+        "each but the first, before it was measured: {report}"
+    );
+    assert!(report["resumed"].as_u64() > Some(0) && report["resumed_p50_us"].is_u64(), "{report}");
+
+    let report = measured(&["connect", "--connections", "2", "--twins", "50"]);
+    assert!(report["resumed"].is_null(), "{report}");
 }
 
 #[test]

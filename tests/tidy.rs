@@ -42,13 +42,19 @@ const ENGINES: [(&str, &[&str]); 22] = [
     ("opentelemetry_otlp", &["src/telemetry"]),
     ("opentelemetry_sdk", &["src/telemetry"]),
     ("quinn", &[]),
-    ("rcgen", &["gateway/src/trust/authority", "gateway/src/tls/tests.rs", "tests"]),
+    (
+        "rcgen",
+        &["gateway/src/trust/authority", "gateway/src/tls/tests.rs", "src/bench/credentials.rs", "tests"],
+    ),
     ("rumqttc", &["src/simulate.rs", "tests"]),
     (
         "rustix",
         &["gateway/src/descriptors.rs", "runtime/src/files/disk.rs", "src/bench", "src/metrics.rs", "tests"],
     ),
-    ("rustls", &["gateway/src/tls", "gateway/src/trust/authority", "src/cli/client.rs", "tests"]),
+    (
+        "rustls",
+        &["gateway/src/tls", "gateway/src/trust/authority", "src/bench", "src/cli/client.rs", "tests"],
+    ),
     ("tokio_rustls", &["gateway/src/tls"]),
     ("tracing_opentelemetry", &["src/telemetry"]),
     ("ureq", &["src/cli/client.rs", "src/telemetry", "tests"]),

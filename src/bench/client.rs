@@ -113,7 +113,7 @@ enum State {
 
 impl Client {
     /// A client that begins with its CONNECT.
-    pub(super) fn new(name: &str, speech: Speech) -> Self {
+    pub(super) fn new(name: &str, password: Option<&str>, speech: Speech) -> Self {
         let window = usize::from(speech.window);
         let with_ids = speech.qos > 0;
         Self {
@@ -126,7 +126,7 @@ impl Client {
             pace: Pace::Silent,
             state: State::Connecting,
             splitter: Splitter::default(),
-            out: wire::connect(name, KEEP_ALIVE_S),
+            out: wire::connect(name, password, KEEP_ALIVE_S),
             sent: 0,
             free: if with_ids { (1..=speech.window).rev().collect() } else { Vec::new() },
             at: if with_ids { vec![0; window + 1] } else { Vec::new() },
@@ -138,8 +138,8 @@ impl Client {
     }
 
     /// A client that speaks without listening: it never hears that it is let in, and goes on.
-    pub(super) fn deaf(name: &str, speech: Speech) -> Self {
-        Self { state: State::Open, ..Self::new(name, speech) }
+    pub(super) fn deaf(name: &str, password: Option<&str>, speech: Speech) -> Self {
+        Self { state: State::Open, ..Self::new(name, password, speech) }
     }
 
     pub(super) fn set_pace(&mut self, pace: Pace) {

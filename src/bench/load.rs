@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::client::{Client, Counts, Pace, Speech};
+use super::credentials::Giver;
 use super::swarm::{Manner, Swarm};
 
 /// How long connecting may take, and how long the last answers may.
@@ -17,9 +18,11 @@ const DRAIN: Duration = Duration::from_secs(8);
 const TIMER_SLACK_NS: u64 = 1_000;
 
 /// What is to be loaded, and how.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Plan {
     pub(super) target: SocketAddr,
+    /// Who gives its devices what they show.
+    pub(super) giver: Giver,
     /// What the devices' names begin with.
     pub(super) prefix: &'static str,
     pub(super) connections: usize,
@@ -69,8 +72,10 @@ impl Load {
         for thread in 0..threads {
             let mut swarm = Swarm::new(shared.begin).map_err(Error::Sockets)?;
             for number in (thread..plan.connections).step_by(threads) {
-                let client = Client::new(&plan.name(number), plan.speech);
-                swarm.connect(plan.target, Some(client), Manner::Reads).map_err(Error::Sockets)?;
+                let name = plan.name(number);
+                let shown = plan.giver.give(&name)?;
+                let client = Client::new(&name, shown.password(), plan.speech);
+                swarm.connect(plan.target, &shown, Some(client), Manner::Reads).map_err(Error::Sockets)?;
             }
             swarms.push(swarm);
         }

@@ -7,6 +7,8 @@
 
 mod activate;
 mod client;
+mod connect;
+mod credentials;
 mod disk;
 mod feed;
 mod fill;
@@ -21,6 +23,7 @@ mod replay;
 pub(crate) mod report;
 mod storm;
 mod swarm;
+mod way;
 mod wire;
 
 use std::io;
@@ -30,6 +33,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use client::About;
+pub(crate) use credentials::Credentials;
 use report::Report;
 
 /// The smallest payload in bytes: a JSON object with a number in it.
@@ -61,6 +65,8 @@ pub(crate) struct Setting {
     pub(crate) twins: NonZeroU64,
     /// How many updates are in the log that is replayed.
     pub(crate) updates: u64,
+    /// What the devices show.
+    pub(crate) credentials: Credentials,
     /// What the others do in a storm.
     pub(crate) scenario: Scenario,
 }
@@ -74,6 +80,7 @@ pub(crate) enum What {
     Activate,
     Replay,
     Storm,
+    Connect,
 }
 
 /// What many others do while one device is measured.
@@ -107,6 +114,8 @@ pub(crate) enum Error {
         "nobody at {0} lets a device in: {1}\nnext: see whether a node or a broker listens there: twinfold dev --mqtt {0}"
     )]
     Nobody(SocketAddr, String),
+    #[error("the devices cannot be given what they show: {0}\nnext: leave --credentials out")]
+    Credentials(String),
     #[error("there is nobody to load\nnext: name one: --target 127.0.0.1:1883")]
     NoTarget,
     #[error(
@@ -117,7 +126,9 @@ pub(crate) enum Error {
         "this binary's twins do not answer a sample with a command: {0}\nnext: use the stock binary, which has thermostats"
     )]
     NoLoop(String),
-    #[error("this measurement kills its node or registers twins of its own there\nnext: leave --target out")]
+    #[error(
+        "this measurement kills its node, or registers twins or a group of its own there\nnext: leave --target out"
+    )]
     OwnNodeOnly,
     #[error("what the target uses cannot be read: {0}\nnext: see whether --pid names a process that runs")]
     Process(io::Error),
@@ -125,6 +136,9 @@ pub(crate) enum Error {
 
 /// Measures.
 pub(crate) fn run(what: What, setting: &Setting) -> Result<Report, Error> {
+    if setting.target.is_some() && setting.credentials != Credentials::None {
+        return Err(Error::OwnNodeOnly);
+    }
     match what {
         What::Mqtt => mqtt::run(setting, About::Reports),
         What::Loop => mqtt::run(setting, About::Loop),
@@ -132,6 +146,7 @@ pub(crate) fn run(what: What, setting: &Setting) -> Result<Report, Error> {
         What::Activate => activate::run(setting),
         What::Replay => replay::run(setting),
         What::Storm => storm::run(setting),
+        What::Connect => connect::run(setting),
     }
 }
 

@@ -2,12 +2,12 @@
 //! twins answer each sample with a command.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::client::{Call, Target};
+use crate::cli::client::Call;
 
 use super::client::{About, Speech};
+use super::credentials::Giver;
 use super::load::{Load, Plan};
 use super::node::{Data, Node};
 use super::progress::Progress;
@@ -38,12 +38,13 @@ pub(super) fn run(setting: &Setting, about: About) -> Result<Report, Error> {
     let before = disk::probe_first(data.path(), &mut progress)?;
     let own = match setting.target {
         Some(_) => None,
-        None => Some(Node::start(data.path())?),
+        None => Some(Node::start(data.path(), setting.credentials, &[])?),
     };
     let target = own.as_ref().map_or(setting.target, |node| Some(node.mqtt)).ok_or(Error::NoTarget)?;
     let pid = own.as_ref().map(Node::pid).or(setting.pid);
 
-    let mut plan = plan(setting, target, about);
+    let giver = own.as_ref().map_or(Giver::Nobody, |node| node.giver.clone());
+    let mut plan = plan(setting, target, giver, about);
     if about == About::Loop {
         let node = own.as_ref().ok_or(Error::OwnNodeOnly)?;
         progress.say("registering the thermostats");
@@ -99,7 +100,7 @@ pub(super) fn run(setting: &Setting, about: About) -> Result<Report, Error> {
     Ok(report)
 }
 
-fn plan(setting: &Setting, target: SocketAddr, about: About) -> Plan {
+fn plan(setting: &Setting, target: SocketAddr, giver: Giver, about: About) -> Plan {
     let speech = match about {
         About::Reports => {
             Speech { qos: setting.qos, window: setting.window.get(), payload: setting.payload, about }
@@ -109,6 +110,7 @@ fn plan(setting: &Setting, target: SocketAddr, about: About) -> Plan {
     };
     Plan {
         target,
+        giver,
         prefix: match about {
             About::Reports => "bench",
             About::Loop => "loop",
@@ -122,11 +124,9 @@ fn plan(setting: &Setting, target: SocketAddr, about: About) -> Plan {
 
 /// Registers the devices of a loop as what answers them.
 fn register(node: &Node, plan: &Plan) -> Result<(), Error> {
-    let url = format!("http://{}", node.http).parse().map_err(|_| Error::NoTarget)?;
-    let to = Target { url, token: None, authorities: PathBuf::new() };
     let kind = serde_json::json!({ "kind": KIND });
     for number in 0..plan.connections {
-        let registered = Call::put(&["devices", &plan.name(number)], &kind).send(&to);
+        let registered = Call::put(&["devices", &plan.name(number)], &kind).send(&node.api);
         registered.map_err(|error| Error::NoLoop(error.to_string()))?;
     }
     Ok(())

@@ -10,12 +10,19 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::cli::client::Target;
+
 use super::Error;
+use super::credentials::{Credentials, Giver, HOST, OwnCertificate};
 
 /// How long a node may take to become ready.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// What variables of the environment begin with that configure a node: a measurement is not to depend on them.
 const VARIABLES: &str = "TWINFOLD_";
+/// An address that nobody asks at.
+const ANY: &str = "127.0.0.1:0";
+/// As much as a limit can be.
+const UNLIMITED: &str = "4294967295";
 /// The variable that says what the node logs.
 const LOG: &str = "TWINFOLD_LOG";
 
@@ -28,11 +35,34 @@ pub(super) enum Data {
 /// A node in a process of its own. Dropping it kills it.
 pub(super) struct Node {
     child: Child,
+    kind: Kind,
+    flags: Flags,
     /// Where MQTT and HTTP listen.
     pub(super) mqtt: SocketAddr,
-    pub(super) http: SocketAddr,
+    http: SocketAddr,
+    /// Its API.
+    pub(super) api: Target,
+    /// Who gives devices what they show to it.
+    pub(super) giver: Giver,
     /// From the start of the process until it was ready.
     pub(super) started_in: Duration,
+}
+
+/// What else a node is told.
+type Flags = &'static [&'static str];
+
+/// How a node is run.
+enum Kind {
+    Dev(PathBuf),
+    Open(Open),
+}
+
+/// `serve`: its folder, which goes with it, its certificate, and the token of its admin.
+struct Open {
+    folder: TempDir,
+    credentials: Credentials,
+    certificate: OwnCertificate,
+    token: String,
 }
 
 impl Data {
@@ -58,30 +88,49 @@ impl Data {
 }
 
 impl Node {
-    /// Starts `twinfold dev` on a data folder, at addresses that are free, and waits until it is ready.
-    pub(super) fn start(data: &Path) -> Result<Self, Error> {
+    /// Starts a node at addresses that are free, and waits until it is ready: `twinfold dev` on a data folder; or, where
+    /// devices show something, `twinfold serve` on a new folder in there, with a group that lets them in.
+    pub(super) fn start(data: &Path, credentials: Credentials, flags: Flags) -> Result<Self, Error> {
         let free = || {
             let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
             listener.map_err(Error::Start)
         };
-        Self::start_at(data, free()?, free()?)
+        let kind = match credentials {
+            Credentials::None => Kind::Dev(data.to_owned()),
+            Credentials::Key | Credentials::Certificate => Kind::Open(Open::new(data, credentials)?),
+        };
+        let mut node = Self::start_at(kind, flags, free()?, free()?)?;
+        if let Kind::Open(open) = &node.kind {
+            node.giver = Giver::enrol(credentials, &node.api, &open.certificate)?;
+        }
+        Ok(node)
     }
 
     /// Kills it, and starts it again on the same data and addresses.
-    pub(super) fn restart(self, data: &Path) -> Result<Self, Error> {
-        let (mqtt, http) = (self.mqtt, self.http);
-        drop(self);
-        Self::start_at(data, mqtt, http)
+    pub(super) fn restart(mut self) -> Result<Self, Error> {
+        self.kill();
+        let kind = std::mem::replace(&mut self.kind, Kind::Dev(PathBuf::new()));
+        let mut again = Self::start_at(kind, self.flags, self.mqtt, self.http)?;
+        again.giver = self.giver.clone();
+        Ok(again)
     }
 
-    fn start_at(data: &Path, mqtt: SocketAddr, http: SocketAddr) -> Result<Self, Error> {
+    fn start_at(kind: Kind, flags: Flags, mqtt: SocketAddr, http: SocketAddr) -> Result<Self, Error> {
         let begin = Instant::now();
         let mut command = of_this_binary()?;
-        command.arg("dev").arg("--data").arg(data);
-        command.args(["--mqtt", &mqtt.to_string(), "--http", &http.to_string()]);
-        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().map_err(Error::Start)?;
+        let api = match &kind {
+            Kind::Dev(data) => {
+                command.arg("dev").arg("--data").arg(data);
+                command.args(["--mqtt", &mqtt.to_string(), "--http", &http.to_string()]);
+                target(&format!("http://{http}"), None, PathBuf::new())?
+            }
+            Kind::Open(open) => open.serve(&mut command, mqtt, http)?,
+        };
+        let mut child =
+            command.args(flags).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().map_err(Error::Start)?;
         let lines = said(&mut child);
-        let mut node = Self { child, mqtt, http, started_in: Duration::ZERO };
+        let giver = Giver::Nobody;
+        let mut node = Self { child, kind, flags, mqtt, http, api, giver, started_in: Duration::ZERO };
         wait_for(&lines, "ready")?;
         node.started_in = begin.elapsed();
         // Goes on reading, or the node would stop at a full pipe.
@@ -92,14 +141,61 @@ impl Node {
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
-}
 
-impl Drop for Node {
-    fn drop(&mut self) {
+    fn kill(&mut self) {
         // Its log is made for that; what fails here has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Open {
+    /// A new folder with its first admin.
+    fn new(data: &Path, credentials: Credentials) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new().prefix("open-").tempdir_in(data);
+        let folder = folder.map_err(|why| Error::Data(data.to_owned(), why))?;
+        let certificate = OwnCertificate::make(folder.path())?;
+        let mut adding = of_this_binary()?;
+        adding.args(["user", "add", "bench", "--role", "admin", "--data"]).arg(folder.path().join("node"));
+        let added = adding.output().map_err(Error::Start)?;
+        if !added.status.success() {
+            return Err(Error::NotReady(String::from_utf8_lossy(&added.stderr).into_owned()));
+        }
+        let token = String::from_utf8_lossy(&added.stdout).trim().to_owned();
+        Ok(Self { folder, credentials, certificate, token })
+    }
+
+    /// The words that run it, and its API. All devices come from one address here, as no fleet does, and are to show what
+    /// the node bears, not what its limits for one address and one device are.
+    fn serve(&self, command: &mut Command, mqtt: SocketAddr, http: SocketAddr) -> Result<Target, Error> {
+        command.arg("serve").arg("--data").arg(self.folder.path().join("node"));
+        for limit in ["address-connections", "address-connects-per-s", "each-device-messages-per-s"] {
+            command.args([&format!("--{limit}"), UNLIMITED]);
+        }
+        command.args(["--each-device-bytes-per-s", UNLIMITED]);
+        let (mqtt, port, http) = (mqtt.to_string(), http.port(), http.to_string());
+        let token = Some(self.token.clone());
+        command.arg("--tls-certificate").arg(&self.certificate.chain);
+        command.arg("--tls-key").arg(&self.certificate.key);
+        if self.credentials == Credentials::Key {
+            command.args(["--mqtt-tls", ANY, "--https", ANY, "--allow-plaintext"]);
+            command.args(["--mqtt", &mqtt, "--http", &http]);
+            return target(&format!("http://{http}"), token, PathBuf::new());
+        }
+        command.args(["--mqtt-tls", &mqtt, "--https", &http]);
+        target(&format!("https://{HOST}:{port}"), token, self.certificate.chain.clone())
+    }
+}
+
+fn target(url: &str, token: Option<String>, authorities: PathBuf) -> Result<Target, Error> {
+    let url = url.parse().map_err(|_| Error::NoTarget)?;
+    Ok(Target { url, token, authorities })
 }
 
 /// A command of this binary, that no variable configures.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::credentials::Credentials;
 use super::fill::{self, End};
 use super::latency::Latencies;
 use super::node::{Data, Node};
@@ -67,7 +68,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
 
 /// Starts a node and kills it; how long it took, and its memory.
 fn start(data: &Path) -> Result<(Duration, u64), Error> {
-    let node = Node::start(data)?;
+    let node = Node::start(data, Credentials::None, &[])?;
     let used = process::usage(Some(node.pid())).map_err(Error::Process)?;
     Ok((node.started_in, used.rss_bytes))
 }

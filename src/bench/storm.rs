@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::{About, Client, Counts, Pace, Speech};
+use super::credentials::{Giver, Shown};
 use super::latency::Latencies;
 use super::load::{Load, Plan, nanos};
 use super::node::{Data, Node};
@@ -25,6 +26,8 @@ const RATE: f64 = 200.0;
 const SETTLE: Duration = Duration::from_millis(500);
 /// How long all the others may take to connect.
 const CONNECT: Duration = Duration::from_secs(60);
+/// How many of the others begin to connect in a second: five times as many as a node lets in by default.
+const ARRIVALS_PER_S: u64 = 5_000;
 /// What a slow reader or a flood has in flight: all that MQTT allows.
 const FLOOD_WINDOW: u16 = u16::MAX;
 
@@ -37,12 +40,13 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
     let mut own = match setting.target {
         Some(_) if setting.scenario == Scenario::Reconnect => return Err(Error::OwnNodeOnly),
         Some(_) => None,
-        None => Some(Node::start(data.path())?),
+        None => Some(Node::start(data.path(), setting.credentials, &[])?),
     };
     let target = own.as_ref().map_or(setting.target, |node| Some(node.mqtt)).ok_or(Error::NoTarget)?;
+    let giver = own.as_ref().map_or(Giver::Nobody, |node| node.giver.clone());
 
     progress.say("a device reports, and nothing else happens");
-    let rest = Neighbour::connect(target)?.measured(setting.duration);
+    let rest = Neighbour::connect(target, &giver)?.measured(setting.duration);
     let pid = own.as_ref().map(Node::pid).or(setting.pid);
     let rss = |pid: Option<u32>| -> Result<Option<u64>, Error> {
         let used = pid.map(|pid| process::usage(Some(pid))).transpose().map_err(Error::Process)?;
@@ -52,20 +56,22 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
 
     let others = setting.others();
     progress.say(&format!("{others} others: {}", setting.scenario.as_str()));
-    let mut crowd = Crowd::gather(target, setting);
+    let others_shown: Arc<[_]> =
+        (0..others).map(|number| giver.give(&name(number))).collect::<Result<_, _>>()?;
+    let mut crowd = Crowd::gather(target, setting, others_shown.clone());
     crowd.wait(CONNECT);
     let during = if setting.scenario == Scenario::Reconnect {
-        own = own.map(|node| node.restart(data.path())).transpose()?;
+        own = own.map(Node::restart).transpose()?;
         crowd.end()?;
         // It is back before the others, or it might be measured when they all are.
-        let neighbour = Neighbour::connect(target)?;
+        let neighbour = Neighbour::connect(target, &giver)?;
         neighbour.begin(setting.duration);
-        crowd = Crowd::gather(target, setting);
+        crowd = Crowd::gather(target, setting, others_shown);
         let during = neighbour.end();
         crowd.wait(CONNECT);
         during
     } else {
-        Neighbour::connect(target)?.measured(setting.duration)
+        Neighbour::connect(target, &giver)?.measured(setting.duration)
     };
     let rss_during = rss(own.as_ref().map(Node::pid).or(setting.pid))?;
     let gathered = crowd.end()?;
@@ -74,6 +80,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, Error> {
 
     let mut report = Report::of("storm");
     report.set("scenario", setting.scenario.as_str());
+    report.set("credentials", setting.credentials.as_str());
     report.set("seconds", setting.duration.as_secs_f64());
     report.set("connections", others);
     report.set("descriptors", descriptors);
@@ -126,10 +133,11 @@ impl Setting {
 struct Neighbour(Load);
 
 impl Neighbour {
-    fn connect(target: SocketAddr) -> Result<Self, Error> {
+    fn connect(target: SocketAddr, giver: &Giver) -> Result<Self, Error> {
         let speech = Speech { qos: 1, window: 1_000, payload: 300, about: About::Reports };
         let rate = Some(RATE);
-        let plan = Plan { target, prefix: "probe", connections: 1, threads: 1, speech, rate };
+        let giver = giver.clone();
+        let plan = Plan { target, giver, prefix: "probe", connections: 1, threads: 1, speech, rate };
         Load::connect(&plan).map(Self)
     }
 
@@ -168,13 +176,13 @@ struct Gathered {
 
 impl Crowd {
     /// Begins to connect all at once.
-    fn gather(target: SocketAddr, setting: &Setting) -> Self {
+    fn gather(target: SocketAddr, setting: &Setting, shown: Arc<[Shown]>) -> Self {
         let (is_there, is_over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let flags = (is_there.clone(), is_over.clone());
         let (others, scenario, payload) = (setting.others(), setting.scenario, setting.payload);
         let thread = std::thread::spawn(move || {
             process::yield_to_others();
-            let gathered = connect(target, scenario, others, payload)
+            let gathered = connect(target, scenario, &shown, payload)
                 .map(|swarm| stay(swarm, scenario, others, &flags.0, &flags.1));
             // Where it failed, nobody waits for those who never come.
             flags.0.store(true, Ordering::Relaxed);
@@ -197,21 +205,33 @@ impl Crowd {
     }
 }
 
+/// One of the others.
+fn name(number: usize) -> String {
+    format!("storm-{number:06}")
+}
+
 /// Begins each connection.
-fn connect(target: SocketAddr, scenario: Scenario, others: usize, payload: usize) -> io::Result<Swarm> {
+fn connect(target: SocketAddr, scenario: Scenario, shown: &[Shown], payload: usize) -> io::Result<Swarm> {
     let mut swarm = Swarm::new(Instant::now())?;
     (swarm.counts.from, swarm.counts.until) = (0, u64::MAX);
     let quiet = Speech { qos: 1, window: 1, payload, about: About::Reports };
     let loud = Speech { qos: 1, window: FLOOD_WINDOW, payload, about: About::Reports };
-    for number in 0..others {
-        let name = format!("storm-{number:06}");
+    for (number, shown) in shown.iter().enumerate() {
+        // Each begins in its own time, as other machines would.
+        let begins = number as u64 * 1_000_000_000 / ARRIVALS_PER_S;
+        while swarm.now() < begins {
+            swarm.turn(begins);
+        }
+        let (name, password) = (name(number), shown.password());
         let (client, manner) = match scenario {
             Scenario::Silent => (None, Manner::Reads),
-            Scenario::Reconnect | Scenario::Idle => (Some(Client::new(&name, quiet)), Manner::Reads),
-            Scenario::Slow => (Some(Client::deaf(&name, loud)), Manner::NeverReads),
-            Scenario::Flood => (Some(Client::new(&name, loud)), Manner::Reads),
+            Scenario::Reconnect | Scenario::Idle => {
+                (Some(Client::new(&name, password, quiet)), Manner::Reads)
+            }
+            Scenario::Slow => (Some(Client::deaf(&name, password, loud)), Manner::NeverReads),
+            Scenario::Flood => (Some(Client::new(&name, password, loud)), Manner::Reads),
         };
-        swarm.connect(target, client, manner)?;
+        swarm.connect(target, shown, client, manner)?;
     }
     if matches!(scenario, Scenario::Slow | Scenario::Flood) {
         swarm.clients().for_each(|client| client.set_pace(Pace::Closed));

@@ -11,6 +11,8 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::client::{Client, Counts};
+use super::credentials::Shown;
+use super::way::Way;
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
@@ -38,7 +40,7 @@ pub(super) struct Swarm {
 }
 
 struct Member {
-    socket: TcpStream,
+    way: Way,
     /// None says nothing at all.
     client: Option<Client>,
     reads: bool,
@@ -75,16 +77,18 @@ impl Swarm {
         self.begin.elapsed().as_nanos().try_into().unwrap_or(u64::MAX)
     }
 
-    /// Begins to connect. What a client says at first is sent when the connection is there.
+    /// Begins to connect, with TLS where a certificate is shown. What a client says at first is sent when the connection is
+    /// there.
     pub(super) fn connect(
         &mut self,
         target: SocketAddr,
+        shown: &Shown,
         client: Option<Client>,
         manner: Manner,
     ) -> io::Result<()> {
         let number = self.members.len();
         let member = Member {
-            socket: socket(target, source(target, number), manner)?,
+            way: Way::new(socket(target, source(target, number), manner)?, shown.config())?,
             client,
             reads: manner == Manner::Reads,
             is_blocked: true,
@@ -92,7 +96,7 @@ impl Swarm {
             is_gone: false,
         };
         let events = EventFlags::OUT | member.hears();
-        epoll::add(&self.epoll, &member.socket, EventData::new_u64(number as u64), events)?;
+        epoll::add(&self.epoll, &member.way, EventData::new_u64(number as u64), events)?;
         self.members.push(member);
         Ok(())
     }
@@ -171,7 +175,7 @@ impl Swarm {
         if member.is_gone {
             return;
         }
-        match member.socket.read(&mut self.scratch) {
+        match member.way.read(&mut self.scratch) {
             Ok(0) => self.end(number, "the target closed the connection"),
             Ok(length) => {
                 let now = self.begin.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
@@ -191,17 +195,20 @@ impl Swarm {
     fn flush(&mut self, number: usize) {
         let member = &mut self.members[number];
         let Some(client) = &mut member.client else { return };
-        if member.is_blocked || member.is_gone || client.out().is_empty() {
+        if member.is_blocked || member.is_gone || (client.out().is_empty() && !member.way.owes()) {
             return;
         }
-        match member.socket.write(client.out()) {
+        match member.way.write(client.out()) {
             Ok(length) => {
                 client.was_sent(length);
-                if !client.out().is_empty() {
+                if !client.out().is_empty() || member.way.owes() {
                     self.block(number, true);
                 }
             }
-            Err(error) if is_passing(&error) => self.block(number, true),
+            Err(error) if is_passing(&error) => {
+                let waits_for_room = member.way.waits_for_room();
+                self.block(number, waits_for_room);
+            }
             Err(error) => self.end(number, &error.to_string()),
         }
     }
@@ -221,7 +228,7 @@ impl Swarm {
         member.is_blocked = is_blocked;
         let events = if is_blocked { EventFlags::OUT | member.hears() } else { member.hears() };
         // It is registered; what fails here is said by the next read or write.
-        let _failed = epoll::modify(&self.epoll, &member.socket, EventData::new_u64(number as u64), events);
+        let _failed = epoll::modify(&self.epoll, &member.way, EventData::new_u64(number as u64), events);
     }
 
     fn end(&mut self, number: usize, why: &str) {
@@ -230,8 +237,8 @@ impl Swarm {
             return;
         }
         self.gone += 1;
-        let _failed = epoll::delete(&self.epoll, &member.socket);
-        drop(member.socket.shutdown(std::net::Shutdown::Both));
+        let _failed = epoll::delete(&self.epoll, &member.way);
+        member.way.end();
         if let Some(client) = &mut member.client {
             client.close(why, &mut self.counts);
         }
@@ -296,7 +303,7 @@ mod tests {
         };
         // Port 1 is of a service that nobody has run for decades.
         let target = "127.0.0.1:1".parse().unwrap();
-        swarm.connect(target, Some(Client::new("d", speech)), Manner::Reads).unwrap();
+        swarm.connect(target, &Shown::Nothing, Some(Client::new("d", None, speech)), Manner::Reads).unwrap();
 
         let is_open = swarm.open_all(10_000_000_000);
 

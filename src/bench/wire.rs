@@ -14,12 +14,18 @@ pub(super) const PAYLOAD_BYTES_MIN: usize = 6 + COUNTER_DIGITS;
 
 pub(super) const PING: [u8; 2] = [0xC0, 0];
 
+pub(super) const DISCONNECT: [u8; 2] = [0xE0, 0];
+
 /// A CONNECT with a clean session; the username is the client id.
-pub(super) fn connect(id: &str, keep_alive_s: u16) -> Vec<u8> {
-    let mut body = b"\x00\x04MQTT\x04\x82".to_vec();
+pub(super) fn connect(id: &str, password: Option<&str>, keep_alive_s: u16) -> Vec<u8> {
+    let mut body = b"\x00\x04MQTT\x04".to_vec();
+    body.push(if password.is_some() { 0xC2 } else { 0x82 });
     body.extend(keep_alive_s.to_be_bytes());
     text(&mut body, id);
     text(&mut body, id);
+    if let Some(password) = password {
+        text(&mut body, password);
+    }
     packet(0x10, &body)
 }
 

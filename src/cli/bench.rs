@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::table::Table;
 use super::{Error, note};
-use crate::bench::{self, PAYLOAD_BYTES_MIN, Scenario, Setting, What};
+use crate::bench::{self, Credentials, PAYLOAD_BYTES_MIN, Scenario, Setting, What};
 
 /// Measure a node, or a broker beside it. It fails when something was refused or lost, or nothing was acknowledged.
 #[derive(Subcommand)]
@@ -44,6 +44,11 @@ pub(super) enum Bench {
         "  twinfold bench storm --connections 10000 --scenario idle --seconds 5",
     ))]
     Storm(Flags),
+    /// Devices that connect, are let in and leave, again and again: with whole handshakes, and with resumed ones
+    #[command(
+        after_help = "Example:\n  twinfold bench connect --credentials certificate --connections 16 --twins 1000"
+    )]
+    Connect(Flags),
     /// Fill a data folder for `activate` and `replay`
     #[command(hide = true, after_help = "Example:\n  twinfold bench fill --data ./data --twins 1000")]
     Fill(Flags),
@@ -83,12 +88,15 @@ pub(super) struct Flags {
     /// Threads of the generator (mqtt, loop)
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
-    /// How many twins there are (inproc, activate, replay)
+    /// How many twins there are (inproc, activate, replay, connect, where each is let in five times a second at most)
     #[arg(long, value_name = "N", default_value = "10000")]
     twins: NonZeroU64,
     /// How many updates are made before the node is killed (replay)
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     updates: u64,
+    /// What the devices show (mqtt, storm, connect), to a node that is started for that: `serve` instead of `dev`
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    credentials: Credentials,
     /// What the others do (storm)
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     scenario: Scenario,
@@ -106,6 +114,7 @@ impl Bench {
             Self::Activate(flags) => (What::Activate, flags),
             Self::Replay(flags) => (What::Replay, flags),
             Self::Storm(flags) => (What::Storm, flags),
+            Self::Connect(flags) => (What::Connect, flags),
             Self::Fill(flags) => {
                 bench::fill(&flags.setting())?;
                 return Ok(ExitCode::SUCCESS);
@@ -143,6 +152,7 @@ impl Flags {
             rate: self.rate,
             twins: self.twins,
             updates: self.updates,
+            credentials: self.credentials,
             scenario: self.scenario,
         }
     }

@@ -111,7 +111,7 @@ impl Call {
         Self::new(Method::PUT, segments, Some(json(body)))
     }
 
-    pub(super) fn post(segments: &[&str], body: &impl Serialize) -> Self {
+    pub(crate) fn post(segments: &[&str], body: &impl Serialize) -> Self {
         Self::new(Method::POST, segments, Some(json(body)))
     }
 
@@ -215,7 +215,7 @@ impl Call {
 
 impl Answer {
     /// The answer as a type.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(&self.body).map_err(|error| Error::Foreign(self.from.clone(), error.to_string()))
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Limits {
     /// Keep so many bytes of what happened, in equal parts for each of the 64 shards
     #[arg(long, value_name = "BYTES", default_value_t = streams().keep_bytes)]
     keep_bytes: NonZeroU64,
-    /// Accept so many MQTT connections a second; more wait until it is their turn
+    /// Begin so many MQTT connections a second; more wait until it is their turn
     #[arg(long, value_name = "N", default_value_t = mqtt().connects_per_s)]
     connects_per_s: NonZeroU32,
     /// Take so many packets and requests of a device a second; over MQTT it is held back until more are read

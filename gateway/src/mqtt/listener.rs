@@ -36,8 +36,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How many connections wait to be accepted, where the system allows as many (`net.core.somaxconn` of Linux). Those for
 /// whom there is no room ask again each second, all of them at once.
 const BACKLOG: u32 = 65_535;
-/// What may be accepted at once, as the time that it takes at the rate: some ticks of the timer.
+/// Who may begin at once, as the time that it takes at the rate: some ticks of the timer.
 const BURST: Duration = Duration::from_millis(10);
+/// Who may be accepted and wait for a turn, as the time that it takes at the rate: a crowd that the system's queue need
+/// not turn away. The rest waits in that queue.
+const WAITING: Duration = Duration::from_secs(15);
 
 /// A listener for MQTT over TCP, with TLS or without. Dropping it lets it run on; [`stop`](Self::stop) ends it.
 ///
@@ -306,8 +309,8 @@ async fn secured(
     }
 }
 
-/// Accepts connections until it is aborted, as fast as those who are there already can bear. Whoever waits does so in the
-/// system's queue: its time to send a CONNECT has not begun.
+/// Accepts connections until it is aborted, and lets them begin as fast as those who are there already can bear. Whoever
+/// waits for its turn is not read, and its time to send a CONNECT has not begun.
 async fn accept(
     listening: Listening,
     host: ActorRef<Accepted>,
@@ -319,13 +322,13 @@ async fn accept(
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
     let (rate, mut pace) = (Rate { per_s: options.connects_per_s, burst: BURST }, Pace::default());
-    let mut turn = 0;
+    let mut round = 0;
     loop {
-        if let Some(until) = pace.wait(rate, Instant::now()) {
+        if let Some(until) = pace.wait(Rate { burst: WAITING, ..rate }, Instant::now()) {
             sleep_until(until.into()).await;
         }
-        turn += 1;
-        let (stream, address, tls) = match next(&listening, turn).await {
+        round += 1;
+        let (stream, address, tls) = match next(&listening, round).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -333,7 +336,9 @@ async fn accept(
                 continue;
             }
         };
-        pace.take(rate, Instant::now(), 1);
+        let now = Instant::now();
+        let turn = pace.wait(rate, now);
+        pace.take(rate, now, 1);
         let Ok(permit) = permits.clone().try_acquire_owned() else {
             metrics.closed("too many connections");
             if !std::mem::replace(&mut full, true) {
@@ -345,8 +350,8 @@ async fn accept(
             continue;
         };
         full = false;
-        let (seat, turn) = match quotas.arrive(address.ip(), Instant::now()) {
-            Ok(place) => place,
+        let (seat, turn) = match quotas.arrive(address.ip(), now) {
+            Ok((seat, of_address)) => (seat, turn.max(of_address)),
             Err(limit) => {
                 metrics.closed(limit.words());
                 continue;
@@ -362,10 +367,10 @@ async fn accept(
     }
 }
 
-/// The next connection at any door, looked for in another order each turn, so that a crowd at one shuts out no other.
-async fn next(listening: &Listening, turn: usize) -> io::Result<(TcpStream, SocketAddr, Option<Tls>)> {
+/// The next connection at any door, looked for in another order each round, so that a crowd at one shuts out no other.
+async fn next(listening: &Listening, round: usize) -> io::Result<(TcpStream, SocketAddr, Option<Tls>)> {
     poll_fn(|context| {
-        let doors = (0..listening.len()).map(|door| &listening[(turn + door) % listening.len()]);
+        let doors = (0..listening.len()).map(|door| &listening[(round + door) % listening.len()]);
         for (listener, tls) in doors {
             if let Poll::Ready(accepted) = listener.poll_accept(context) {
                 return Poll::Ready(accepted.map(|(stream, address)| (stream, address, tls.clone())));

@@ -3,7 +3,7 @@
 use super::*;
 
 fn open(qos: u8, window: u16) -> (Client, Counts) {
-    let mut client = Client::new("d", Speech { qos, window, payload: 100, about: About::Reports });
+    let mut client = Client::new("d", None, Speech { qos, window, payload: 100, about: About::Reports });
     let mut counts = Counts { from: 0, ..Counts::new() };
     client.take(b"\x20\x02\x00\x00\x90\x03\x00\x01\x00", 0, &mut counts);
     client.was_sent(client.out().len());
@@ -45,7 +45,7 @@ fn an_open_loop_counts_from_when_a_message_was_meant_to_be_sent() {
 #[test]
 fn a_loop_ends_with_the_command_and_goes_on_when_the_outcome_is_acknowledged() {
     let speech = Speech { qos: 1, window: 1, payload: 100, about: About::Loop };
-    let (mut client, mut counts) = (Client::new("d", speech), Counts { from: 0, ..Counts::new() });
+    let (mut client, mut counts) = (Client::new("d", None, speech), Counts { from: 0, ..Counts::new() });
     client.take(b"\x20\x02\x00\x00\x90\x03\x00\x01\x00", 0, &mut counts);
     assert!(!client.is_open());
     client.take(b"\x90\x03\x00\x02\x01", 0, &mut counts);
