@@ -1,5 +1,6 @@
 //! What the tests of whole nodes share: real processes and real connections, or a simulated disk under a node in the test.
 
+pub mod cards;
 pub mod device;
 pub mod ground;
 pub mod history;

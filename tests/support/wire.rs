@@ -1,4 +1,4 @@
-//! MQTT by hand over TCP, for what no client library would send.
+//! MQTT by hand, over TCP or TLS, for what no client library would send.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -188,9 +188,9 @@ impl Packet {
     }
 }
 
-/// A connection.
-pub struct Wire {
-    stream: TcpStream,
+/// A connection, over TCP or what lies on it.
+pub struct Wire<S = TcpStream> {
+    pub stream: S,
     v5: bool,
     read: Vec<u8>,
     /// The session was there before.
@@ -207,7 +207,7 @@ impl Wire {
     pub fn on(stream: TcpStream, v5: bool) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        Self { stream, v5, read: Vec::new(), resumed: false }
+        Self::over(stream, v5)
     }
 
     /// A device that was let in.
@@ -229,9 +229,23 @@ impl Wire {
         Self { stream, v5: self.v5, read: Vec::new(), resumed: self.resumed }
     }
 
+    /// Sends packet by packet without reading, until one is not taken within `patience`; how many were.
+    pub fn flood(&mut self, packets: &[Vec<u8>], patience: Duration) -> usize {
+        self.stream.set_write_timeout(Some(patience)).expect("a timeout can be set");
+        packets.iter().take_while(|packet| self.stream.write_all(packet).is_ok()).count()
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    /// A connection over which nothing was said yet; its reads end after a while.
+    pub fn over(stream: S, v5: bool) -> Self {
+        Self { stream, v5, read: Vec::new(), resumed: false }
+    }
+
     /// Sends, as far as the node takes it: it may have closed the connection already.
     pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
         drop(self.stream.write_all(bytes));
+        drop(self.stream.flush());
         self
     }
 
@@ -267,12 +281,6 @@ impl Wire {
                 Err(_) => return None,
             }
         }
-    }
-
-    /// Sends packet by packet without reading, until one is not taken within `patience`; how many were.
-    pub fn flood(&mut self, packets: &[Vec<u8>], patience: Duration) -> usize {
-        self.stream.set_write_timeout(Some(patience)).expect("a timeout can be set");
-        packets.iter().take_while(|packet| self.stream.write_all(packet).is_ok()).count()
     }
 
     /// What the node says before it closes the connection.

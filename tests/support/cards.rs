@@ -15,9 +15,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use serde_json::Value;
 
-use crate::support::node::PATIENCE;
-use crate::support::served::{Secured, Served, twinfold};
-use crate::support::wire::{CONNACK, Connect, PUBLISH, Packet, publish, split, subscribe};
+use super::node::PATIENCE;
+use super::served::{Secured, Served, twinfold};
+use super::wire::{CONNACK, Connect, PUBLISH, Packet, Wire, subscribe};
 
 /// Most is said in 3.1.1, where a refusal at the door has a code of its own.
 pub const V5: bool = false;
@@ -25,7 +25,7 @@ pub const V5: bool = false;
 pub const WRONG: u8 = 4;
 
 /// A certificate with its key, PEM.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Card {
     pub chain: String,
     pub key: String,
@@ -34,12 +34,6 @@ pub struct Card {
 /// A device as a client of TLS: its sessions are resumed where the node lets it.
 pub struct Client {
     config: Arc<ClientConfig>,
-}
-
-/// MQTT over TLS.
-pub struct Mqtt {
-    pub stream: Secured,
-    pub read: Vec<u8>,
 }
 
 /// An authority that is not the node's.
@@ -59,6 +53,11 @@ impl Card {
             |end: &str| std::fs::read_to_string(folder.path().join(format!("{device}.{end}"))).unwrap();
         Self { chain: read("pem"), key: read("key") }
     }
+}
+
+/// A certificate request, and its key: the key first.
+pub fn request() -> (String, String) {
+    gateway::trust::authority::generate("whoever").unwrap()
 }
 
 impl Client {
@@ -102,18 +101,21 @@ impl Client {
         self.connect(node, username).map(|(_, answer)| answer.reason())
     }
 
-    pub fn connect(&self, node: &Served, username: &str) -> Option<(Mqtt, Packet)> {
-        let mut mqtt = Mqtt { stream: self.open(node.mqtts), read: Vec::new() };
-        let connect = Connect { username, ..Connect::of(V5, "client") };
-        mqtt.send(&connect.bytes());
-        mqtt.next().map(|answer| (mqtt, answer))
+    pub fn connect(&self, node: &Served, username: &str) -> Option<(Wire<Secured>, Packet)> {
+        self.connect_as(node, &Connect { username, ..Connect::of(V5, "client") })
+    }
+
+    pub fn connect_as(&self, node: &Served, connect: &Connect<'_>) -> Option<(Wire<Secured>, Packet)> {
+        let mut wire = Wire::over(self.open(node.mqtts), V5);
+        let answer = wire.send(&connect.bytes()).next();
+        answer.map(|answer| (wire, answer))
     }
 
     /// A connection that was let in.
-    pub fn connected(&self, node: &Served, username: &str) -> Mqtt {
-        let (mqtt, answer) = self.connect(node, username).expect("the handshake is done");
+    pub fn connected(&self, node: &Served, username: &str) -> Wire<Secured> {
+        let (wire, answer) = self.connect(node, username).expect("the handshake is done");
         assert_eq!((answer.kind, answer.reason()), (CONNACK, 0), "{answer:?}");
-        mqtt
+        wire
     }
 
     /// A call of the own twin by HTTP: the status; 0 where the handshake was refused.
@@ -139,37 +141,12 @@ impl Client {
     }
 }
 
-impl Mqtt {
-    pub fn send(&mut self, bytes: &[u8]) {
-        // The node may have closed it already.
-        drop(self.stream.write_all(bytes));
-        drop(self.stream.flush());
-    }
-
-    /// The next packet; `None` when the connection has ended.
-    pub fn next(&mut self) -> Option<Packet> {
-        loop {
-            if let Some((packet, length)) = split(&self.read) {
-                self.read.drain(..length);
-                return Some(packet);
-            }
-            let mut part = [0; 4096];
-            match self.stream.read(&mut part) {
-                Ok(0) | Err(_) => return None,
-                Ok(length) => self.read.extend(&part[..length]),
-            }
-        }
-    }
-
+impl Wire<Secured> {
     /// Says something on the management lane; the reply.
     pub fn apply(&mut self, verb: &str, body: &Value) -> Value {
-        self.send(&subscribe(V5, 1, &[("twins/me/credentials/+/+/reply", 1)]));
-        self.send(&publish(
-            V5,
-            &format!("twins/me/credentials/{verb}/r1"),
-            body.to_string().as_bytes(),
-            Some(7),
-        ));
+        let lane = "twins/me/credentials";
+        self.send(&subscribe(V5, 1, &[(&format!("{lane}/+/+/reply"), 1)]));
+        self.publish(&format!("{lane}/{verb}/r1"), body.to_string().as_bytes(), Some(7));
         loop {
             let packet = self.next().expect("it stays connected");
             if packet.kind == PUBLISH {

@@ -2,7 +2,9 @@
 //! connected, given a new key by its connection, replaced, quarantined, shut out, revoked and removed. After each step the
 //! node is killed, and then whoever has ever had a key tries to come in: one device does, the one whose place it is.
 
+mod certificates;
 #[allow(dead_code, reason = "each test uses a part of what they share")]
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::Path;

@@ -1,9 +1,7 @@
 //! Devices that come in by certificates, over TLS and from outside: authorities of the node and of an operator, renewal
 //! while connected, revocation, and the certificates that let nobody in.
 
-mod client;
 #[allow(dead_code, reason = "each test uses a part of what they share")]
-#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{Read, Write};
@@ -16,10 +14,10 @@ use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 
-use client::{Card, Client, Mqtt, Operator, V5, WRONG, cli, done};
+use support::cards::{Card, Client, Operator, V5, WRONG, cli, done, request};
 use support::node::eventually;
 use support::served::{Secured, Served};
-use support::wire::{Connect, PUBACK, publish};
+use support::wire::{Connect, PUBACK};
 
 /// A node that has an authority, and a device with a certificate of it.
 fn equipped() -> (Served, Card) {
@@ -34,18 +32,13 @@ fn now() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap()
 }
 
-/// A certificate request, and its key.
-fn request() -> (String, String) {
-    gateway::trust::authority::generate("whoever").unwrap()
-}
-
 #[test]
 fn a_device_comes_in_by_its_certificate_over_mqtt_and_http() {
     let (node, card) = equipped();
     let client = Client::new(&node, Some(&card));
 
     let mut mqtt = client.connected(&node, "");
-    mqtt.send(&publish(V5, "twins/me/reported", br#"{"on":1}"#, Some(1)));
+    mqtt.publish("twins/me/reported", br#"{"on":1}"#, Some(1));
     assert_eq!(mqtt.next().map(|packet| (packet.kind, packet.reason())), Some((PUBACK, 0)));
     for username in ["pump-1", "default/pump-1"] {
         assert_eq!(client.reason(&node, username), Some(0), "{username}");
@@ -58,13 +51,9 @@ fn a_device_comes_in_by_its_certificate_over_mqtt_and_http() {
     let nobody = Client::new(&node, None);
     assert_eq!(nobody.reason(&node, "pump-1"), Some(WRONG), "a name alone is nothing");
     assert_eq!(nobody.report(&node), 401);
-    let both = Connect { flags: 0b0100_0000, username: "pump-1", ..Connect::of(V5, "client") };
-    let mut bytes = both.bytes();
-    bytes.extend([0, 1, b'x']);
-    bytes[1] += 3;
-    let mut mqtt = Mqtt { stream: client.open(node.mqtts), read: Vec::new() };
-    mqtt.send(&bytes);
-    assert_eq!(mqtt.next().map(|packet| packet.reason()), Some(WRONG), "which of the two counts?");
+    let both = Connect { username: "pump-1", password: Some("x"), ..Connect::of(V5, "client") };
+    let (_, answer) = client.connect_as(&node, &both).expect("the handshake is done");
+    assert_eq!(answer.reason(), WRONG, "which of the two counts?");
 }
 
 #[test]
