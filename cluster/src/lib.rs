@@ -1,9 +1,9 @@
 //! The node's storage: the write-ahead log, the logs of the shards on it, and the meta group.
 //!
 //! # One log
-//! A node has one log for all its groups: the meta group (0) and the shards (shard `n` is group `n + 1`). One thread writes it. Whatever
-//! waits when the thread turns becomes one batch, made durable by one fdatasync; so the more is proposed at once, the
-//! less each entry costs. [`wal`] describes the files byte by byte.
+//! A node has one log for all its groups: the meta group (0) and the shards (shard `n` is group `n + 1`). One thread
+//! writes it. Whatever waits when the thread turns becomes one batch, made durable by one fdatasync; so the more is
+//! proposed at once, the less each entry costs. [`wal`] describes the files byte by byte.
 //!
 //! # Two commit rules
 //! A lone node commits by its own fdatasync: [`LocalLog`]. The records that it writes are those of a consensus group

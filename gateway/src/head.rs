@@ -1,7 +1,7 @@
 //! A signed head of the audit: where its chain ended at a time, as the node says and cannot deny. Whoever keeps one
-//! elsewhere can tell later that nothing before it was changed, cut off or rewritten. A chain can be made anew by whoever may
-//! write to the data folder; a head of it that is signed by the same key cannot, without the master key. So the master key
-//! belongs elsewhere too, and whoever checks a head compares its key with that of one that they kept.
+//! elsewhere can tell later that nothing before it was changed, cut off or rewritten. A chain can be made anew by
+//! whoever may write to the data folder; a head of it that is signed by the same key cannot, without the master key. So
+//! the master key belongs elsewhere too, and whoever checks a head compares its key with that of one that they kept.
 //!
 //! ```json
 //! {"length": 7, "hash": "5f0c...", "at": "2026-11-21T09:30:00.000Z", "key": "base64url", "signature": "base64url"}

@@ -81,8 +81,8 @@ pub(super) struct Flags {
     /// How many messages of a connection may be in flight; without connections, their number times this of all
     #[arg(long, value_name = "N", default_value = "32")]
     window: NonZeroU16,
-    /// Messages a second of all connections together (mqtt, loop), each at its time, whatever became of those before; as fast
-    /// as the windows allow where nothing is said
+    /// Messages a second of all connections together (mqtt, loop), each at its time, whatever became of those before;
+    /// as fast as the windows allow where nothing is said
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
     /// Threads of the generator (mqtt, loop)

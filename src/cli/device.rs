@@ -124,8 +124,8 @@ pub(super) enum Device {
     /// Let another device take the place of one: all that it had but its credentials, which are void
     #[command(after_help = "Example:\n  twinfold device replace boiler-7 --by boiler-8 --reason 'burnt out'")]
     Replace {
-        /// The device that takes its place: of the same kind, and without a desired or reported section or commands of its own;
-        /// its tags and business data are replaced
+        /// The device that takes its place: of the same kind, and without a desired or reported section or commands of
+        /// its own; its tags and business data are replaced
         #[arg(long, value_name = "ID")]
         by: String,
         #[command(flatten)]

@@ -152,7 +152,8 @@ impl Queue {
         Arc::make_mut(&mut self.open).push_back(Shared(Arc::new(command.clone())));
     }
 
-    /// Takes a step; a command that ends by it moves to the ended ones, or to the dead ones. A step of a command that is not open is none.
+    /// Takes a step; a command that ends by it moves to the ended ones, or to the dead ones. A step of a command that
+    /// is not open is none.
     pub(crate) fn step(&mut self, id: CommandId, step: &Step, at: Timestamp) {
         let Some(index) = self.open().position(|command| command.id == id) else { return };
         let open = Arc::make_mut(&mut self.open);

@@ -52,8 +52,9 @@ impl Account {
         paced.max()
     }
 
-    /// It connects under this client id, and takes a place among the connections of its tenant. Where one of the same client is
-    /// there, that one is taken over, and its place is soon free: this one has another, whatever the limit is.
+    /// It connects under this client id, and takes a place among the connections of its tenant. Where one of the same
+    /// client is there, that one is taken over, and its place is soon free: this one has another, whatever the limit
+    /// is.
     pub(super) fn connect(mut self, client: &str, now: Instant) -> Result<Self, Reached> {
         {
             let connects = &mut *lock(&self.device.connects);

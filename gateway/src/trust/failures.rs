@@ -1,9 +1,10 @@
 //! What was wrong, added up for the audit and the log: whoever guesses fills neither.
 //!
-//! The first thing that is wrong in a tenant begins a minute in which all that follows is counted; at its end there is one
-//! entry. Where it goes on within an hour each of these periods is twice as long as the one before, up to an hour, so that a
-//! day of it is thirty entries. Only devices that there are have their names in it: what else was typed may be a secret. Addresses and devices are counted in a fixed number of places: those that come when all are
-//! taken count as others.
+//! The first thing that is wrong in a tenant begins a minute in which all that follows is counted; at its end there is
+//! one entry. Where it goes on within an hour each of these periods is twice as long as the one before, up to an hour,
+//! so that a day of it is thirty entries. Only devices that there are have their names in it: what else was typed may
+//! be a secret. Addresses and devices are counted in a fixed number of places: those that come when all are taken count
+//! as others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -3,9 +3,8 @@
 //! The model is the node around a stream: a log that loses nothing, and a checkpoint that records where the stream
 //! stands. After each restart the node opens the stream at the recorded place and appends, seals and trims again as the
 //! log says after it. Then the segments must be those that the log makes, and every record that is kept must be at its
-//! offset with its bytes. A life ends at the first error that was asked for;
-//! in the last life nothing is asked for, and everything must work. Indexes are made at any time, or never; what they say of a
-//! twin must be what the log says.
+//! offset with its bytes. A life ends at the first error that was asked for; in the last life nothing is asked for, and
+//! everything must work. Indexes are made at any time, or never; what they say of a twin must be what the log says.
 
 use super::retention::Upkeep;
 use super::trail::Trail;

@@ -8,11 +8,11 @@
 //! connections, all it has    -- estate -->   takes it, and remembers whose it was
 //! ```
 //!
-//! Up to its promise the successor may say no (`declined`), and nothing has changed but that both say so; up to the arrival
-//! of the promise, the one that goes is what it was and gives up nothing. From its promise on, the successor is neither
-//! removed nor replaced, and nobody but its own device changes it, but for what is trusted of it, so that the estate finds it; taking it is never
-//! refused. So at each moment the place is one device's: the old one's, or on its way to a successor that is bound to take
-//! it.
+//! Up to its promise the successor may say no (`declined`), and nothing has changed but that both say so; up to the
+//! arrival of the promise, the one that goes is what it was and gives up nothing. From its promise on, the successor is
+//! neither removed nor replaced, and nobody but its own device changes it, but for what is trusted of it, so that the
+//! estate finds it; taking it is never refused. So at each moment the place is one device's: the old one's, or on its
+//! way to a successor that is bound to take it.
 //!
 //! A successor whose image cannot be read can take nothing: then the estate goes back, and the device has its place again,
 //! though not its credentials. And where a restored backup has one of the two in a state from before the other's, asking

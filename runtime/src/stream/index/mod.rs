@@ -9,8 +9,9 @@
 //! Blocks of 4,096 bytes, numbers little-endian. Each begins with the CRC-32 of the [`Identity`] of the segment, the
 //! block's number (8 bytes, neither is stored) and all that follows; then 2 bytes say how many of the following ones
 //! are used. The first block has the mark `TwfX`, the version (4 bytes: 1) and the number of the other blocks (4
-//! bytes). Those hold rows in the order of their keys, none of which is parted: CBOR, the key of a twin (`Record::key`) and an array
-//! that has for each [run](Runs) of pages how many are before it and how many are in it. The key 0 is everybody's.
+//! bytes). Those hold rows in the order of their keys, none of which is parted: CBOR, the key of a twin (`Record::key`)
+//! and an array that has for each [run](Runs) of pages how many are before it and how many are in it. The key 0 is
+//! everybody's.
 //!
 //! A twin is found by a binary search in the file, a block at a time.
 
