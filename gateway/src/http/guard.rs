@@ -18,6 +18,7 @@ use runtime::directory::{By, Change, Definitions, Entry};
 use runtime::router::Router;
 
 use super::problem::Problem;
+use super::routes;
 use crate::trust::token::Text;
 
 /// Where devices send their samples.
@@ -38,7 +39,7 @@ pub(super) async fn pass(
         false => unambiguous(request.uri(), request.headers()),
     };
     let checked = checked.and_then(|()| no_token(&request));
-    match checked.and_then(|()| is_json(request.method(), request.path(), request.headers())) {
+    match checked.and_then(|()| is_typed(&request)) {
         Ok(()) => next.call(request).await,
         Err(problem) => Ok(request.into_response(problem.error_response())),
     }
@@ -99,8 +100,8 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     not_led(headers)
 }
 
-/// Refuses what a page of another site leads a browser to. That has no origin; but a browser says where it comes from all the
-/// same, and nobody else does.
+/// Refuses what a page of another site leads a browser to. That has no origin; but a browser says where it comes from
+/// all the same, and nobody else does.
 fn not_led(headers: &HeaderMap) -> Result<(), Problem> {
     let from_elsewhere = |site: Option<&str>| !matches!(site, Some("same-origin" | "none"));
     if texts(headers, SEC_FETCH_SITE).any(from_elsewhere) {
@@ -142,6 +143,15 @@ fn unambiguous(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail, next));
     }
     not_led(headers)
+}
+
+/// Refuses a body of a type that is not read where it goes. What leads nowhere is refused as that.
+fn is_typed(request: &ServiceRequest) -> Result<(), Problem> {
+    let checked = is_json(request.method(), request.path(), request.headers());
+    match routes::answers(request.match_pattern().as_deref(), request.method()) {
+        true => checked,
+        false => Ok(()),
+    }
 }
 
 /// Refuses a change that is not said in JSON. A POST without a body has nothing to say, nor has any method that no route

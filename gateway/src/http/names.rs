@@ -1,7 +1,8 @@
 //! Words of the directory as bodies have them: each is read with an error that names those that there are.
 
+use actix_web::http::StatusCode;
 use runtime::access::Verb;
-use runtime::directory::{Role, Roles, Verbs};
+use runtime::directory::{Refused, Role, Roles, Verbs};
 use serde::Deserialize;
 use twins::name::Name;
 
@@ -69,11 +70,15 @@ pub(super) fn expected(IfMatch(tags): IfMatch, current: u64) -> Result<Option<u6
     if tags.iter().any(|tag| tag == "*") {
         return Ok(None);
     }
-    match tags.contains(&etag(current)) {
-        true => Ok(Some(current)),
-        false => {
-            let tags = tags.iter().find_map(|tag| tag.trim_matches('"').parse().ok());
-            Err(runtime::directory::Refused::Stale { expected: tags.unwrap_or(0), current }.into())
+    if tags.contains(&etag(current)) {
+        return Ok(Some(current));
+    }
+    match tags.iter().find_map(|tag| tag.trim_matches('"').parse().ok()) {
+        Some(expected) => Err(Refused::Stale { expected, current }.into()),
+        None => {
+            let why = format!("`If-Match` names no version; the directory has version {current}");
+            let next = "send the `ETag` that you read, as it is, or leave it out";
+            Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", why, next))
         }
     }
 }
@@ -95,8 +100,14 @@ mod tests {
         assert_eq!(expected(IfMatch(None), 7).unwrap(), None);
         assert_eq!(expected(tags(&["\"6\"", "\"7\""]), 7).unwrap(), Some(7));
         assert_eq!(expected(tags(&["*"]), 7).unwrap(), None);
-        for stale in [tags(&["\"6\""]), tags(&[])] {
-            assert_eq!(expected(stale, 7).unwrap_err().code(), "version-mismatch");
+        for (tags, why) in [
+            (tags(&["\"6\""]), "the directory has version 7, not 6"),
+            (tags(&[]), "`If-Match` names no version"),
+            (tags(&["\"six\""]), "`If-Match` names no version"),
+        ] {
+            let refused = expected(tags, 7).unwrap_err();
+            assert_eq!(refused.code(), "version-mismatch");
+            assert!(refused.to_string().contains(why), "{refused}");
         }
     }
 }

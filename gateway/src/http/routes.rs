@@ -1,5 +1,8 @@
 //! The one table of all routes: the server, the `Allow` of a 405 and the test of the document read it.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use actix_web::guard;
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig, to};
@@ -127,6 +130,16 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config.default_service(to(|request: HttpRequest| async move {
         Err::<String, _>(Problem::no_route(request.path()))
     }));
+}
+
+/// Whether a path of this pattern answers to a method, as far as the table knows it. Where there is nothing, nothing does.
+pub(super) fn answers(pattern: Option<&str>, method: &Method) -> bool {
+    static KNOWN: LazyLock<HashMap<&'static str, Vec<Method>>> = LazyLock::new(|| {
+        let methods = |routes: Vec<(Method, Route)>| routes.into_iter().map(|(method, _)| method).collect();
+        table().into_iter().map(|(path, routes)| (path, methods(routes))).collect()
+    });
+    let Some(pattern) = pattern else { return false };
+    KNOWN.get(pattern).is_none_or(|methods| methods.contains(method))
 }
 
 /// What a route for `method` answers: HEAD wherever GET is.

@@ -216,6 +216,19 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn what_leads_nowhere_is_told_so_whatever_it_says_that_its_body_is() {
+        for (path, status, code) in [
+            ("/v1/nothing", StatusCode::NOT_FOUND, "not-found"),
+            ("/v1/devices", StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            ("/v1/twins/me/telemetry", StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+        ] {
+            for request in [TestRequest::put(), TestRequest::patch()] {
+                check(request.uri(path), status, code).await;
+            }
+        }
+    }
+
+    #[actix_web::test]
     async fn a_body_of_another_type_is_a_problem() {
         let put = TestRequest::put().uri("/v1/devices/a").insert_header((CONTENT_TYPE, "text/plain"));
         check(put, StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type").await;

@@ -36,7 +36,9 @@ pub(in super::super) struct Renewal {
     request_body = Renewal,
     responses(
         (status = 200, description = "It has another certificate.", body = Handed),
+        (status = 401, description = "`not-authenticated`"),
         (status = 409, description = "`no-authority`: nobody signs certificates"),
+        (status = 410, description = "`replaced`: another device has taken its place"),
         (status = 422, description = "`malformed`"),
     )
 )]
