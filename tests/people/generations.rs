@@ -7,6 +7,29 @@ use super::world::World;
 use super::{done, refused};
 
 #[test]
+fn what_may_not_be_written_is_not_written_by_replacing() {
+    let (world, root) = World::new();
+    let sam = world.admit("sam", &[Role::Security]);
+    for id in ["pump-1", "pump-2", "pump-3"] {
+        done(root.put(&format!("/devices/{id}"), json!({"tags": {"site": id}})));
+    }
+    let deny = |path: &str| {
+        let policy =
+            json!({"effect": "deny", "who": ["sam"], "devices": "pump-2", "path": path, "verbs": ["write"]});
+        done(root.put("/policies/sited", policy));
+    };
+
+    for path in ["tags/site", "catalogue", "desired/speed"] {
+        deny(path);
+        refused(sam.post("/devices/pump-1/replace", json!({"by": "pump-2"})), 403, "forbidden");
+    }
+
+    assert_eq!(done(root.get("/devices/pump-2"))["tags"]["site"], "pump-2");
+    done(sam.post("/devices/pump-1/replace", json!({"by": "pump-3"})));
+    assert_eq!(done(root.get("/devices/pump-3"))["tags"]["site"], "pump-1");
+}
+
+#[test]
 fn who_registers_devices_neither_replaces_nor_erases_them_nor_reads_what_others_of_their_id_did() {
     let (world, root) = World::new();
     let ines = world.admit("ines", &[Role::Installer]);

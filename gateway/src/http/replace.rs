@@ -29,12 +29,15 @@ use super::wait::Wait;
 /// How long a call waits, in seconds, for what takes two or three commits.
 const WAIT_S: f64 = 10.0;
 
+/// What of a successor is written that is an operator's.
+const WRITTEN: [&str; 3] = ["tags", "desired", "catalogue"];
+
 /// By what a device is replaced.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `by`, and `reason` or not")]
 pub(super) struct Replacement {
-    /// The device that takes its place: registered, of the same kind, without a desired or reported section, commands or a state
-    /// of its own. Its tags and business data are replaced.
+    /// The device that takes its place: registered, of the same kind, without a desired section but that of its enrolment
+    /// group, and without a reported section, commands or a state of its own. Its tags and business data are replaced.
     by: String,
     /// For whoever reads the events of both.
     #[serde(default)]
@@ -54,6 +57,7 @@ pub(super) struct Replacement {
     request_body = Replacement,
     responses(
         (status = 200, description = "It is done: the device that went, with `replaced_by`.", body = Device),
+        (status = 403, description = "`forbidden`: also where a policy keeps from being written what the other one gets"),
         (status = 404, description = "`unknown-twin`: one of the two"),
         (status = 409, description = "`conflict`: the other one cannot take its place, and nothing has changed"),
         (status = 410, description = "`replaced`: a third one has taken its place"),
@@ -69,6 +73,12 @@ pub(super) async fn replace(
     caller.refuse_repeats("send it without the key: it is done once, however often it is sent")?;
     let Replacement { by, reason } = replacement;
     let (old, new) = (caller.may(Verb::Secure, &id, "")?, caller.may(Verb::Secure, &by, "")?);
+    for section in WRITTEN {
+        // What a policy keeps from being written, replacing does not write.
+        if new.reach(Verb::Write).denies_below(section) {
+            caller.may_whole(Verb::Write, &by, &[section.to_owned()])?;
+        }
+    }
     let reason = read_reason(reason)?;
     let mut wait = Wait::new(&request, WAIT_S)?;
     let router = old.router();
@@ -79,29 +89,18 @@ pub(super) async fn replace(
         // The successor would say so itself; here it is said before anything is written.
         let wanted = known(router, new.id()).await?;
         let has_taken = wanted.trust().has_place_of(old.id(), before.generation());
-        if !has_taken && !is_promised(&wanted, &old, &before) {
+        if !has_taken && !is_promised(&wanted, old.id(), &before) {
             wanted.may_succeed(new.id(), before.kind())?;
         }
     }
     let what = What::Replace { by: new.id().clone() };
     old.ask(Input::Trust(Box::new(Step { what, reason }))).await?;
     loop {
-        let left = known(router, old.id()).await?;
-        match (left.trust().replaced_by(), left.trust().succession()) {
-            (Some(successor), _) if successor == new.id() => {
-                let taken = router.look(new.id()).await?;
-                let is_done = |taken: Arc<Twin>| taken.trust().has_place_of(old.id(), left.generation());
-                match taken {
-                    Some(taken) if is_promised(&taken, &old, &left) => {}
-                    // One that was removed since had taken it.
-                    taken if taken.clone().is_none_or(is_done) => {
-                        return Ok(web::Json(Device::of(&old, &left)));
-                    }
-                    _ => return Err(not_taken(&old, &new)),
-                }
-            }
-            (None, Some(Succession::Offered { to, .. })) if to == new.id() => {}
-            _ => return Err(not_taken(&old, &new)),
+        let (left, taken) = (known(router, old.id()).await?, router.look(new.id()).await?);
+        match progress((old.id(), &left), (new.id(), taken.as_deref())) {
+            Progress::Done => return Ok(web::Json(Device::of(&old, &left))),
+            Progress::UnderWay => {}
+            Progress::NotTaken => return Err(not_taken(&old, &new)),
         }
         if wait.either_changed([&mut of_old, &mut of_new]).await.is_none() {
             let (old, new) = (old.id().id(), new.id().id());
@@ -112,12 +111,32 @@ pub(super) async fn replace(
     }
 }
 
+/// How far it is that a device takes the place of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    UnderWay,
+    Done,
+    /// It did not, and will not.
+    NotTaken,
+}
+
+/// How far it is, by what the two twins are now: the one that goes, and the one that comes.
+fn progress((old, left): (&TwinId, &Twin), (new, taken): (&TwinId, Option<&Twin>)) -> Progress {
+    match (left.trust().replaced_by(), left.trust().succession(), taken) {
+        (Some(successor), _, _) if successor != new => Progress::NotTaken,
+        // One that was removed since had taken it.
+        (Some(_), _, None) => Progress::Done,
+        (Some(_), _, Some(taken)) if is_promised(taken, old, left) => Progress::UnderWay,
+        (Some(_), _, Some(taken)) if taken.trust().has_place_of(old, left.generation()) => Progress::Done,
+        (None, Some(Succession::Offered { to, .. }), _) if to == new => Progress::UnderWay,
+        _ => Progress::NotTaken,
+    }
+}
+
 /// Whether a device is bound to take the place of another one, and has not taken it yet.
-fn is_promised(twin: &Twin, old: &Allowed<'_>, before: &Twin) -> bool {
+fn is_promised(twin: &Twin, old: &TwinId, before: &Twin) -> bool {
     match twin.trust().succession() {
-        Some(Succession::Promised { of, generation, .. }) => {
-            (of, *generation) == (old.id(), before.generation())
-        }
+        Some(Succession::Promised { of, generation, .. }) => (of, *generation) == (old, before.generation()),
         _ => false,
     }
 }
