@@ -139,6 +139,7 @@ fn details(change: &Change) -> Value {
                 "others": others,
             })
         }
+        Change::ShowKey { device, .. } => json!({"device": **device}),
         Change::SetTenant { .. }
         | Change::RemoveTenant
         | Change::RemovePrincipal { .. }

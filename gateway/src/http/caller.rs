@@ -180,7 +180,7 @@ impl Caller {
         Ok(Governed::by(self, self.definitions()?.clone()))
     }
 
-    /// The definitions, for a change that concerns nobody but the caller.
+    /// The definitions, for a change that concerns nobody but the caller, or for a note of what the caller may do otherwise.
     pub(super) fn govern_self(&self) -> Result<Governed<'_>, Problem> {
         self.confirm()?;
         Ok(Governed::by(self, self.definitions()?.clone()))

@@ -215,7 +215,7 @@ pub(super) async fn get(caller: Caller, name: Path<String>) -> Result<HttpRespon
     Ok(HttpResponse::Ok().json(Shown::of(&name, of(&directory, caller.tenant(), &name)?)))
 }
 
-/// Shows the key that a device of the group has, for whoever puts it there.
+/// Shows the key that a device of the group has, for whoever puts it there. The audit says who saw it.
 #[utoipa::path(
     post,
     path = "/v1/enrolment-groups/{name}/keys",
@@ -249,6 +249,12 @@ pub(super) async fn key(
     };
     let key = Key::recover_of_group(office.provisioning.vault(), caller.tenant(), &name, sealed);
     let key = key.map_err(|error| Problem::internal(error.to_string()))?.derive(device.id());
+    // Who has it comes in as the device. So it is written who saw it, before they do.
+    let noted = Name::new("`device_id`", &device_id)?;
+    caller
+        .govern_self()?
+        .change(caller.tenant(), Change::ShowKey { name, device: noted }, None, None)
+        .await?;
     Ok(web::Json(DerivedKey { device_id, key: key.reveal() }))
 }
 

@@ -134,6 +134,10 @@ impl Directory {
                 }
                 self.tenant(tenant).map(|_| ())
             }
+            Change::ShowKey { name, .. } => match self.tenant(tenant)?.groups.contains_key(name) {
+                true => Ok(()),
+                false => Err(Refused::Unknown(format!("enrolment group `{name}`"))),
+            },
             Change::PutPrincipal { name, sort, roles, disabled } => {
                 self.put_principal(tenant, at, name, *sort, *roles, *disabled)
             }

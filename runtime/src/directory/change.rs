@@ -205,8 +205,8 @@ pub enum Change {
         #[n(0)]
         limits: Limits,
     },
-    /// Gives the tenant somebody who administers it, with a token for them: a user who was not there, or an admin who may have
-    /// been disabled.
+    /// Gives the tenant somebody who administers it, with a token for them: a user who was not there, or an admin who may
+    /// have been disabled.
     #[n(16)]
     AdmitAdmin {
         /// Their name.
@@ -221,6 +221,16 @@ pub enum Change {
         /// When it ends.
         #[n(3)]
         expires: Timestamp,
+    },
+    /// Notes that somebody was shown the key that a group derives for a device.
+    #[n(17)]
+    ShowKey {
+        /// The group.
+        #[n(0)]
+        name: Name,
+        /// The device.
+        #[n(1)]
+        device: Name,
     },
     /// Notes how often what devices showed was wrong.
     #[n(15)]
@@ -271,6 +281,7 @@ impl Change {
             Self::LimitTenant { .. } => "tenant-limited",
             Self::AdmitAdmin { .. } => "admin-admitted",
             Self::NoteFailures { .. } => "logins-failed",
+            Self::ShowKey { .. } => "group-key-shown",
             Self::PutPrincipal { sort: Sort::User, .. } => "user-put",
             Self::PutPrincipal { sort: Sort::Service, .. } => "service-put",
             Self::RemovePrincipal { sort: Sort::User, .. } => "user-removed",
@@ -305,6 +316,7 @@ impl Change {
             | Self::RemovePolicy { name }
             | Self::PutGroup { name, .. }
             | Self::RemoveGroup { name }
+            | Self::ShowKey { name, .. }
             | Self::PutAuthority { name, .. }
             | Self::RemoveAuthority { name } => Some(name.to_string()),
         }
