@@ -28,6 +28,9 @@ fn equipped() -> (Served, Card) {
     (node, card)
 }
 
+/// The code of a CONNACK: the server is unavailable.
+const BUSY: u8 = 3;
+
 fn now() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap()
 }
@@ -165,6 +168,19 @@ fn what_is_revoked_is_out_at_once_and_resumes_no_session() {
 }
 
 #[test]
+fn a_certificate_that_is_wrong_counts_as_a_guess_and_one_that_is_right_waits_for_nobody() {
+    let (node, card) = equipped();
+    let (pumps, folder) = (Operator::new("pumps"), tempfile::tempdir().unwrap());
+    done(&node, &["group", "add", "pumps", "--authority", pumps.file(&folder).to_str().unwrap()]);
+    let shown = |n: u32| Client::new(&node, Some(&pumps.sign(&format!("nobody-{n}")))).reason(&node, "");
+
+    let first = (0..90).map(|n| (n, shown(n))).find(|(_, reason)| *reason != Some(WRONG));
+
+    assert!(matches!(first, Some((30.., Some(BUSY)))), "the address has to wait: {first:?}");
+    assert_eq!(Client::new(&node, Some(&card)).reason(&node, ""), Some(0));
+}
+
+#[test]
 fn who_is_not_believed_any_more_resumes_no_session() {
     for version in [&TLS12, &TLS13] {
         let (node, card) = equipped();
@@ -181,11 +197,8 @@ fn who_is_not_believed_any_more_resumes_no_session() {
         let mut live = client.connected(&node, "");
         done(&node, &["cert", "ca", "remove", "devices"]);
 
+        assert_eq!(live.next(), None, "who is there is out, too");
         assert_eq!((client.reason(&node, ""), client.report(&node)), (None, 0));
-        let (_, csr) = request();
-        let refused = live.apply("renew", &json!({"csr": csr}));
-        assert_eq!(refused["status"], 403, "what is gone is not turned into something else: {refused}");
-        assert_eq!(live.apply("rotate", &json!({"nonce": "0123456789abcdef"}))["status"], 403);
     }
 }
 
@@ -327,6 +340,15 @@ fn a_groups_key_is_derived_for_each_of_its_devices() {
 
     assert!(report("valve-1").starts_with("HTTP/1.1 204"));
     assert!(report("valve-2").starts_with("HTTP/1.1 401"));
+    let audit: Value =
+        serde_json::from_str(node.get("/v1/audit").rsplit("\r\n\r\n").next().unwrap()).unwrap();
+    let shown = audit["items"].as_array().unwrap().iter().find(|line| line["action"] == "group-key-shown");
+    let shown = shown.unwrap_or_else(|| panic!("{audit}"));
+    assert_eq!(
+        (&shown["subject"], &shown["details"]["device"]),
+        (&json!("valves"), &json!("valve-1")),
+        "{shown}"
+    );
     assert!(node.get("/v1/twins/valve-1").contains(r#""rate":2"#));
     done(&node, &["group", "bar", "valves"]);
     assert!(report("valve-1").starts_with("HTTP/1.1 401"));

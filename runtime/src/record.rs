@@ -247,6 +247,8 @@ fn of_change(change: &Change, after: &Twin) -> Option<Fact> {
         | Change::ExpiryChanged { .. }
         | Change::SessionEnded { .. }
         | Change::Redriven { .. }
+        | Change::Proved { .. }
+        | Change::Begun
         | Change::Trust(_)
         | Change::Seen { .. }
         | Change::Answered { .. } => None,

@@ -1,4 +1,5 @@
-//! How many twins are registered: of each tenant, on all shards of the node, with what is decided and not committed yet.
+//! How many devices are registered: of each tenant, on all shards of the node, with what is decided and not committed yet.
+//! One that was replaced is none any more.
 //!
 //! Each shard adds what it decides and, when it falls back to what is committed, says anew what it has. A tenant that may
 //! have only so many reserves a place before another one is decided, so that two shards that decide at once do not both
@@ -55,8 +56,8 @@ impl Registered {
         self.lock().shards.len() >= shards as usize
     }
 
-    /// Takes a place for a twin of this tenant that a shard decides on, where it has fewer than `max`. It is to be [released](Self::release) when
-    /// it is decided whether the twin comes.
+    /// Takes a place for a twin of this tenant that a shard decides on, where it has fewer than `max`. It is to be
+    /// [released](Self::release) when it is decided whether the twin comes.
     pub(crate) fn reserve(&self, shard: u32, tenant: &str, max: u64) -> bool {
         let Counts { all, reserved, .. } = &mut *self.lock();
         let has_room = all.get(tenant).copied().unwrap_or_default() < max;

@@ -5,6 +5,7 @@ use gateway::trust::key::Key;
 use twins::id::TwinId;
 use twins::trust::What;
 
+use crate::done;
 use crate::support::wire::{CONNACK, Connect, DISCONNECT, PUBACK, Packet, Wire, packet};
 use crate::world::World;
 
@@ -93,4 +94,45 @@ fn who_is_connected_proves_it_anew_or_goes() {
 
     assert_eq!((told.kind, told.reason()), (DISCONNECT, 0x87));
     assert!(wire.next().is_none());
+}
+
+#[test]
+fn who_has_proved_it_by_another_key_goes_on_by_that_and_ends_with_it() {
+    let (world, _) = World::new();
+    let (first, first_issue) = world.equip("pump-1");
+    let (second, second_issue) = world.issue("pump-1");
+    let twin = TwinId::in_default_tenant("pump-1").unwrap();
+    let mut wire = connect(&world, "pump-1", &first).expect("it is let in");
+
+    let asked = random(&wire.send(&auth(0x19, &[])).next().expect("a challenge"));
+    let told = wire.send(&auth(0x18, &answer(&second, &asked, &twin, "c"))).next().expect("an AUTH");
+    assert_eq!((told.kind, told.reason()), (AUTH, 0));
+
+    world.step("pump-1", What::Withdraw(Some(first_issue)));
+    wire.publish("twins/me/telemetry", b"1", Some(1));
+    assert_eq!(wire.next().map(|ack| (ack.kind, ack.reason())), Some((PUBACK, 0)));
+    world.step("pump-1", What::Withdraw(Some(second_issue)));
+    assert_eq!(wire.next().map(|told| (told.kind, told.reason())), Some((DISCONNECT, 0x87)));
+    assert!(wire.next().is_none());
+}
+
+#[test]
+fn who_has_proved_it_by_a_key_of_its_own_does_not_go_with_its_group_any_more() {
+    let (world, root) = World::new();
+    let (group, twin) = (world.group("pumps", true), |id: &str| TwinId::in_default_tenant(id).unwrap());
+    let key = |id: &str| group.derive(&twin(id));
+    let pumps = key("pump-1");
+    let mut wire = connect(&world, "pump-1", &pumps).expect("it is let in");
+    let mut other = connect(&world, "pump-2", &key("pump-2")).expect("it is let in");
+    let (own, _) = world.issue("pump-1");
+
+    let asked = random(&wire.send(&auth(0x19, &[])).next().expect("a challenge"));
+    let told = wire.send(&auth(0x18, &answer(&own, &asked, &twin("pump-1"), "c"))).next().expect("an AUTH");
+    assert_eq!((told.kind, told.reason()), (AUTH, 0));
+    done(root.delete("/enrolment-groups/pumps"));
+
+    assert_eq!(other.next().map(|told| (told.kind, told.reason())), Some((DISCONNECT, 0x87)));
+    wire.publish("twins/me/telemetry", b"1", Some(1));
+    assert_eq!(wire.next().map(|ack| (ack.kind, ack.reason())), Some((PUBACK, 0)));
+    assert_eq!(connect(&world, "pump-1", &pumps).err(), Some(0x86));
 }

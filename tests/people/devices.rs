@@ -65,7 +65,7 @@ impl World {
         generated.reveal()
     }
 
-    fn issue(&self, id: &str) -> (Key, u64) {
+    pub(crate) fn issue(&self, id: &str) -> (Key, u64) {
         let key = Key::new().unwrap();
         let secret = key.keep(&vault(), &twin(id)).unwrap();
         let request = Fingerprint(gateway::trust::vault::random().unwrap());

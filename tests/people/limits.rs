@@ -50,6 +50,26 @@ fn a_tenant_registers_as_many_devices_as_it_may_and_no_more_however_many_ask_at_
 }
 
 #[test]
+fn a_device_that_was_replaced_takes_no_place_of_its_tenant() {
+    let (mut world, root) = World::new();
+    for id in ["pump-1", "pump-2"] {
+        done(root.put(&format!("/devices/{id}"), json!({})));
+        done(root.post(&format!("/devices/{id}/activate"), json!({})));
+    }
+    limit(&root, "default", &json!({"devices": 2}));
+    refused(root.put("/devices/pump-3", json!({})), 429, "too-many");
+
+    done(root.post("/devices/pump-1/replace", json!({"by": "pump-2"})));
+    world.crash();
+    let root = world.person(&root.token);
+
+    done(root.put("/devices/pump-3", json!({})));
+    refused(root.put("/devices/pump-4", json!({})), 429, "too-many");
+    done(root.delete("/devices/pump-1"));
+    refused(root.put("/devices/pump-4", json!({})), 429, "too-many");
+}
+
+#[test]
 fn a_tenant_has_as_many_connections_as_it_may_and_others_have_theirs() {
     let (world, root) = World::new();
     world.tenant(&root, "acme");

@@ -45,7 +45,7 @@ pub struct Header {
     /// The effect of another twin that it is, or that it answers.
     #[n(11)]
     pub cause: Option<Box<Cause>>,
-    /// What a device without a session proved of itself. That of a session is the session's.
+    /// What a device without a session proved of itself, or one that proves it anew. That of a session is the session's.
     #[n(12)]
     pub proof: Option<Box<Proof>>,
 }

@@ -65,6 +65,8 @@ pub enum Input {
     Subscribe(Vec<Subscription>),
     /// A session no longer listens to these filters.
     Unsubscribe(Vec<Name>),
+    /// The device of a session has proved anew who it is: the header's proof takes the place of what it came by.
+    Prove,
     /// The device acknowledged a message.
     Acknowledge(Message),
     /// The desired section, up to this version, was not sent: the client takes no packet as large as that.
@@ -173,6 +175,7 @@ impl Input {
             | Self::Poll
             | Self::Release(_)
             | Self::Complete(_)
+            | Self::Prove
             | Self::Cancel(_)
             | Self::Redrive { .. }
             | Self::Read
@@ -196,6 +199,7 @@ impl Input {
                 | Self::Handover(_)
                 | Self::Release(_)
                 | Self::Complete(_)
+                | Self::Prove
                 | Self::Read
                 | Self::Due
         )
@@ -214,6 +218,7 @@ impl Input {
                 | Self::Unsent(_)
                 | Self::Release(_)
                 | Self::Complete(_)
+                | Self::Prove
                 | Self::Trust(_)
         )
     }

@@ -193,7 +193,8 @@ impl Session {
     /// When time alone changes it.
     fn next_due(&self) -> Option<Timestamp> {
         let will = self.will.as_ref().and_then(|will| will.due);
-        [self.ends, will].into_iter().flatten().min()
+        let proof = self.connection.as_ref().and_then(|_| self.proof.ends());
+        [self.ends, will, proof].into_iter().flatten().min()
     }
 }
 

@@ -304,6 +304,19 @@ pub enum Change {
         #[n(1)]
         version: u64,
     },
+    /// The session goes on by another proof than it began with.
+    #[n(30)]
+    Proved {
+        /// The session's epoch.
+        #[n(0)]
+        epoch: u64,
+        /// What its device has proved.
+        #[n(1)]
+        proof: trust::Proof,
+    },
+    /// The desired section is so far what the device was registered with.
+    #[n(31)]
+    Begun,
     /// The trust in the device changes. It adds to the [chain](trust::Chain).
     #[n(28)]
     Trust(#[n(0)] trust::Change),

@@ -62,6 +62,10 @@ pub struct Twin {
     #[n(14)]
     #[cbor(with = "crate::codec::sparse")]
     catalogue: Option<Arc<Section>>,
+    /// The version of the desired section that the device was registered with.
+    #[n(15)]
+    #[cbor(default)]
+    begun: u64,
 }
 
 /// The behaviour's own state, as a document of one version of its kind. Version 0 is none yet.
@@ -79,6 +83,11 @@ impl Twin {
     /// Whether the id is registered.
     pub fn exists(&self) -> bool {
         self.kind.is_some()
+    }
+
+    /// Whether a device stands behind it: one whose place is another's is only remembered.
+    pub fn has_device(&self) -> bool {
+        self.exists() && self.trust().replaced_by().is_none()
     }
 
     /// Its kind; empty where it does not exist.
@@ -143,14 +152,15 @@ impl Twin {
     }
 
     /// Whether its device, of this id, may take the place of another one of this kind: it has to be let in, and to have
-    /// nothing of its own that would be lost.
+    /// nothing of its own that would be lost. What it was registered with is not its own.
     ///
     /// # Errors
     /// What is in its way.
     pub fn may_succeed(&self, id: &TwinId, kind: &str) -> Result<(), Rejection> {
         let (id, trust) = (id.id(), self.trust());
         let has = [
-            (self.desired.version() + self.reported.version() > 0, "has a desired or a reported section"),
+            (self.desired.version() > self.begun, "has a desired section"),
+            (self.reported.version() > 0, "has a reported section"),
             (self.commands.all().next().is_some(), "has commands"),
             (self.state.version > 0 || !self.timers.is_empty(), "has a state of its own"),
             (!trust.ancestors().is_empty(), "has taken another place"),
@@ -347,6 +357,10 @@ impl Twin {
                 }
             }
             Change::SessionEnded { epoch } => self.sessions.end(*epoch),
+            Change::Proved { epoch, proof } => {
+                self.sessions.at_mut(*epoch).into_iter().for_each(|session| session.proof = proof.clone());
+            }
+            Change::Begun => self.begun = self.desired.version(),
             Change::Redriven { id } => self.commands.redriven(*id),
             Change::Trust(change) => {
                 let trust = Arc::make_mut(self.trust.get_or_insert_default());

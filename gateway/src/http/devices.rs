@@ -16,7 +16,7 @@ use twins::input::Input;
 use twins::json::Document;
 use twins::kind::DEVICE;
 use twins::name::Name;
-use twins::rejection::Code;
+use twins::rejection::{Code, Rejection};
 use twins::reply::Reply;
 use twins::section::Which;
 use twins::time::Timestamp;
@@ -41,7 +41,7 @@ use super::trusted::Trusted;
 pub(super) const READS_MAX: usize = 64;
 
 /// What a device is registered as.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "an object with `kind`, `tags`, `catalogue`, `group`, `activation_key`, `activation_ttl_s`"
@@ -55,8 +55,8 @@ pub(super) struct Registration {
     /// Its business data; it replaces what it has. Left out, that stays.
     #[schema(value_type = Object)]
     catalogue: Option<Document>,
-    /// The enrolment group that speaks for it. A device that is new gets what the group's template says where nothing else is
-    /// said here.
+    /// The enrolment group that speaks for it. A device that is new gets what the group's template says where nothing
+    /// else is said here.
     group: Option<String>,
     /// What the device shows once to get its key. The same one again changes nothing.
     activation_key: Option<ActivationKey>,
@@ -168,13 +168,46 @@ async fn put(
     id: &str,
     registration: Registration,
 ) -> Result<HttpResponse, Problem> {
+    match try_put(caller, office, id, registration.clone()).await {
+        // Somebody else was faster: what may be done to a device that is there is another matter.
+        Err(Unput::Meanwhile) => try_put(caller, office, id, registration).await,
+        put => put,
+    }
+    .map_err(|unput| match unput {
+        Unput::Refused(problem) => problem,
+        Unput::Meanwhile => {
+            let why = format!("`{id}` comes and goes; it was not registered");
+            Rejection::new(Code::Conflict, why).into()
+        }
+    })
+}
+
+/// Why a device was not registered.
+enum Unput {
+    /// It was not there, and then it was.
+    Meanwhile,
+    Refused(Problem),
+}
+
+impl From<Problem> for Unput {
+    fn from(refused: Problem) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+async fn try_put(
+    caller: &Caller,
+    office: &Office,
+    id: &str,
+    registration: Registration,
+) -> Result<HttpResponse, Unput> {
     let device = caller.may(Verb::Register, id, "")?;
     let Registration { kind, tags, catalogue, group, activation_key, activation_ttl_s } = registration;
-    let (group, template) = template(caller, &device, group.as_deref()).await?;
+    let known = device.look().await?;
+    let (group, template) = template(caller, &device, group.as_deref(), known.as_deref())?;
     let kind = kind.as_deref().or(template.as_ref().map(|template| template.kind.as_str()));
     let tags = tags.or_else(|| template.as_ref().map(|template| template.tags.clone()));
     let desired = template.as_ref().map(|template| template.desired.as_raw().to_json());
-    let known = device.look().await?;
     for (section, given, which) in [("tags", &tags, Which::Tags), ("catalogue", &catalogue, Which::Catalogue)]
     {
         let Some(given) = given else { continue };
@@ -186,19 +219,23 @@ async fn put(
             caller.may_whole(Verb::Write, id, &[section.to_owned()])?;
         }
     }
-    let kind = Name::new("`kind`", kind.unwrap_or(DEVICE))?;
+    let kind = Name::new("`kind`", kind.unwrap_or(DEVICE)).map_err(Problem::from)?;
     let expires = provision::expires(caller, activation_ttl_s)?;
     let (mut invitation, mut key) = (None, None);
     if let Some(wanted) = activation_key.as_ref().and_then(ActivationKey::wanted) {
         device.in_confidence()?;
-        let invited = office.provisioning.invite(known.as_deref(), wanted, expires).await?;
+        let invited = office.provisioning.invite(known.as_deref(), wanted, expires).await;
+        let invited = invited.map_err(Problem::from)?;
         (invitation, key) = (Some(invited.0), invited.1);
     }
-    let with = trust::Registration { catalogue, invitation, group, desired, ..Default::default() };
+    let is_new = known.is_none();
+    let with = trust::Registration { catalogue, invitation, group, desired, is_new, ..Default::default() };
     let with = Some(Box::new(with));
-    let (created, twin) = match device.ask(Input::Register { kind, tags, with }).await? {
-        Reply::Registered { created, twin } => (created, twin),
-        other => return Err(unexpected(&other)),
+    let (created, twin) = match device.ask(Input::Register { kind, tags, with }).await {
+        Ok(Reply::Registered { created, twin }) => (created, twin),
+        Ok(other) => return Err(unexpected(&other).into()),
+        Err(problem) if is_new && problem.code() == Code::Conflict.as_str() => return Err(Unput::Meanwhile),
+        Err(problem) => return Err(problem.into()),
     };
     let activation_key = key.map(|key| key.reveal());
     let shown = Invited { device: Device::of(&device, &twin), activation_key };
@@ -210,15 +247,16 @@ async fn put(
 }
 
 /// The group that is to speak for a device, and of one that is new what it begins with.
-async fn template(
+fn template(
     caller: &Caller,
     device: &Allowed<'_>,
     group: Option<&str>,
+    known: Option<&Twin>,
 ) -> Result<(Option<Name>, Option<Template>), Problem> {
     let Some(group) = group else { return Ok((None, None)) };
     let (name, directory) = (named("`group`", group)?, caller.directory()?);
-    let known = groups::of(&directory, caller.tenant(), &name)?;
-    let Some(twin) = device.look().await? else { return Ok((Some(name), Some(known.template.clone()))) };
+    let template = groups::of(&directory, caller.tenant(), &name)?.template.clone();
+    let Some(twin) = known else { return Ok((Some(name), Some(template))) };
     if twin.trust().group() != Some(&name) {
         // From then on the group lets it in, too.
         caller.may(Verb::Secure, device.id().id(), "")?;

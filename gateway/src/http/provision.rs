@@ -44,14 +44,14 @@ pub(super) struct Office {
 }
 
 /// An activation key: a text that a person chose, of 8 to 256 bytes; or one to be generated, which is shown once.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "it is neither a text nor an object with `generate`")]
 pub(super) enum ActivationKey {
     Chosen(String),
     Generated(Generated),
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = GeneratedKey)]
 pub(super) struct Generated {

@@ -191,11 +191,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let admitted = admitted.unwrap_or_else(|_| {
                     Err(Denied::Later("it was not found out in time whether it may come in".into()))
                 });
-                // Who authenticates anew has an account and a footing.
+                // Who authenticates anew has an account.
                 let admitted = match self.session.who() {
                     Some(_) => admitted,
-                    None => admitted.and_then(|admitted| self.stand(admitted, &client)),
+                    None => admitted.and_then(|admitted| self.account(admitted, &client)),
                 };
+                let admitted = admitted.and_then(|admitted| self.stand(admitted));
                 if let Err(denied) = &admitted {
                     self.metrics.denied(Protocol::Mqtt, denied);
                 }
@@ -222,13 +223,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Gives who was let in an account and a footing, unless they would not be let in any more.
-    fn stand(&mut self, mut admitted: Admitted, client: &str) -> Result<Admitted, Denied> {
-        let account = self.quotas.connect(&admitted.twin, client, Instant::now())?;
+    /// Gives who was let in an account.
+    fn account(&self, mut admitted: Admitted, client: &str) -> Result<Admitted, Denied> {
+        admitted.account = Some(self.quotas.connect(&admitted.twin, client, Instant::now())?);
+        Ok(admitted)
+    }
+
+    /// Gives who was let in a footing, unless they would not be let in any more.
+    fn stand(&mut self, admitted: Admitted) -> Result<Admitted, Denied> {
         let footing = self.grounds.stand(&admitted.twin, &admitted.proof);
         self.router.access().confirm(&admitted.identity())?;
         self.footing = Some(footing);
-        admitted.account = Some(account);
         Ok(admitted)
     }
 

@@ -1,5 +1,6 @@
-//! Grounds: what sessions stand on beside their own twins, a tenant and perhaps an enrolment group. When the directory
-//! changes, each ground is asked about once, however many sessions stand on it, and those whose ground is gone end.
+//! Grounds: what sessions stand on beside their own twins, a tenant and perhaps an enrolment group, or an authority that
+//! signed their certificates. When the directory changes, each ground is asked about once, however many sessions stand on
+//! it, and those whose ground is gone end.
 //!
 //! One task asks. It rests after each time, so that a flood of changes costs as much as ten a second. Those who have to go
 //! are woken some at a time, so that those who stay do not feel a whole tenant leave: 50,000 sessions take less than a
@@ -40,8 +41,17 @@ struct Map {
     swept_at: usize,
 }
 
-/// What all who stand on a ground have in common: the tenant, and of a group's devices the group.
-type Key = (String, Option<Name>);
+/// What all who stand on a ground have in common: the tenant, and what of it lets them in.
+type Key = (String, Door);
+
+/// What of a tenant lets a device in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Door {
+    /// Nothing but itself.
+    Own,
+    Group(Name),
+    Authority(Name),
+}
 
 /// Those who stand on a ground, by the time since when what they showed is valid.
 type Ground = BTreeMap<Option<Timestamp>, Party>;
@@ -70,11 +80,12 @@ impl Grounds {
             map.grounds.retain(|_, ground| !ground.is_empty());
             map.swept_at = (map.grounds.len() * 2).max(SWEPT_MIN);
         }
-        let (group, issued) = match proof {
-            Proof::Group { group, issued } => (Some(group.clone()), *issued),
-            Proof::Open | Proof::Credential(_) | Proof::Activation(_) => (None, None),
+        let (door, issued) = match proof {
+            Proof::Group { group, issued, .. } => (Door::Group(group.clone()), *issued),
+            Proof::Certificate { authority, .. } => (Door::Authority(authority.clone()), None),
+            Proof::Open | Proof::Credential(_) | Proof::Activation(_) => (Door::Own, None),
         };
-        let ground = map.grounds.entry((twin.tenant().to_owned(), group)).or_default();
+        let ground = map.grounds.entry((twin.tenant().to_owned(), door)).or_default();
         // It is looked through each time that it has doubled.
         if ground.len() >= SWEPT_MIN && !ground.contains_key(&issued) && ground.len().is_power_of_two() {
             ground.retain(|_, party| party.is_there());
@@ -174,7 +185,7 @@ mod tests {
     }
 
     fn of_group(group: &'static str) -> Proof {
-        Proof::Group { group: Name::fixed(group), issued: None }
+        Proof::Group { group: Name::fixed(group), issued: None, until: None }
     }
 
     fn is_gone(footing: &mut Footing) -> bool {
@@ -187,13 +198,20 @@ mod tests {
         let mut acme = grounds.stand(&twin("acme/pump-1"), &Proof::Credential(1));
         let mut pumps = grounds.stand(&twin("acme/pump-2"), &of_group("pumps"));
         let mut other = grounds.stand(&twin("other/pump-1"), &of_group("pumps"));
+        let signed = Proof::Certificate { issue: 2, authority: Name::fixed("pumps") };
+        let mut signed = grounds.stand(&twin("acme/pump-1"), &signed);
 
         drop(grounds.review(|one| {
             let Identity::Device { twin, proof, .. } = one else { unreachable!("only devices stand here") };
             twin.tenant() != "acme" || !matches!(proof, Proof::Group { .. })
         }));
+        assert_eq!(
+            [&mut acme, &mut pumps, &mut other, &mut signed].map(is_gone),
+            [false, true, false, false]
+        );
 
-        assert_eq!([&mut acme, &mut pumps, &mut other].map(is_gone), [false, true, false]);
+        drop(grounds.review(|one| !matches!(one, Identity::Device { proof: Proof::Certificate { .. }, .. })));
+        assert_eq!([&mut acme, &mut other, &mut signed].map(is_gone), [false, false, true]);
     }
 
     #[test]
@@ -218,7 +236,10 @@ mod tests {
         let (grounds, asked) = (Grounds::default(), Cell::new(0));
         let issued = |n: u64| {
             let issued = Some(Timestamp::from_millis(n));
-            grounds.stand(&twin("acme/pump-1"), &Proof::Group { group: Name::fixed("pumps"), issued })
+            grounds.stand(
+                &twin("acme/pump-1"),
+                &Proof::Group { group: Name::fixed("pumps"), issued, until: None },
+            )
         };
         let mut standing: Vec<_> = (0..1_000).map(issued).collect();
 
@@ -238,7 +259,7 @@ mod tests {
         let grounds = Grounds::default();
         for n in 0..10_000 {
             let issued = Some(Timestamp::from_millis(n));
-            let proof = Proof::Group { group: Name::fixed("pumps"), issued };
+            let proof = Proof::Group { group: Name::fixed("pumps"), issued, until: None };
             drop(grounds.stand(&twin("acme/pump-1"), &proof));
         }
         let parties: usize = grounds.lock().grounds.values().map(BTreeMap::len).sum();

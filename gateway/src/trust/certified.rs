@@ -4,6 +4,9 @@
 //! A certificate that we gave is good as long as its twin has it: of all that stands in it, the hash is what counts. Any
 //! other one is good for a device of the enrolment group whose authority signed it, in the tenant of that group.
 //!
+//! Nobody guesses a certificate, so that one that is right waits for nobody who guesses. One that is wrong is counted with
+//! what is guessed, and waits its turn to hear so: it was stolen, or is used by another device than its own.
+//!
 //! A username, where there is one, must name the same device. A password beside a certificate is refused: which of the two
 //! counts is nothing to guess about.
 
@@ -20,19 +23,22 @@ use twins::trust::{Proof, Secret, Trust};
 use twins::twin::Twin;
 
 use super::authority::{self, Chain, Leaf, Roots};
-use super::devices::{WRONG, enrol, refused};
+use super::devices::{WRONG, enrol, refused, too_often};
+use super::failures::Why;
+use super::guesses::Guesses;
 
 /// Knows which certificates let which devices in.
 pub(super) struct Certified {
     definitions: Arc<dyn Definitions>,
     clock: Arc<dyn Clock>,
     roots: Arc<Roots>,
+    guesses: Guesses,
 }
 
 impl Certified {
-    pub(super) fn new(definitions: Arc<dyn Definitions>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(definitions: Arc<dyn Definitions>, clock: Arc<dyn Clock>, guesses: Guesses) -> Self {
         let roots = Arc::new(Roots::of(definitions.clone()));
-        Self { definitions, clock, roots }
+        Self { definitions, clock, roots, guesses }
     }
 
     pub(super) fn roots(&self) -> Arc<Roots> {
@@ -48,35 +54,48 @@ impl Certified {
         let chain = Chain::of(&certificates).ok_or_else(|| refused(WRONG))?;
         let leaf = Leaf::read(chain.first).ok_or_else(|| refused(WRONG))?;
         let (anchors, now) = (self.roots.current(), self.clock.now());
-        let id = whose(&leaf, shown.username, || anchors.tenant_of(chain, now))?;
-        let directory = self.definitions.current();
-        let tenant = directory.tenants.get(id.tenant()).filter(|tenant| !tenant.disabled);
-        let tenant = tenant.ok_or_else(|| refused(WRONG))?;
+        let (id, agrees) = whose(&leaf, shown.username, || anchors.tenant_of(chain, now))?;
         let twin = router.look(&id).await.map_err(|error| Denied::Later(error.to_string()))?;
         let trust = twin.as_deref().map(Twin::trust);
-        let proof = match anchors.is_of_ours(id.tenant(), chain, now) {
+        let directory = self.definitions.current();
+        let tenant = directory.tenants.get(id.tenant()).filter(|tenant| !tenant.disabled && agrees);
+        let proof = match tenant {
+            None => None,
             // Where its twin has it no more, it is nobody's.
-            true => {
-                trust.and_then(|trust| of_ours(tenant, trust, &leaf, now)).ok_or_else(|| refused(WRONG))?
+            Some(tenant) if anchors.is_of_ours(id.tenant(), chain, now) => {
+                trust.and_then(|trust| of_ours(tenant, trust, &leaf, now))
             }
-            false => {
-                let group =
-                    of_group(tenant, trust, &leaf, |name| anchors.is_of_group(id.tenant(), name, chain, now));
-                let group = group.ok_or_else(|| refused(WRONG))?;
-                enrol(router, &id, trust, group, Some(leaf.since)).await?
+            Some(tenant) => {
+                let signed = |name: &Name| anchors.is_of_group(id.tenant(), name, chain, now);
+                match of_group(tenant, trust, &leaf, signed) {
+                    Some(group) => {
+                        Some(enrol(router, &id, trust, group, Some((leaf.since, leaf.until))).await?)
+                    }
+                    None => None,
+                }
             }
         };
-        Ok(Identity::Device { twin: id, register: None, proof })
+        match proof {
+            Some(proof) => Ok(Identity::Device { twin: id, register: None, proof }),
+            None => {
+                let attempt = self.guesses.attempt(shown.address, &id).await.map_err(too_often)?;
+                attempt.was_wrong(Why::Credentials, trust.is_some());
+                Err(refused(if agrees { WRONG } else { ANOTHER }))
+            }
+        }
     }
 }
 
-/// The device that a certificate names, which a username has to name, too. Where the certificate says nothing of a tenant,
-/// the username may; else it is the one tenant of whose authorities one signed.
+/// The username names another device than the certificate.
+const ANOTHER: &str = "the username is not the device of the certificate";
+
+/// The device that a certificate names, and whether the username names it, too. Where the certificate says nothing of a
+/// tenant, the username may; else it is the one tenant of whose authorities one signed.
 fn whose<'a>(
     leaf: &'a Leaf,
     username: Option<&'a str>,
     signed_for: impl FnOnce() -> Option<&'a str>,
-) -> Result<TwinId, Denied> {
+) -> Result<(TwinId, bool), Denied> {
     let username = username.filter(|name| !name.is_empty());
     let said =
         username.map(|name| name.split_once('/').map_or((None, name), |(tenant, id)| (Some(tenant), id)));
@@ -85,10 +104,7 @@ fn whose<'a>(
     let agrees = said.is_none_or(|(tenant, device)| {
         device == id.id() && tenant.is_none_or(|tenant| tenant == id.tenant())
     });
-    match agrees {
-        true => Ok(id),
-        false => Err(refused("the username is not the device of the certificate")),
-    }
+    Ok((id, agrees))
 }
 
 /// What a certificate proves that its twin has, of an authority that is still there.
@@ -99,7 +115,8 @@ fn of_ours(tenant: &Tenant, trust: &Trust, leaf: &Leaf, now: Timestamp) -> Optio
         }
         Secret::Key { .. } => false,
     })?;
-    own.is_valid(now).then_some(Proof::Credential(own.issue))
+    let Secret::Certificate { authority, .. } = &own.secret else { return None };
+    own.is_valid(now).then(|| Proof::Certificate { issue: own.issue, authority: authority.clone() })
 }
 
 /// The group whose authority signed: the one that the twin belongs to, or one that registers devices.

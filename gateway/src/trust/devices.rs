@@ -1,14 +1,15 @@
 //! Letting devices in: what a device shows is compared with what its twin or its enrolment group keeps of it.
 //!
-//! A device shows a certificate ([`Certified`]), or one of four things as its password: its key, a token that it signed with
-//! it, the key that its enrolment group derives for it, or its activation key, which is good for activation alone. What it is
-//! tells which is looked at. Or it shows neither, and answers a challenge with its key or its group's.
+//! A device shows a certificate ([`Certified`]), or one of four things as its password: its key, a token that it signed
+//! with it, the key that its enrolment group derives for it, or its activation key, which is good for activation alone.
+//! What it is tells which is looked at. Or it shows neither, and answers a challenge with its key or its group's.
 //! The twin is looked at as it is committed; unknown names are answered by the index, and bring nothing into memory.
 //!
 //! Whoever is not let in hears the same, whatever was wrong, and hears it after about the same work: names cannot be
 //! found out by trying. Whether the device is disabled is for its twin to say, to whoever has proved to be it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::access::{Answer, Denied, Identity, Shown};
 use runtime::clock::Clock;
@@ -30,7 +31,7 @@ use super::challenge;
 use super::failures::Why;
 use super::guesses::Guesses;
 use super::key::Key;
-use super::password::{self, Hashing};
+use super::password;
 use super::signed::{self, Unverified};
 use super::vault::Vault;
 
@@ -40,7 +41,6 @@ pub(super) struct Devices {
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
     audience: String,
-    hashing: Hashing,
     guesses: Guesses,
     certified: Certified,
 }
@@ -63,8 +63,8 @@ impl Devices {
         guesses: Guesses,
         audience: String,
     ) -> Self {
-        let certified = Certified::new(definitions.clone(), clock.clone());
-        Self { definitions, clock, vault, audience, hashing: Hashing::default(), guesses, certified }
+        let certified = Certified::new(definitions.clone(), clock.clone(), guesses.clone());
+        Self { definitions, clock, vault, audience, guesses, certified }
     }
 
     /// Who is believed when they sign for devices.
@@ -74,7 +74,6 @@ impl Devices {
 
     /// Lets a device in, when it is its turn.
     pub(super) async fn admit(&self, router: &Router, shown: Shown<'_>) -> Result<Identity, Denied> {
-        // Nobody guesses a certificate, so that whoever has one waits for nobody who guesses.
         if !shown.certificates.is_empty() {
             return self.certified.admit(router, shown).await;
         }
@@ -84,10 +83,7 @@ impl Devices {
             (None, None) => return Err(refused("it shows no key")),
         };
         let twin = named(shown.username, &password)?;
-        let attempt = self.guesses.attempt(shown.address, &twin).await.map_err(|wait| {
-            let wait = wait.as_secs();
-            Denied::Later(format!("too much that was wrong came from this address; try again in {wait} s"))
-        })?;
+        let attempt = self.guesses.attempt(shown.address, &twin).await.map_err(too_often)?;
         match self.prove(router, &twin, &password).await? {
             (Some(proof), _) => Ok(Identity::Device { twin, register: None, proof }),
             (None, is_known) => {
@@ -103,9 +99,13 @@ impl Devices {
         let tenant = directory.tenants.get(id.tenant()).filter(|tenant| !tenant.disabled);
         let tenant = tenant.ok_or_else(|| refused("its tenant lets nobody in"))?;
         match proof {
-            Proof::Group { group, issued } => match tenant.groups.get(group) {
+            Proof::Group { group, issued, .. } => match tenant.groups.get(group) {
                 Some(group) if group.admits(*issued) => Ok(()),
                 _ => Err(refused("its enrolment group does not let it in any more")),
+            },
+            Proof::Certificate { authority, .. } => match tenant.authorities.contains_key(authority) {
+                true => Ok(()),
+                false => Err(refused("the authority that signed its certificate was removed")),
             },
             Proof::Open | Proof::Credential(_) | Proof::Activation(_) => Ok(()),
         }
@@ -209,37 +209,45 @@ impl Devices {
         let now = self.clock.now();
         let activation = trust.and_then(Trust::activation).filter(|activation| activation.is_open(now));
         let known = activation.map(|activation| &activation.verifier);
-        let verified = self.hashing.is_activation_key(&self.vault, known, shown).await;
+        let verified = self.guesses.hashing().is_activation_key(&self.vault, known, shown).await;
         let verified = verified.map_err(|error: password::Error| Denied::Later(error.to_string()))?;
         Ok(activation.filter(|_| verified).map(|activation| Proof::Activation(activation.issue)))
     }
 }
 
-/// What a group's device proves; `issued` is since when what it shows is valid. One that is unknown is registered first,
-/// as the group has it.
+/// What a group's device proves; `valid` is since when and until when what it shows is. One that is unknown is registered
+/// first, as the group has it; its twin refuses that where the id was shut out.
 pub(super) async fn enrol(
     router: &Router,
     id: &TwinId,
     trust: Option<&Trust>,
     (name, group): (&Name, &Group),
-    issued: Option<Timestamp>,
+    valid: Option<(Timestamp, Timestamp)>,
 ) -> Result<Proof, Denied> {
+    let (issued, until) = valid.unzip();
+    let proof = Proof::Group { group: name.clone(), issued, until };
     if trust.is_none() {
         let template = &group.template;
         let desired = Some(template.desired.as_raw().to_json());
-        let with = Registration { group: Some(name.clone()), desired, ..Registration::default() };
+        let with =
+            Registration { group: Some(name.clone()), desired, is_new: true, ..Registration::default() };
         let (kind, tags) = (template.kind.clone(), Some(template.tags.clone()));
         let input = Input::Register { kind, tags, with: Some(Box::new(with)) };
-        let header = Header { principal: Principal::System, ..Header::default() };
+        let shown = Some(Box::new(proof.clone()));
+        let header = Header { principal: Principal::System, proof: shown, ..Header::default() };
         router.ask(id.clone(), header, input).await.map_err(|error| match error {
             Error::Rejected(rejection) if rejection.code() == Code::TooMany => {
                 Denied::Limited { why: rejection.message().to_owned(), wait: None }
+            }
+            // It was registered meanwhile, as something else.
+            Error::Rejected(rejection) if rejection.code() == Code::Conflict => {
+                Denied::Later(rejection.message().to_owned())
             }
             Error::Rejected(rejection) => Denied::Forbidden(rejection.to_string()),
             error => Denied::Later(error.to_string()),
         })?;
     }
-    Ok(Proof::Group { group: name.clone(), issued })
+    Ok(proof)
 }
 
 /// The same for everything that is wrong.
@@ -247,6 +255,11 @@ pub(super) const WRONG: &str = "there is no such device, or it has another key";
 
 pub(super) fn refused(why: &str) -> Denied {
     Denied::Unauthenticated(why.into())
+}
+
+pub(super) fn too_often(wait: Duration) -> Denied {
+    let wait = wait.as_secs();
+    Denied::Later(format!("too much that was wrong came from this address; try again in {wait} s"))
 }
 
 /// The twin that a username names, `device` or `tenant/device`, or else a token; both must agree.

@@ -2,9 +2,10 @@
 //! at whichever door they show it, as a device that logs in or one that wants to be activated.
 //!
 //! Each wrong attempt moves two paces on: that of the address, a whole network of 64 bits under IPv6, and that of the
-//! device that was named. From an address of which as much was wrong as may be at once, everybody is turned away unseen until
-//! its pace allows one more. Whoever names such a device waits, and what they show is looked at only then. It is never turned
-//! away: whoever guesses at it from many addresses makes its own log-in later by [`PATIENCE`] at most, and never impossible.
+//! device that was named. From an address of which as much was wrong as may be at once, everybody is turned away unseen
+//! until its pace allows one more. Whoever names such a device waits, and what they show is looked at only then. It is
+//! never turned away: whoever guesses at it from many addresses makes its own log-in later by [`PATIENCE`] at most, and
+//! never impossible.
 //!
 //! What is under way from an address counts as wrong until it is known not to be: so many guesses at the same time are as
 //! many as one after the other. The others wait in a line for one of them to end, and what is right soon does. Once anything
@@ -26,6 +27,7 @@ use tokio::time::sleep_until;
 use twins::id::TwinId;
 
 use super::failures::{Failures, Why};
+use super::password::Hashing;
 use crate::network::network;
 use crate::pace::{Pace, Rate};
 
@@ -51,6 +53,7 @@ pub struct Guesses(Arc<Inner>);
 struct Inner {
     attempts: Mutex<Attempts>,
     failures: Arc<Failures>,
+    hashing: Hashing,
 }
 
 struct Attempts {
@@ -109,7 +112,12 @@ impl Guesses {
     /// None yet. What goes wrong is added up in the audit of this directory.
     pub fn new(definitions: Arc<dyn Definitions>, clock: Arc<dyn Clock>) -> Self {
         let failures = Arc::new(Failures::new(definitions, clock));
-        Self(Arc::new(Inner { attempts: Mutex::default(), failures }))
+        Self(Arc::new(Inner { attempts: Mutex::default(), failures, hashing: Hashing::default() }))
+    }
+
+    /// Where it is seen what somebody guessed, of what costs a slow hash: all doors share its turns.
+    pub(super) fn hashing(&self) -> &Hashing {
+        &self.0.hashing
     }
 
     /// Waits until it may be looked at what somebody shows for this device.

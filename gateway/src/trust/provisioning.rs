@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::access::Identity;
 use runtime::directory::Definitions;
 use runtime::error::Error as NodeError;
 use runtime::router::Router;
@@ -29,7 +28,7 @@ use super::authority::{self, Unfit};
 use super::failures::Why;
 use super::guesses::Guesses;
 use super::key::Key;
-use super::password::{self, Generated, Hashing};
+use super::password::{self, Generated};
 use super::vault::{self, Vault};
 
 /// How long the key before a new one stays valid where nobody says: a day.
@@ -43,7 +42,6 @@ pub struct Provisioning(Arc<Inner>);
 struct Inner {
     vault: Arc<Vault>,
     definitions: Arc<dyn Definitions>,
-    hashing: Hashing,
     guesses: Guesses,
 }
 
@@ -149,7 +147,7 @@ impl Provisioning {
     /// One that seals under this vault, has those sign who are in this directory, and slows down who guesses with all others
     /// that do.
     pub fn new(vault: Arc<Vault>, definitions: Arc<dyn Definitions>, guesses: Guesses) -> Self {
-        Self(Arc::new(Inner { vault, definitions, hashing: Hashing::default(), guesses }))
+        Self(Arc::new(Inner { vault, definitions, guesses }))
     }
 
     /// What the secrets of the node are sealed under.
@@ -168,7 +166,8 @@ impl Provisioning {
         wanted: Wanted<'_>,
         expires: Option<twins::time::Timestamp>,
     ) -> Result<(Invitation, Option<Generated>), Refused> {
-        let Inner { vault, hashing, .. } = &*self.0;
+        let Inner { vault, guesses, .. } = &*self.0;
+        let hashing = guesses.hashing();
         let chosen = match wanted {
             Wanted::Generated => {
                 let key = Generated::new()?;
@@ -226,29 +225,6 @@ impl Provisioning {
     ) -> Result<Given, Refused> {
         let request = Request::of("activate", asked)?;
         self.activate_by(router, device, (By::Key(issue), request), None, of_activation(header, issue)).await
-    }
-
-    /// Whether a device that came in by this still would be: what the directory has withdrawn must not be turned into what
-    /// the device has of its own.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn confirm(&self, router: &Router, device: &TwinId, proof: &Proof) -> Result<(), Refused> {
-        let who = Identity::Device { twin: device.clone(), register: None, proof: proof.clone() };
-        let confirmed = router.access().confirm(&who);
-        confirmed.map_err(|denied| Refused::ShutOut(denied.to_string()))?;
-        let Proof::Credential(issue) = proof else { return Ok(()) };
-        let twin = router.look(device).await?;
-        let credential = twin.as_deref().and_then(|twin| twin.trust().credential(*issue));
-        let Some(Secret::Certificate { authority, .. }) = credential.map(|known| &known.secret) else {
-            return Ok(());
-        };
-        let directory = self.0.definitions.current();
-        let tenant = directory.tenants.get(device.tenant());
-        match tenant.is_some_and(|tenant| tenant.authorities.contains_key(authority)) {
-            true => Ok(()),
-            false => Err(Refused::ShutOut("the authority that signed its certificate was removed".into())),
-        }
     }
 
     /// Somebody who is there activates a device, and gets its key or certificate.
@@ -325,10 +301,10 @@ impl Provisioning {
 
     /// The number of the activation key that is shown, if it is the device's.
     async fn verify(&self, twin: Option<&Twin>, shown: &str) -> Result<Option<u64>, Refused> {
-        let Inner { vault, hashing, .. } = &*self.0;
+        let Inner { vault, guesses, .. } = &*self.0;
         let activation = twin.and_then(|twin| twin.trust().activation());
         let known = activation.map(|activation| &activation.verifier);
-        let is_right = hashing.is_activation_key(vault, known, shown.as_bytes()).await?;
+        let is_right = guesses.hashing().is_activation_key(vault, known, shown.as_bytes()).await?;
         Ok(activation.filter(|_| is_right).map(|activation| activation.issue))
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct What(u8);
 
 impl What {
     /// The names.
-    pub(crate) const NAMES: [&'static str; 28] = [
+    pub(crate) const NAMES: [&'static str; 29] = [
         "other",
         "register",
         "remove",
@@ -47,6 +47,7 @@ impl What {
         "unsent",
         "handover",
         "erase",
+        "prove",
     ];
 
     pub(crate) fn of(input: &Input) -> Self {
@@ -78,6 +79,7 @@ impl What {
             Input::Unsent(_) => 25,
             Input::Handover(_) => 26,
             Input::Erase { .. } => 27,
+            Input::Prove => 28,
         })
     }
 

@@ -273,13 +273,13 @@ impl Shard {
     /// A twin's newest committed state becomes this one.
     pub(super) fn commit(&mut self, id: &TwinId, committed: &Arc<Twin>) {
         let Some(resident) = self.resident(id) else { return };
-        let existed = resident.committed.exists();
+        let had_device = resident.committed.has_device();
         let (before, after) = (resident.bytes, committed.bytes());
         resident.committed = committed.clone();
         resident.bytes = after;
         self.bytes = self.bytes + after - before;
-        if existed != committed.exists() {
-            registered::count(&mut self.registered, id.tenant(), committed.exists());
+        if had_device != committed.has_device() {
+            registered::count(&mut self.registered, id.tenant(), committed.has_device());
         }
         self.dirty.insert(id.clone());
         self.index_due(id, committed);

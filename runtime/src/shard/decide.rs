@@ -158,7 +158,7 @@ impl Shard {
         let resident = self.resident(id)?;
         resident.used = true;
         let kind_before = resident.live.twin().kind_name().cloned();
-        let existed = resident.live.twin().exists();
+        let had_device = resident.live.twin().has_device();
         let started = Instant::now();
         let Decision { transition, reply, outputs } = kinds.decide(id, &mut resident.live, input, header);
         let took = started.elapsed();
@@ -167,8 +167,8 @@ impl Shard {
             resident.batch = number;
             let mut bytes = input.bytes() + unrecorded(&transition);
             let after = resident.live.twin().clone();
-            if after.exists() != existed {
-                self.setting.registered.changed(shard, id.tenant(), !existed);
+            if after.has_device() != had_device {
+                self.setting.registered.changed(shard, id.tenant(), !had_device);
             }
             let kind = after.kind_name().cloned().or(kind_before);
             // One that was removed before has none when it is erased.

@@ -22,6 +22,7 @@ impl Draft<'_> {
             self.change(Change::SessionEnded { epoch });
         }
         self.expire_credentials();
+        self.expire_sessions();
         let late = self.twin().commands().open().filter(|command| command.deadline <= now);
         for id in late.map(|command| command.id).collect::<Vec<_>>() {
             self.step(id, Step::Expired);

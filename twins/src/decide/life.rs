@@ -7,7 +7,7 @@ use crate::reply::{Closed, Delivery, Reply};
 use crate::routes::Plane;
 use crate::section::Which;
 use crate::transition::Change;
-use crate::trust::{self, Invitation, Registration};
+use crate::trust::{self, Invitation, Proof, Registration};
 
 use super::draft::Draft;
 
@@ -32,6 +32,9 @@ impl Draft<'_> {
         }
         let created = !self.twin().exists();
         if let Some(with) = with {
+            if let Some(answered) = self.enrolled(with) {
+                return answered;
+            }
             self.check_trust(with)?;
         }
         let desired = with.and_then(|with| with.desired.as_ref()).filter(|_| created);
@@ -46,6 +49,28 @@ impl Draft<'_> {
         self.begin_with(desired);
         with.into_iter().for_each(|with| self.register_trust(with));
         Ok(Reply::Registered { created, twin: self.twin_shared() })
+    }
+
+    /// What is answered to somebody who registers what was not there when they looked, where that is another matter now: a
+    /// device that shows what its group gave it comes in as that, or not at all; everybody else looks again.
+    fn enrolled(&self, with: &Registration) -> Option<Result<Reply, Rejection>> {
+        let (id, trust) = (self.id.id(), self.twin().trust());
+        let shown = match self.header.proof.as_deref() {
+            Some(Proof::Group { issued, .. }) => Some(*issued),
+            _ => None,
+        };
+        if shown.is_some_and(|issued| trust.bars(issued)) {
+            let why = format!("what its group gave `{id}` before it was shut out is not valid any more");
+            return Some(Err(Rejection::new(Code::NotAuthorized, why)));
+        }
+        if !with.is_new || !self.twin().exists() {
+            return None;
+        }
+        if shown.is_some() && with.group.as_ref() == trust.group() {
+            return Some(Ok(Reply::Registered { created: false, twin: self.twin_shared() }));
+        }
+        let why = format!("`{id}` was registered just now; send it again, to change what it is");
+        Some(Err(Rejection::new(Code::Conflict, why)))
     }
 
     /// A device that was activated is invited again only once its credentials are revoked.
@@ -68,6 +93,7 @@ impl Draft<'_> {
         let after = self.twin().desired().document().apply(&desired);
         let part = self.tell_changes(Plane::Desired, Which::Desired, &after);
         self.change(Change::Patched { section: Which::Desired, patch: desired, by_behavior: false });
+        self.change(Change::Begun);
         match part {
             Ok(part) => part.into_iter().for_each(|part| self.record(part)),
             Err(rejection) => self.complain(&rejection),

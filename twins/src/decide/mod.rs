@@ -136,6 +136,7 @@ impl Draft<'_> {
             }
             Input::Subscribe(subscriptions) => self.subscribe(subscriptions),
             Input::Unsubscribe(filters) => self.unsubscribe(filters),
+            Input::Prove => self.prove(),
             Input::Acknowledge(message) => self.acknowledge(*message),
             Input::Unsent(version) => self.unsent(*version),
             Input::Release(packet) => self.let_go(*packet),

@@ -126,6 +126,14 @@ impl Draft<'_> {
         Ok(Reply::Done)
     }
 
+    /// The session goes on by what its device has proved now. That it holds was seen when the input came in.
+    pub(super) fn prove(&mut self) -> Result<Reply, Rejection> {
+        let epoch = self.epoch()?;
+        let proof = self.header.proof.as_deref().cloned().unwrap_or_default();
+        self.change(Change::Proved { epoch, proof });
+        Ok(Reply::Done)
+    }
+
     pub(super) fn acknowledge(&mut self, message: Message) -> Result<Reply, Rejection> {
         let epoch = self.epoch()?;
         match message {

@@ -129,10 +129,8 @@ impl Draft<'_> {
         let before: Vec<_> = trust.credentials().iter().filter(of_sort).cloned().collect();
         debug_assert!(before.len() <= SLOTS);
         // Whoever asks keeps what they came by, or the answer would find nobody.
-        let own = match self.header.proof.as_deref() {
-            Some(Proof::Credential(own)) => before.iter().find(|known| known.issue == *own),
-            _ => None,
-        };
+        let own = self.header.proof.as_deref().and_then(Proof::credential);
+        let own = own.and_then(|own| before.iter().find(|known| known.issue == own));
         if let Some(kept) = own.or(before.last()) {
             for other in before.iter().filter(|known| known.issue != kept.issue) {
                 self.withdraw(other.issue, "credential replaced");
@@ -203,7 +201,7 @@ impl Draft<'_> {
     /// A credential goes, and whoever came with it.
     fn withdraw(&mut self, issue: u64, why: &'static str) {
         self.change(Change::Trust(Trusted::Withdrawn { issue }));
-        self.close(why, |session| session.proof == Proof::Credential(issue));
+        self.close(why, |session| session.proof.credential() == Some(issue));
     }
 
     /// The credentials whose time is over go.
@@ -215,6 +213,12 @@ impl Draft<'_> {
             self.withdraw(issue, "credential expired");
             self.announce_trust("expired", Some(issue), None);
         }
+    }
+
+    /// Those who came by what their group gave them go when that ends.
+    pub(super) fn expire_sessions(&mut self) {
+        let now = self.header.received;
+        self.close("certificate expired", |session| session.proof.ends().is_some_and(|ends| ends <= now));
     }
 
     /// Ends connections whose right has ended. A will is not said: whoever is shut out says nothing more.

@@ -116,6 +116,11 @@ impl Trust {
         self.barred
     }
 
+    /// Whether what its group gave it is not taken that is valid since then, also by who registers its id anew.
+    pub(crate) fn bars(&self, issued: Option<Timestamp>) -> bool {
+        self.barred.is_some_and(|barred| issued <= Some(barred))
+    }
+
     /// The only gateway that may speak for it; without one it speaks for itself.
     pub fn gateway(&self) -> Option<&Name> {
         self.gateway.as_ref()
@@ -169,9 +174,12 @@ impl Trust {
     pub fn holds(&self, proof: &Proof, now: Timestamp) -> bool {
         match proof {
             Proof::Open => true,
-            Proof::Credential(issue) => self.credential(*issue).is_some_and(|credential| credential.is_valid(now)),
-            Proof::Group { group, issued } => {
-                self.group.as_ref() == Some(group) && self.barred.is_none_or(|barred| *issued > Some(barred))
+            Proof::Credential(issue) | Proof::Certificate { issue, .. } => {
+                self.credential(*issue).is_some_and(|credential| credential.is_valid(now))
+            }
+            Proof::Group { group, issued, until } => {
+                let is_over = until.is_some_and(|until| until <= now);
+                self.group.as_ref() == Some(group) && !self.bars(*issued) && !is_over
             }
             Proof::Activation(issue) => {
                 self.activation.as_ref().is_some_and(|key| key.issue == *issue && key.is_open(now))

@@ -91,6 +91,8 @@ pub struct Registration {
     pub gateway: Option<Name>,
     /// The first desired section of a twin that comes into being.
     pub desired: Option<Json>,
+    /// Whoever registers it has seen that it is not there: one that was registered meanwhile stays what it is.
+    pub is_new: bool,
 }
 
 impl Step {

@@ -1,6 +1,7 @@
 //! Who a device is and whether it may come in, through the one door that all inputs take.
 
 mod device;
+mod proving;
 mod renewing;
 
 use twins::command::{Answer, CommandId, Mode};
@@ -155,7 +156,7 @@ fn what_a_group_gave_before_it_was_barred_is_not_taken() {
     let mut device = Device::unknown();
     let group = Some(Name::fixed("line-4"));
     device.register(Registration { group: group.clone(), ..Registration::default() }).unwrap();
-    let of = |group: &'static str, issued| Proof::Group { group: Name::fixed(group), issued };
+    let of = |group: &'static str, issued| Proof::Group { group: Name::fixed(group), issued, until: None };
     let before = Some(device.now);
     device.connect(of("line-4", before)).unwrap();
     refused(device.connect(of("line-5", before)), Code::NotAuthorized);

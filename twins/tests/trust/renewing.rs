@@ -86,7 +86,11 @@ fn a_group_lets_nobody_in_who_was_shut_out_before_the_id_was_registered_again() 
     for shut in [What::Withdraw(None), What::Stand(Standing::Disabled), What::Stand(Standing::Quarantined)] {
         let mut device = Device::unknown();
         let of_group = || Registration { group: Some(Name::fixed("pumps")), ..Registration::default() };
-        let issued = |device: &Device| Proof::Group { group: Name::fixed("pumps"), issued: Some(device.now) };
+        let issued = |device: &Device| Proof::Group {
+            group: Name::fixed("pumps"),
+            issued: Some(device.now),
+            until: None,
+        };
         device.register(of_group()).unwrap();
         let stolen = issued(&device);
         device.connect(stolen.clone()).unwrap();

@@ -9,6 +9,7 @@ use twins::name::Name;
 use twins::rejection::{Code, Rejection};
 use twins::reply::Reply;
 use twins::session::{Subscription, Topic};
+use twins::trust::Proof;
 
 use crate::document::document;
 
@@ -42,6 +43,8 @@ pub(super) enum Then {
     },
     /// The packet id of a message that the device has is to be released.
     Release(u16),
+    /// The device has authenticated anew, by this.
+    Proved(Proof),
     /// Nobody waits for it.
     Nothing,
 }
@@ -135,6 +138,7 @@ impl Session {
             Then::Unsubscribed { id, reasons, filters } => self.unsubscribed(id, &reasons, &filters),
             Then::LetGo { id, reason } => self.acknowledge(Ack::Pubcomp { id, reason }),
             Then::Release(id) => self.codec.release(id, &mut self.actions.bytes),
+            Then::Proved(proof) => self.proved(now, proof, outcome.map(|_| ())),
             Then::Connect | Then::Nothing => {}
         }
     }
@@ -161,7 +165,7 @@ impl Session {
             }
             (Then::Unsubscribed { id, reasons, filters }, _) => self.unsubscribed(id, &reasons, &filters),
             (Then::LetGo { id, reason }, _) => self.acknowledge(Ack::Pubcomp { id, reason }),
-            (Then::Connect | Then::Release(_) | Then::Nothing, _) => {}
+            (Then::Connect | Then::Release(_) | Then::Proved(_) | Then::Nothing, _) => {}
         }
     }
 

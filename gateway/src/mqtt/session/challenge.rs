@@ -6,9 +6,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use runtime::access::Denied;
+use twins::header::Header;
+use twins::input::Input;
+use twins::rejection::Rejection;
+use twins::trust::Proof;
 
 use crate::trust::challenge::METHOD;
 
+use super::answer::Then;
 use super::login::{Admitted, Login};
 use super::packet::{Auth, Connect};
 use super::reason::Reason;
@@ -95,15 +100,19 @@ impl Session {
         }
     }
 
-    /// What came of authenticating anew: the connection goes on, or ends.
+    /// What came of authenticating anew: the connection goes on by that, once its twin knows, or ends.
     pub(super) fn authenticated(&mut self, now: Instant, admitted: Result<Admitted, Denied>) {
-        self.again = None;
+        let Some(device) = &self.device else { return };
         match admitted {
-            Ok(admitted) if self.device.as_ref().is_some_and(|device| device.twin == admitted.twin) => {
-                self.codec.authenticated(METHOD, &mut self.actions.bytes);
+            Ok(admitted) if admitted.twin != device.twin => {
+                self.close(now, Reason::NotAuthorized, "this is another device");
+            }
+            Ok(admitted) if admitted.proof == device.proof => self.proved(now, admitted.proof, Ok(())),
+            Ok(admitted) => {
+                let header = Header { proof: Some(Box::new(admitted.proof.clone())), ..Header::default() };
+                self.tell_at(now, Input::Prove, header, Then::Proved(admitted.proof));
                 self.go_on(now);
             }
-            Ok(_) => self.close(now, Reason::NotAuthorized, "this is another device"),
             Err(denied) => {
                 // A DISCONNECT knows no wrong credentials.
                 let (reason, why) = match super::connect::denied(denied) {
@@ -112,6 +121,19 @@ impl Session {
                 };
                 self.close(now, reason, &why);
             }
+        }
+    }
+
+    /// The twin's answer to that.
+    pub(super) fn proved(&mut self, now: Instant, proof: Proof, taken: Result<(), Rejection>) {
+        self.again = None;
+        match taken {
+            Ok(()) => {
+                self.device.iter_mut().for_each(|device| device.proof = proof.clone());
+                self.codec.authenticated(METHOD, &mut self.actions.bytes);
+                self.go_on(now);
+            }
+            Err(rejection) => self.close(now, Reason::NotAuthorized, rejection.message()),
         }
     }
 

@@ -53,9 +53,11 @@ impl Session {
         self.finish(now, End { words, why, with_will: true, expiry_s: None, known: false });
     }
 
-    /// What lets the device in beside its own twin does so no more.
+    /// What lets the device in beside its own twin does so no more. Its will is not said, as when its twin shuts it out:
+    /// whoever is shut out says nothing more.
     pub(in super::super) fn shut_out(&mut self, now: Instant) {
-        self.close(now, Reason::NotAuthorized, "its tenant or its enrolment group lets it in no more");
+        let why = "its tenant, its enrolment group or its authority lets it in no more";
+        self.end_with(now, Reason::NotAuthorized, why, false);
     }
 
     /// The node stops: what the client said is answered first, for a while.
@@ -74,6 +76,10 @@ impl Session {
 
     /// Ends the connection from this side. The client is told as far as its version can say it.
     pub(super) fn close(&mut self, now: Instant, reason: Reason, why: &str) {
+        self.end_with(now, reason, why, reason != Reason::Administrative);
+    }
+
+    fn end_with(&mut self, now: Instant, reason: Reason, why: &str, with_will: bool) {
         match self.phase {
             Phase::Challenged { .. } | Phase::Admitting(_) | Phase::Connecting(_) => {
                 self.codec.turn_away(reason, why, &mut self.actions.bytes);
@@ -82,7 +88,6 @@ impl Session {
             Phase::Silent | Phase::Ending(_) | Phase::Over => {}
         }
         let known = matches!(reason, Reason::TakenOver | Reason::Administrative);
-        let with_will = reason != Reason::Administrative;
         let (words, why) = (reason.words(), why.to_owned());
         self.finish(now, End { words, why, with_will, expiry_s: None, known });
     }

@@ -1,4 +1,5 @@
-//! Who a client is, and what it may do. Asked once, when the connection begins: what changes that ends it.
+//! Who a client is, and what it may do. Asked when the connection begins, and when its client authenticates anew; what
+//! changes that in between ends it.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 //! ```text
 //! received(bytes) ─┐                        ┌─> bytes to write, then `written`
 //! mail(replies,    ├─> Session ─> Actions ──┼─> inputs to submit, then `mail`
-//!      deliveries) │                        ├─> a login to present, then `admitted`
+//!      deliveries) │                        ├─> random bytes to make, then `challenged`
+//!                  │                        ├─> a login to present, then `admitted`
 //!                  │                        ├─> applications for a key to make, then `applied`
 //! timeout(now)    ─┘                        └─> responses to hand on, then `responded`
 //! ```
@@ -14,11 +15,11 @@
 
 mod acknowledge;
 mod answer;
-mod application;
 mod challenge;
 mod close;
 mod codec;
 mod connect;
+mod credentials;
 mod deliver;
 mod filter;
 mod login;
@@ -56,9 +57,9 @@ use twins::trust::Proof;
 use super::Options;
 use crate::quotas::Account;
 use answer::{Own, Then};
-use application::Application;
 use challenge::Again;
 use codec::Codec;
+use credentials::Application;
 use login::Rights;
 use outbox::Outbox;
 use packet::{Connect, Packet};

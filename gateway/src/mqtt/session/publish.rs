@@ -20,7 +20,7 @@ use twins::time::{NotATime, Timestamp};
 
 use super::super::Options;
 use super::answer::{Asked, Own, Published, Then};
-use super::application::{Application, Applied};
+use super::credentials::{Application, Applied};
 use super::login::Rights;
 use super::packet::Publish;
 use super::reason::Reason;

@@ -13,7 +13,7 @@ fn address(text: &str) -> Option<IpAddr> {
 impl Guesses {
     fn unheard() -> Self {
         let failures = Arc::new(super::Failures::unheard());
-        Self(Arc::new(Inner { attempts: Mutex::default(), failures }))
+        Self(Arc::new(Inner { attempts: Mutex::default(), failures, hashing: Hashing::default() }))
     }
 }
 

@@ -76,6 +76,17 @@ fn who_is_taken_over_is_told_and_the_twin_knows() {
 }
 
 #[test]
+fn who_is_shut_out_says_nothing_more() {
+    let mut bench = Bench::connected(true);
+
+    bench.session.shut_out(bench.now);
+    bench.act();
+
+    assert_eq!((bench.packets()[0].reason(), bench.closed), (0x87, true));
+    assert_eq!(ends(&mut bench), [ended_with("not authorized", false, None)]);
+}
+
+#[test]
 fn an_input_of_an_ended_session_ends_the_connection() {
     let mut bench = Bench::connected(true);
     bench.publish("twins/me/telemetry/a", "1", 1);

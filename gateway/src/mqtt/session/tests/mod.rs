@@ -29,7 +29,7 @@ use twins::reply::{Delivery, Reply};
 use twins::session::Subscription;
 
 use super::super::Options;
-use super::application::Application;
+use super::credentials::Application;
 use super::login::Admitted;
 use super::{Actions, Origin, Respond, Session};
 use wire::Packet;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use runtime::access::Identity;
 use runtime::error::Error;
 use runtime::router::Router;
 use serde::{Deserialize, Serialize};
@@ -131,15 +132,13 @@ impl Application {
                 provisioning.activate_shown(router, &twin, (issue, asked), header).await
             }
             (Verb::Activate, None, _) => Err(Refused::NotValid),
-            (Verb::Rotate | Verb::Renew, _, proof) => {
-                match provisioning.confirm(router, &twin, &proof).await {
-                    Ok(()) => {
-                        let asked = (asked, applied.grace());
-                        provisioning.rotate(router, &twin, asked, None, header(proof)).await
-                    }
-                    Err(refused) => Err(refused),
+            (Verb::Rotate | Verb::Renew, _, proof) => match still_lets_in(router, &twin, &proof) {
+                Ok(()) => {
+                    let asked = (asked, applied.grace());
+                    provisioning.rotate(router, &twin, asked, None, header(proof)).await
                 }
-            }
+                Err(refused) => Err(refused),
+            },
         };
         let reply = match given {
             Ok(given) => Json::of(&Reply { status: 200, payload: Handed::of(given) }),
@@ -158,6 +157,13 @@ impl Handed {
         let Credential { issue, since, expires, .. } = credential;
         Self { key, certificate, issue, since, expires }
     }
+}
+
+/// Whether what a device came in by still lets it in: what the directory has withdrawn must not be turned into what the
+/// device has of its own.
+fn still_lets_in(router: &Router, twin: &TwinId, proof: &Proof) -> Result<(), Refused> {
+    let who = Identity::Device { twin: twin.clone(), register: None, proof: proof.clone() };
+    router.access().confirm(&who).map_err(|denied| Refused::ShutOut(denied.to_string()))
 }
 
 fn refusal(refused: &Refused) -> Result<Json, twins::json::Error> {
