@@ -151,3 +151,98 @@ async fn known(router: &Router, id: &TwinId) -> Result<Arc<Twin>, Problem> {
     let unknown = || Rejection::new(Code::UnknownTwin, format!("no twin `{}`", id.id()));
     Ok(router.look(id).await?.ok_or_else(unknown)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use twins::decide::Live;
+    use twins::header::{Cause, Header, Principal};
+    use twins::kind::Kinds;
+    use twins::name::Name;
+    use twins::trust::Handover;
+
+    use super::*;
+
+    /// Two devices, and the words that are under way between them.
+    #[derive(Default)]
+    struct Pair {
+        old: Live,
+        new: Live,
+        words: VecDeque<(TwinId, Cause, Handover)>,
+    }
+
+    fn twin(id: &str) -> TwinId {
+        TwinId::in_default_tenant(id).unwrap()
+    }
+
+    impl Pair {
+        fn of_two() -> Self {
+            let mut pair = Self::default();
+            for id in ["old", "new"] {
+                let (kind, header) = (Name::fixed("device"), Header::default());
+                pair.say(id, Input::Register { kind, tags: None, with: None }, header);
+            }
+            pair
+        }
+
+        fn say(&mut self, to: &str, input: Input, header: Header) {
+            let id = twin(to);
+            let live = if to == "old" { &mut self.old } else { &mut self.new };
+            let header = Header { principal: Principal::System, ..header };
+            let decided = Kinds::default().decide(&id, live, &input, header);
+            decided.reply.unwrap();
+            let transition = decided.transition.expect("it changes something");
+            self.words
+                .extend(transition.handovers(&id).map(|(cause, to, word)| (to.clone(), cause, word.clone())));
+        }
+
+        fn replace(&mut self) {
+            let what = What::Replace { by: twin("new") };
+            let step = Step { what, reason: None };
+            self.say("old", Input::Trust(Box::new(step)), Header::default());
+        }
+
+        /// The next word arrives.
+        fn carry(&mut self) {
+            let (to, cause, word) = self.words.pop_front().expect("one is under way");
+            let header = Header { cause: Some(Box::new(cause)), ..Header::default() };
+            self.say(to.id(), Input::Handover(Box::new(word)), header);
+        }
+
+        fn progress_of(&self, new: &str) -> Progress {
+            progress((&twin("old"), self.old.twin()), (&twin(new), Some(self.new.twin())))
+        }
+    }
+
+    #[test]
+    fn it_is_under_way_from_the_offer_until_the_successor_has_what_it_took_over() {
+        let mut pair = Pair::of_two();
+        assert_eq!(pair.progress_of("new"), Progress::NotTaken, "nobody has asked for it");
+
+        pair.replace();
+
+        for word in ["offered", "promised", "given up"] {
+            assert_eq!(pair.progress_of("new"), Progress::UnderWay, "{word}");
+            assert_eq!(pair.progress_of("other"), Progress::NotTaken, "{word}");
+            pair.carry();
+        }
+        assert_eq!(pair.progress_of("new"), Progress::Done);
+        assert_eq!(pair.progress_of("other"), Progress::NotTaken);
+    }
+
+    #[test]
+    fn a_successor_that_was_removed_since_had_taken_it() {
+        let mut pair = Pair::of_two();
+        pair.replace();
+        (0..3).for_each(|_| pair.carry());
+
+        let gone = progress((&twin("old"), pair.old.twin()), (&twin("new"), None));
+        pair.say("new", Input::Remove { reason: None }, Header::default());
+        let (kind, header) = (Name::fixed("device"), Header::default());
+        pair.say("new", Input::Register { kind, tags: None, with: None }, header);
+
+        assert_eq!(gone, Progress::Done);
+        assert_eq!(pair.progress_of("new"), Progress::NotTaken, "who has its id now is another one");
+    }
+}
