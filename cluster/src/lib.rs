@@ -77,6 +77,7 @@ mod options;
 mod storage;
 pub mod wal;
 mod watch;
+pub mod wire;
 
 pub use backup::restore;
 pub use error::Error;
