@@ -41,10 +41,17 @@ const ENGINES: [(&str, &[&str]); 22] = [
     ("opentelemetry_http", &["src/telemetry"]),
     ("opentelemetry_otlp", &["src/telemetry"]),
     ("opentelemetry_sdk", &["src/telemetry"]),
-    ("quinn", &[]),
+    ("quinn", &["cluster/src/transport", "cluster/tests/transport"]),
     (
         "rcgen",
-        &["gateway/src/trust/authority", "gateway/src/tls/tests.rs", "src/bench/credentials.rs", "tests"],
+        &[
+            "cluster/src/transport",
+            "cluster/tests/transport",
+            "gateway/src/trust/authority",
+            "gateway/src/tls/tests.rs",
+            "src/bench/credentials.rs",
+            "tests",
+        ],
     ),
     ("rumqttc", &["src/simulate.rs", "tests"]),
     (
@@ -53,14 +60,22 @@ const ENGINES: [(&str, &[&str]); 22] = [
     ),
     (
         "rustls",
-        &["gateway/src/tls", "gateway/src/trust/authority", "src/bench", "src/cli/client.rs", "tests"],
+        &[
+            "cluster/src/transport",
+            "cluster/tests/transport",
+            "gateway/src/tls",
+            "gateway/src/trust/authority",
+            "src/bench",
+            "src/cli/client.rs",
+            "tests",
+        ],
     ),
     ("tokio_rustls", &["gateway/src/tls"]),
     ("tracing_opentelemetry", &["src/telemetry"]),
     ("ureq", &["src/cli/client.rs", "src/telemetry", "tests"]),
     ("utoipa", &["gateway/src/http"]),
     ("webpki", &["gateway/src/trust/authority"]),
-    ("x509_parser", &["gateway/src/trust/authority"]),
+    ("x509_parser", &["cluster/src/transport", "gateway/src/trust/authority"]),
 ];
 
 /// What may stand at the top.

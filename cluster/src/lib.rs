@@ -1,4 +1,4 @@
-//! The node's storage: the write-ahead log, the logs of the shards on it, and the meta group.
+//! The node's storage: the write-ahead log, the logs of the shards on it, and the meta group; and the wire to other nodes.
 //!
 //! # One log
 //! A node has one log for all its groups: the meta group (0) and the shards (shard `n` is group `n + 1`). One thread
@@ -15,6 +15,15 @@
 //! [`Storage::shard_log`] hands out the log of a shard, [`Storage::meta`] the [`meta`] group with nodes and the shard map,
 //! and [`Storage::watch`] a [`Watch`] on its health for whoever reports it. [`inspect`] reads the log of a stopped node,
 //! [`restore`] makes one for a backup.
+//!
+//! # Other nodes
+//! [`wire`] is how nodes hear each other, as whoever sends and hears sees it: a few lanes, each in order, and bulk streams
+//! beside them. [`transport`] is that wire over QUIC with mutual TLS. An [`Authority`](transport::authority::Authority)
+//! is the cluster's own and signs for its nodes; a [`Transport`](transport::Transport) is opened on a socket with an
+//! identity that it signed, is told the [`Roll`](transport::Roll) of nodes, and is started with whoever
+//! [`Hears`](wire::Hears). It sees to the connections by itself. Whom it refuses, and who refuses it, is in
+//! [`Transport::refusals`](transport::Transport::refusals), with what to do next; a message is lost with its connection,
+//! and repeated by whoever sent it. One slow node costs about 180 MiB at most: [`transport::Options`].
 //!
 //! # What is promised
 //! * What was acknowledged is there after a crash or a power loss, in order and without gaps. What was not may be there.
@@ -75,6 +84,7 @@ pub mod meta;
 pub mod metrics;
 mod options;
 mod storage;
+pub mod transport;
 pub mod wal;
 mod watch;
 pub mod wire;

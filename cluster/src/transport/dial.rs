@@ -1,0 +1,102 @@
+//! Dialling: one task for each other node, which sees to it that there is a connection.
+//!
+//! The smaller number dials at once, the larger one only when nobody has come for a while: the smaller one may know an
+//! old address. Attempts come at growing distances; who was refused for what it is tries seldom, since trying heals
+//! nothing there, and at once when the cluster learns something new.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+use super::Shared;
+use super::authority::Name;
+use super::endpoint::{note, serve};
+use super::refusal::Refusal;
+use super::stream::Ended;
+use crate::wire::Hears;
+
+/// Dials that node as long as the roll has it, and returns its number.
+pub(super) async fn keep_dialling(shared: Arc<Shared>, hears: Arc<dyn Hears>, node: u64) -> u64 {
+    let (mut roll, mut stopped) = (shared.roll.subscribe(), shared.stopped.subscribe());
+    let options = &shared.options;
+    let first = if shared.name.node < node { Duration::ZERO } else { options.dialled_back_after };
+    let mut pause = first;
+    loop {
+        let waited = async {
+            shared.peers.until_free(node).await;
+            tokio::select! {
+                () = sleep(pause) => false,
+                changed = roll.changed() => changed.is_ok(),
+            }
+        };
+        let is_new = tokio::select! {
+            is_new = waited => is_new,
+            _ = stopped.wait_for(|is_stopped| *is_stopped) => return node,
+        };
+        let Some(address) = shared.address(node) else { return node };
+        if is_new {
+            pause = pause.min(first.max(options.redial_min));
+            continue;
+        }
+        if shared.peers.holds(node) {
+            continue;
+        }
+        pause = match dial(&shared, &hears, node, &address).await {
+            Attempt::Lived => first.max(options.redial_min),
+            Attempt::Failed => (pause * 2).clamp(options.redial_min, options.redial_max).max(first),
+            Attempt::Refused => options.redial_refused,
+        };
+    }
+}
+
+enum Attempt {
+    /// There was a link.
+    Lived,
+    /// There was none, for now.
+    Failed,
+    /// There was none, and trying again changes nothing.
+    Refused,
+}
+
+async fn dial(shared: &Arc<Shared>, hears: &Arc<dyn Hears>, node: u64, address: &str) -> Attempt {
+    let address = match resolve(address).await {
+        Ok(address) => address,
+        Err(error) => {
+            tracing::debug!(node, "finding the address `{address}` of a node: {error}");
+            return Attempt::Failed;
+        }
+    };
+    let host = Name { node, ..shared.name }.host();
+    let Ok(connecting) = shared.endpoint.connect_with(shared.client.clone(), address, &host) else {
+        return Attempt::Failed;
+    };
+    let ended = match timeout(shared.options.patience, connecting).await {
+        Ok(Ok(connection)) => match serve(shared, hears, connection, Some(node), None).await {
+            (true, _) => return Attempt::Lived,
+            (false, ended) => ended,
+        },
+        Ok(Err(error)) => {
+            let ended = Ended::Lost(error);
+            note(shared, Some(node), address, &ended);
+            ended
+        }
+        Err(_) => return Attempt::Failed,
+    };
+    let is_final = match &ended {
+        Ended::Refused(why) => why.is_final(),
+        Ended::Lost(error) => Refusal::of(error).is_some_and(|(_, why)| why.is_final()),
+        Ended::GivenUp => false,
+    };
+    if is_final { Attempt::Refused } else { Attempt::Failed }
+}
+
+/// The first address of `host:port`; the name is asked for anew each time.
+async fn resolve(address: &str) -> io::Result<SocketAddr> {
+    if let Ok(address) = address.parse() {
+        return Ok(address);
+    }
+    let mut found = tokio::net::lookup_host(address).await?;
+    found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+}
