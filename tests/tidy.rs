@@ -9,6 +9,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[path = "tidy/names.rs"]
+mod names;
+
+use names::{names, uses_crate};
+
 /// Which rooms a room may know, whatever for: `twins <- runtime <-+- cluster / gateway <-+- twinfold`.
 const DIRECTION: [(&str, &[&str]); 5] = [
     ("twins", &[]),
@@ -143,7 +148,7 @@ fn the_model_is_pure() {
 #[test]
 fn each_engine_is_named_in_one_place() {
     let mut wrong = Vec::new();
-    for (path, text) in sources().into_iter().filter(|(path, _)| path != "tests/tidy.rs") {
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.starts_with("tests/tidy")) {
         for (engine, _) in
             ENGINES.iter().filter(|(_, places)| !places.iter().any(|place| is_in(&path, place)))
         {
@@ -413,29 +418,6 @@ fn lines_with(path: &str, text: &str, is_wrong: impl Fn(&str) -> bool) -> Vec<St
     wrong.map(|(number, line)| format!("{path}:{}: {}", number + 1, line.trim())).collect()
 }
 
-/// Whether a name stands in the code as a whole word.
-fn names(code: &str, name: &str) -> bool {
-    let is_word = |character: char| character.is_alphanumeric() || character == '_';
-    code.match_indices(name)
-        .any(|(at, _)| !code[..at].ends_with(is_word) && !code[at + name.len()..].starts_with(is_word))
-}
-
-/// Whether the code names a crate, as the first part of a path: `fjall::Database`, `::fjall::Error`, `use fjall as`.
-/// A module of ours of the same name has `crate`, `super` or its parent before it.
-fn uses_crate(code: &str, name: &str) -> bool {
-    let is_word = |character: char| character.is_alphanumeric() || character == '_';
-    code.match_indices(name).any(|(at, _)| {
-        let (before, after) = (&code[..at], &code[at + name.len()..]);
-        let is_first = match before.strip_suffix("::") {
-            Some(parent) => !parent.ends_with(|character| is_word(character) || character == '>'),
-            None => !before.ends_with(is_word),
-        };
-        let is_path =
-            after.starts_with("::") || (before.trim_end().ends_with("use") && !after.starts_with(is_word));
-        is_first && is_path
-    })
-}
-
 /// Whether a word of a document is the path of a source file or folder, not a topic or a command.
 fn is_source_path(word: &str) -> bool {
     let in_room = word.split_once('/').is_some_and(|(top, rest)| {
@@ -444,22 +426,4 @@ fn is_source_path(word: &str) -> bool {
     });
     let at_top = ["src/", "tests/", "examples/", ".ci/"].iter().any(|folder| word.starts_with(folder));
     (in_room || at_top) && !word.contains([' ', '*', '{', '<', '\n'])
-}
-
-#[test]
-fn a_crate_is_told_from_a_module_of_the_same_name() {
-    for code in [
-        "use fjall::Database;",
-        "    ::fjall::Error",
-        "use ::fjall::{A}",
-        "x(fjall::open())",
-        "use fjall as f;",
-    ] {
-        assert!(uses_crate(code, "fjall"), "{code}");
-    }
-    for code in
-        ["use runtime::store::fjall::Fjall;", "pub mod fjall;", "use super::fjall;", "my_fjall::open()"]
-    {
-        assert!(!uses_crate(code, "fjall"), "{code}");
-    }
 }

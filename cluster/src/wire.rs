@@ -60,7 +60,7 @@ pub trait Wire: Send + Sync + 'static {
 
 /// Hears other nodes. It is called on the task that reads, in the order of a lane, and must not block.
 pub trait Hears: Send + Sync + 'static {
-    /// A message.
+    /// A message. It shares its memory with those that came with it: who keeps a small one for long copies it.
     fn heard(&self, from: Contact, lane: Lane, message: Bytes);
 
     /// A stream, read to its end or given up; what it answers ends the stream and goes back.

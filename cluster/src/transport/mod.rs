@@ -53,6 +53,9 @@ use runtime::clock::Clock;
 
 use crate::wire::{Boxed, BulkWrite, Contact, Hears, Lane, NotSent, Wire};
 
+/// How long a node that stops waits until the others have heard of it.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// What a node says of itself beside its certificate.
 #[derive(Clone)]
 pub struct Me {
@@ -78,6 +81,14 @@ pub enum Error {
     /// The socket does not work.
     #[error("listening for other nodes: {0}; choose another address with `--cluster`")]
     Socket(#[from] io::Error),
+    /// An option makes no sense.
+    #[error("the transport's option {option} cannot be so: {why}")]
+    Option {
+        /// Which one.
+        option: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The node's certificate or key cannot be used.
     #[error(
         "the node's certificate in the cluster cannot be used: {0}; restore the folder's cluster files, or join with an empty folder"
@@ -108,8 +119,9 @@ impl Transport {
     /// Prepares everything; nobody is dialled or answered before [`start`](Self::start). Within a tokio runtime.
     ///
     /// # Errors
-    /// When the socket does not work, or the identity is not one.
+    /// When the socket does not work, the identity is not one, or an option makes no sense.
     pub fn open(socket: Socket, identity: &Identity, me: Me, options: Options) -> Result<Self, Error> {
+        options.check()?;
         let (server, client) = tls::configured(identity)?;
         let transport = Arc::new(endpoint::transport(&options));
         let mut client = quinn::ClientConfig::new(client);
@@ -194,7 +206,7 @@ impl Transport {
             drop(driver.await);
         }
         // So that the others hear of it; who does not answer is not waited for.
-        drop(tokio::time::timeout(self.shared.options.patience, self.shared.endpoint.wait_idle()).await);
+        drop(tokio::time::timeout(FAREWELL, self.shared.endpoint.wait_idle()).await);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Error;
 use crate::wire::Lane;
 
 /// Limits and times of the connections between nodes. Every field has a default that suits a network of one place.
@@ -55,11 +56,45 @@ impl Default for Options {
 }
 
 impl Options {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let wrong = [
+            ("versions", self.versions.is_empty(), "it names none"),
+            ("ping_every", self.ping_every.is_zero(), "it is zero"),
+            ("patience", self.patience.is_zero(), "it is zero"),
+            ("silence_max", self.silence_max <= self.keep_alive, "it is not longer than keep_alive"),
+            ("redial_min", self.redial_min.is_zero(), "it is zero"),
+            ("redial_max", self.redial_max < self.redial_min, "it is shorter than redial_min"),
+        ];
+        match wrong.into_iter().find(|(_, is_wrong, _)| *is_wrong) {
+            Some((option, _, why)) => Err(Error::Option { option, why }),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn queue_bytes(&self, lane: Lane) -> usize {
         match lane {
             Lane::Pulse => self.pulse_bytes,
             Lane::Log => self.log_bytes,
             Lane::Forward => self.forward_bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_is_named() {
+        let silence_max = Duration::from_millis(500);
+        let wrong = Options { silence_max, ..Options::default() };
+
+        let refused = wrong.check().unwrap_err().to_string();
+
+        assert_eq!(
+            refused,
+            "the transport's option silence_max cannot be so: it is not longer than keep_alive"
+        );
+        assert!(Options::default().check().is_ok());
     }
 }

@@ -17,7 +17,7 @@ use quinn::{ConnectionError, VarInt};
 const KEPT_MAX: usize = 32;
 /// How often one peer's refusals are logged.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
-/// Peers whose last log line is remembered; past it the oldest are forgotten, and logged again.
+/// Strangers who are logged in that time.
 const LOGGED_MAX: usize = 1_024;
 /// The longest text of another node that is kept or logged.
 const TEXT_MAX: usize = 512;
@@ -35,7 +35,8 @@ pub enum Refusal {
     Spare,
     /// Their ranges of versions do not meet.
     #[error(
-        "no common protocol version: one node speaks {ours:?}, the other one {theirs:?}; upgrade the older one by one step at a time"
+        "no common protocol version: one node speaks {}, the other one {}; upgrade the older one, one release at a time",
+        range(*ours), range(*theirs)
     )]
     NoCommonVersion {
         /// Of the node that refuses.
@@ -120,9 +121,9 @@ pub enum Refusal {
     /// A task of the node that ends it has failed.
     #[error("a fault of that node; look at its log, and report it")]
     Fault,
-    /// TLS was not agreed on: whose certificate is not believed.
+    /// TLS was not agreed on: as a rule, a certificate is not believed.
     #[error(
-        "the certificate is not one of this cluster's authority for that node: {0}; look at the address, or let the node join this cluster"
+        "TLS was refused: {0}; look at the address and at both clocks, or let the node join this cluster"
     )]
     Tls(String),
     /// What the other node refused with, in its words.
@@ -192,6 +193,11 @@ impl Refusal {
             _ => None,
         }
     }
+}
+
+/// Versions, for people.
+fn range((min, max): (u8, u8)) -> String {
+    if min == max { min.to_string() } else { format!("{min} to {max}") }
 }
 
 /// What another node wrote, as one line that can be shown.
@@ -277,8 +283,8 @@ impl Logged {
             return false;
         }
         self.0.retain(|_, last| now.duration_since(*last) < LOGGED_EVERY);
-        // Addresses can be made up without end: then nobody else's lines are.
-        if self.0.len() >= LOGGED_MAX {
+        // Of strangers there can be any number; of nodes there is not.
+        if peer.is_none() && self.0.len() >= LOGGED_MAX {
             return false;
         }
         self.0.insert(key, now);
@@ -299,6 +305,17 @@ mod tests {
 
         assert_eq!(due, [true, false, false, true, false]);
         assert!(logged.is_due(Some(3), address, begin), "another one is logged by itself");
+    }
+
+    #[test]
+    fn a_crowd_of_strangers_does_not_keep_the_nodes_out_of_the_log() {
+        let (mut logged, now) = (Logged::default(), Instant::now());
+        let stranger = |n: u32| SocketAddr::from((n.to_be_bytes(), 7400));
+
+        let lines = (0..5_000).filter(|n| logged.is_due(None, stranger(*n), now)).count();
+
+        assert_eq!(lines, LOGGED_MAX);
+        assert!(logged.is_due(Some(2), stranger(1), now));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the lanes carry: in order, together, within bounds, and again after a cut.
 
 use bytes::Bytes;
+use cluster::transport::authority::Authority;
 use cluster::transport::{Options, Socket};
 use cluster::wire::{Contact, Lane, NotSent, Wire};
 use std::sync::atomic::Ordering;
@@ -179,6 +180,18 @@ async fn a_node_that_starts_again_is_another_contact() {
     assert_eq!(one.transport.contact(2), Some(Contact { node: 2, generation: 2 }));
     assert_eq!(again.transport.contact(1), Some(Contact { node: 1, generation: 1 }));
     assert!(one.transport.refusals().borrow().is_empty(), "who stops is no refusal");
+}
+
+#[tokio::test]
+async fn nodes_meet_that_an_authority_signed_for_before_and_after_it_was_kept() {
+    let founded = authority();
+    let kept = Authority::open(founded.certificate(), &founded.key()).unwrap();
+    let (one, two) = (Start::of(&founded, 1).open(), Start::of(&kept, 2).open());
+
+    introduce(&[&one, &two]);
+
+    one.until_reached(2).await;
+    two.until_reached(1).await;
 }
 
 #[tokio::test]
