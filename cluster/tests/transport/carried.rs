@@ -53,6 +53,33 @@ async fn each_lane_keeps_its_order_between_three_nodes() {
 }
 
 #[tokio::test]
+async fn a_bad_network_changes_no_order_and_loses_nothing() {
+    const MESSAGES: usize = 200;
+    let (net, authority) = (Net::default(), authority());
+    let start =
+        |n: u16| Start { socket: Socket::Other(net.port(n)), ..Start::of(&authority, n.into()) }.open();
+    let (one, two) = (start(1), start(2));
+    net.worsen(7);
+    introduce(&[&one, &two]);
+    one.until_reached(2).await;
+    two.until_reached(1).await;
+
+    for n in 0..MESSAGES {
+        for lane in LANES {
+            send(&one, 2, lane, numbered(n, 8 + n * 50)).await;
+            send(&two, 1, lane, numbered(n, 8 + n)).await;
+        }
+    }
+
+    for lane in LANES {
+        two.until_heard(1, lane, MESSAGES).await;
+        one.until_heard(2, lane, MESSAGES).await;
+        let expected: Vec<_> = (0..MESSAGES).map(|n| numbered(n, 8 + n * 50)).collect();
+        assert!(two.ear.heard(1, lane) == expected, "{lane:?}");
+    }
+}
+
+#[tokio::test]
 async fn all_that_waits_leaves_in_one_frame() {
     let nodes = met(2).await;
 

@@ -1,4 +1,4 @@
-//! A network in memory, which can be cut: what two nodes send each other vanishes then.
+//! A network in memory, which can be cut, and which can lose, repeat and reorder what is sent.
 
 use cluster::transport::Datagrams;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +17,8 @@ pub struct Net(Arc<Mutex<Inner>>);
 struct Inner {
     ports: BTreeMap<SocketAddr, Arrived>,
     cut: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// The state of its dice, where it is a bad one.
+    dice: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -36,8 +38,25 @@ impl Net {
         self.0.lock().unwrap().cut.extend([(one, other), (other, one)]);
     }
 
+    /// From now on a tenth of all datagrams is lost, a tenth comes twice, and a tenth before others.
+    pub fn worsen(&self, seed: u64) {
+        self.0.lock().unwrap().dice = Some(seed | 1);
+    }
+
     pub fn heal(&self) {
         self.0.lock().unwrap().cut.clear();
+    }
+}
+
+impl Inner {
+    /// 0 to 9; a good network throws a nine.
+    fn throw(&mut self) -> u64 {
+        let Some(dice) = &mut self.dice else { return 9 };
+        // xorshift64
+        *dice ^= *dice << 13;
+        *dice ^= *dice >> 7;
+        *dice ^= *dice << 17;
+        *dice % 10
     }
 }
 
@@ -53,9 +72,15 @@ impl Datagrams for Port {
         if net.cut.contains(&(self.address, to)) {
             return Ok(());
         }
+        let thrown = net.throw();
         let Some(arrived) = net.ports.get_mut(&to) else { return Ok(()) };
-        if arrived.datagrams.len() < HELD_MAX {
-            arrived.datagrams.push_back((self.address, datagram.to_vec()));
+        let sent = (self.address, datagram.to_vec());
+        match thrown {
+            0 => {}
+            _ if arrived.datagrams.len() >= HELD_MAX => {}
+            1 => arrived.datagrams.extend([sent.clone(), sent]),
+            2 => arrived.datagrams.push_front(sent),
+            _ => arrived.datagrams.push_back(sent),
         }
         if let Some(waker) = arrived.waker.take() {
             waker.wake();
