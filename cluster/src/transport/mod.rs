@@ -13,6 +13,70 @@
 //! It repeats nothing. A message that was under way when a connection ended may have arrived, or not; consensus and
 //! forwarding repeat what they need. It knows nothing of shards, and does not decide who belongs to the cluster: it is
 //! told the [`Roll`].
+//!
+//! # Example
+//! ```
+//! use bytes::Bytes;
+//! use cluster::transport::authority::{Authority, ClusterId};
+//! use cluster::transport::{Enrolled, Me, Options, Roll, Socket, Transport};
+//! use cluster::wire::{Boxed, BulkRead, Contact, Hears, Lane, Wire};
+//! use runtime::clock::SystemClock;
+//! use std::sync::Arc;
+//! use std::time::SystemTime;
+//! use tokio::sync::watch;
+//!
+//! /// Keeps the last message.
+//! struct Ear(watch::Sender<Option<Bytes>>);
+//!
+//! impl Hears for Ear {
+//!     fn heard(&self, _: Contact, _: Lane, message: Bytes) {
+//!         self.0.send_replace(Some(message));
+//!     }
+//!     fn bulk(&self, _: Contact, _: Bytes, _: Box<dyn BulkRead>) -> Boxed<Result<Bytes, String>> {
+//!         Box::pin(async { Err("nothing is taken here".to_owned()) })
+//!     }
+//!     fn reached(&self, _: Contact) {}
+//!     fn lost(&self, _: u64) {}
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Authority::found(ClusterId(7), SystemTime::now())?;
+//! let (mut nodes, mut roll) = (Vec::new(), Roll::default());
+//! for node in [1, 2] {
+//!     let me = Me {
+//!         generation: 1,
+//!         start: node,
+//!         durable: Arc::new(|| 0),
+//!         feature: 1,
+//!         software: "an example".into(),
+//!         address: String::new(),
+//!         clock: Arc::new(SystemClock),
+//!     };
+//!     let socket = Socket::bind("127.0.0.1:0".parse()?)?;
+//!     let identity = authority.issue(node, SystemTime::now())?;
+//!     let transport = Transport::open(socket, &identity, me, Options::default())?;
+//!     let address = transport.local_address()?.to_string();
+//!     roll.nodes.insert(node, Enrolled { address, ..Enrolled::default() });
+//!     nodes.push(transport);
+//! }
+//! let (told, mut hears) = watch::channel(None);
+//! nodes[0].learn(roll.clone());
+//! nodes[0].start(Arc::new(Ear(told)));
+//! nodes[1].learn(roll);
+//! nodes[1].start(Arc::new(Ear(watch::channel(None).0)));
+//!
+//! // Not reached yet is no error: whoever sends tries again.
+//! while nodes[1].send(1, Lane::Pulse, "a vote".into()).is_err() {
+//!     tokio::task::yield_now().await;
+//! }
+//! let message = hears.wait_for(Option::is_some).await?.clone();
+//! assert_eq!(message, Some("a vote".into()));
+//! # nodes[0].close().await;
+//! # nodes[1].close().await;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod authority;
 mod bulk;
