@@ -210,6 +210,34 @@ async fn a_node_that_starts_again_is_another_contact() {
 }
 
 #[tokio::test]
+async fn a_new_start_takes_the_place_of_one_that_vanished_without_a_word() {
+    let (net, authority) = (Net::default(), authority());
+    let start = |n: u64, port| {
+        let options = Options { dialled_back_after: Duration::from_millis(50), ..patient() };
+        Start { options, socket: Socket::Other(net.port(port)), ..Start::of(&authority, n) }
+    };
+    let (one, before) = (start(1, 1).open(), start(2, 2).open());
+    introduce(&[&one, &before]);
+    one.until_reached(2).await;
+    before.until_reached(1).await;
+
+    // Node 1 would notice after 30 s.
+    net.cut(one.address, before.address);
+    let again = Start { generation: 2, start: 999, durable: 11, ..start(2, 3) }.open();
+    again.meet(roll(&[&one, &again]));
+
+    again.until_reached(1).await;
+    let changes = |events: &[Event]| {
+        let changes = events.iter().filter(|event| !matches!(event, Event::Heard(..)));
+        changes.cloned().collect::<Vec<_>>()
+    };
+    one.ear.until(|events| changes(events).len() == 3).await;
+    let of = |generation| Event::Reached(Contact { node: 2, generation });
+    assert_eq!(changes(&one.ear.events()), [of(1), Event::Lost(2), of(2)]);
+    assert_eq!(one.transport.contact(2), Some(Contact { node: 2, generation: 2 }));
+}
+
+#[tokio::test]
 async fn nodes_meet_that_an_authority_signed_for_before_and_after_it_was_kept() {
     let founded = authority();
     let kept = Authority::open(founded.certificate(), &founded.key()).unwrap();
