@@ -17,12 +17,15 @@ use super::refusal::Refusal;
 use super::stream::Ended;
 use crate::wire::Hears;
 
+/// Of a name with more addresses the rest is not tried.
+const ADDRESSES_MAX: usize = 16;
+
 /// Dials that node as long as the roll has it, and returns its number.
 pub(super) async fn keep_dialling(shared: Arc<Shared>, hears: Arc<dyn Hears>, node: u64) -> u64 {
     let (mut roll, mut stopped) = (shared.roll.subscribe(), shared.stopped.subscribe());
     let options = &shared.options;
     let first = if shared.name.node < node { Duration::ZERO } else { options.dialled_back_after };
-    let mut pause = first;
+    let (mut pause, mut attempts) = (first, 0_usize);
     loop {
         let waited = async {
             shared.peers.until_free(node).await;
@@ -43,7 +46,9 @@ pub(super) async fn keep_dialling(shared: Arc<Shared>, hears: Arc<dyn Hears>, no
         if shared.peers.holds(node) {
             continue;
         }
-        pause = match dial(&shared, &hears, node, &address).await {
+        let outcome = dial(&shared, &hears, node, &address, attempts).await;
+        attempts = if matches!(outcome, Attempt::Failed) { attempts.wrapping_add(1) } else { attempts };
+        pause = match outcome {
             Attempt::Lived => first.max(options.redial_min),
             Attempt::Failed => (pause * 2).clamp(options.redial_min, options.redial_max).max(first),
             Attempt::Refused => options.redial_refused,
@@ -60,8 +65,15 @@ enum Attempt {
     Refused,
 }
 
-async fn dial(shared: &Arc<Shared>, hears: &Arc<dyn Hears>, node: u64, address: &str) -> Attempt {
-    let address = match resolve(address).await {
+async fn dial(
+    shared: &Arc<Shared>,
+    hears: &Arc<dyn Hears>,
+    node: u64,
+    address: &str,
+    attempt: usize,
+) -> Attempt {
+    let Ok(from) = shared.endpoint.local_addr() else { return Attempt::Failed };
+    let address = match resolve(address, attempt, from).await {
         Ok(address) => address,
         Err(error) => {
             tracing::debug!(node, "finding the address `{address}` of a node: {error}");
@@ -92,11 +104,38 @@ async fn dial(shared: &Arc<Shared>, hears: &Arc<dyn Hears>, node: u64, address: 
     if is_final { Attempt::Refused } else { Attempt::Failed }
 }
 
-/// The first address of `host:port`; the name is asked for anew each time.
-async fn resolve(address: &str) -> io::Result<SocketAddr> {
-    if let Ok(address) = address.parse() {
-        return Ok(address);
+/// An address of `host:port`; the name is asked for anew each time. Of several, each attempt takes the next one that the
+/// socket can reach.
+async fn resolve(address: &str, attempt: usize, from: SocketAddr) -> io::Result<SocketAddr> {
+    let found = match address.parse() {
+        Ok(address) => vec![address],
+        Err(_) => tokio::net::lookup_host(address).await?.take(ADDRESSES_MAX).collect(),
+    };
+    chosen(&found, attempt, from).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, "it has no address that this node's socket can reach")
+    })
+}
+
+/// A socket of IPv4 reaches no IPv6.
+fn chosen(found: &[SocketAddr], attempt: usize, from: SocketAddr) -> Option<SocketAddr> {
+    let reached: Vec<_> = found.iter().filter(|address| from.is_ipv6() || address.is_ipv4()).collect();
+    let place = attempt.checked_rem(reached.len())?;
+    Some(*reached[place])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_attempt_takes_the_next_address_that_the_socket_reaches() {
+        let [four, six] = ["0.0.0.0:7400", "[::]:7400"].map(|address| address.parse().unwrap());
+        let found = ["[2001:db8::1]:1", "192.0.2.1:2", "192.0.2.2:3"].map(|address| address.parse().unwrap());
+
+        let ports = |from| (0..4).map(|n| chosen(&found, n, from).unwrap().port()).collect::<Vec<_>>();
+
+        assert_eq!(ports(four), [2, 3, 2, 3]);
+        assert_eq!(ports(six), [1, 2, 3, 1]);
+        assert_eq!(chosen(&found[..1], 0, four), None);
     }
-    let mut found = tokio::net::lookup_host(address).await?;
-    found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }

@@ -216,7 +216,12 @@ impl Transport {
     pub fn learn(&self, roll: Roll) {
         let roll = Arc::new(roll);
         self.shared.peers.expect(self.shared.name.node, &roll);
-        self.shared.roll.send_replace(roll.clone());
+        // Whoever dials begins its wait anew with each change, so that only changes may be one.
+        self.shared.roll.send_if_modified(|known| {
+            let is_new = *known != roll;
+            *known = roll.clone();
+            is_new
+        });
         for link in self.shared.peers.links() {
             let node = link.hello.node;
             if let Err(why) = roll.admits(node, &link.fingerprint) {
