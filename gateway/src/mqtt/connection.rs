@@ -15,20 +15,18 @@ use std::time::{Duration, Instant};
 use runtime::access::Denied;
 use runtime::mailbox::{Mail, Mailbox};
 use runtime::path::step;
-use runtime::router::Router;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tracing::Instrument;
 use twins::reply::Reply;
 
-use crate::metrics::{Metrics, Protocol};
-use crate::quotas::Quotas;
-use crate::trust::provisioning::Provisioning;
+use crate::metrics::Protocol;
 use crate::trust::vault::random;
 
-use super::grounds::{Footing, Grounds};
+use super::grounds::Footing;
 use super::options::READ_BYTES;
+use super::services::Services;
 use super::session::{Actions, Admitted, Respond, Session};
 
 /// How long a closed connection's client may go on sending.
@@ -44,21 +42,9 @@ thread_local! {
 pub(super) struct Connection<S> {
     pub(super) stream: S,
     pub(super) session: Session,
-    pub(super) router: Router,
-    /// What gives its device a key.
-    pub(super) provisioning: Provisioning,
-    /// What its device stands on, once it was let in.
-    pub(super) grounds: Grounds,
-    /// How much its device may take, and its address.
-    pub(super) quotas: Quotas,
     /// Where its client is.
     pub(super) from: IpAddr,
-    /// How long letting a client in may take.
-    pub(super) login_timeout: Duration,
-    /// How long one write may take.
-    pub(super) write_timeout: Duration,
-    /// Where it counts.
-    pub(super) metrics: Metrics,
+    pub(super) services: Arc<Services>,
 }
 
 /// A connection that runs.
@@ -66,17 +52,11 @@ struct Driver<S> {
     /// Absent once it is closed.
     stream: Option<S>,
     session: Session,
-    router: Router,
-    provisioning: Provisioning,
-    grounds: Grounds,
-    quotas: Quotas,
-    /// Where its device stands, when it was just let in.
-    footing: Option<Footing>,
     from: IpAddr,
+    services: Arc<Services>,
+    /// Where its device stands, since it was let in.
+    footing: Option<Footing>,
     mailbox: Arc<Mailbox>,
-    login_timeout: Duration,
-    write_timeout: Duration,
-    metrics: Metrics,
     /// Bytes since packets were last counted: in, out.
     bytes: [u64; 2],
 }
@@ -95,44 +75,24 @@ enum Event {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs until the twin has heard of the connection's end. A change of `stopping` ends it.
     pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let Self {
-            stream,
-            session,
-            router,
-            provisioning,
-            grounds,
-            quotas,
-            from,
-            login_timeout,
-            write_timeout,
-            metrics,
-        } = self;
-        let mailbox = Arc::new(Mailbox::default());
+        let Self { stream, session, from, services } = self;
         let mut driver = Driver {
             stream: Some(stream),
             session,
-            router,
-            provisioning,
-            grounds,
-            quotas,
-            footing: None,
             from,
-            mailbox: mailbox.clone(),
-            login_timeout,
-            write_timeout,
-            metrics,
+            services,
+            footing: None,
+            mailbox: Arc::default(),
             bytes: [0; 2],
         };
         let mut mail = Vec::new();
         let mut told_to_stop = false;
-        let mut footing: Option<Footing> = None;
         // Reset only when it has to fire earlier, since it mostly moves on with each packet.
         let mut armed = Instant::now() + FAR;
         let mut sleep = pin!(sleep_until(armed.into()));
         loop {
             driver.act().await;
             driver.count();
-            footing = driver.footing.take().or(footing);
             if driver.session.is_over() {
                 break;
             }
@@ -141,11 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 armed = next;
                 sleep.as_mut().reset(armed.into());
             }
+            let Driver { stream, session, footing, mailbox, bytes, .. } = &mut driver;
             let event = tokio::select! {
                 () = mailbox.take(&mut mail) => Event::Mail,
-                event = driver.read() => event,
+                event = read(stream, session, bytes) => event,
                 () = &mut sleep => Event::Timeout,
-                () = gone(&mut footing) => Event::ShutOut,
+                () = gone(footing) => Event::ShutOut,
                 _ = stopping.changed(), if !told_to_stop => Event::Stop,
             };
             let now = Instant::now();
@@ -159,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     sleep.as_mut().reset(armed.into());
                 }
                 Event::ShutOut => {
-                    footing = None;
+                    driver.footing = None;
                     driver.session.shut_out(now);
                 }
                 Event::Stop => {
@@ -175,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Does all that the session wants done.
     async fn act(&mut self) {
+        let services = self.services.clone();
         loop {
             let Actions { login, challenge, submissions, responses, applications, bytes, close } =
                 self.session.actions();
@@ -187,7 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             if let Some(login) = login {
                 let client = login.client().to_owned();
-                let admitted = timeout(self.login_timeout, login.present(&self.router)).await;
+                let admitted =
+                    timeout(services.options.connect_timeout, login.present(&services.router)).await;
                 let admitted = admitted.unwrap_or_else(|_| {
                     Err(Denied::Later("it was not found out in time whether it may come in".into()))
                 });
@@ -198,20 +161,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 };
                 let admitted = admitted.and_then(|admitted| self.stand(admitted));
                 if let Err(denied) = &admitted {
-                    self.metrics.denied(Protocol::Mqtt, denied);
+                    services.metrics.denied(Protocol::Mqtt, denied);
                 }
                 self.session.admitted(Instant::now(), admitted);
             }
             if !submissions.is_empty() {
-                self.router.submit(&self.mailbox, submissions);
+                services.router.submit(&self.mailbox, submissions);
             }
             for Respond { token, twin, id, response } in responses {
-                let waited = self.router.respond(&twin, &id, response).await;
+                let waited = services.router.respond(&twin, &id, response).await;
                 self.session.responded(Instant::now(), token, waited);
             }
             for application in applications {
                 let token = application.token;
-                let reply = application.make(&self.provisioning, &self.router, self.from).await;
+                let reply = application.make(&services.provisioning, &services.router, self.from).await;
                 self.session.applied(Instant::now(), token, reply);
             }
             if !bytes.is_empty() {
@@ -225,14 +188,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Gives who was let in an account.
     fn account(&self, mut admitted: Admitted, client: &str) -> Result<Admitted, Denied> {
-        admitted.account = Some(self.quotas.connect(&admitted.twin, client, Instant::now())?);
+        let account = self.services.quotas.connect(&admitted.twin, client, Instant::now())?;
+        admitted.account = Some(account);
         Ok(admitted)
     }
 
     /// Gives who was let in a footing, unless they would not be let in any more.
     fn stand(&mut self, admitted: Admitted) -> Result<Admitted, Denied> {
-        let footing = self.grounds.stand(&admitted.twin, &admitted.proof);
-        self.router.access().confirm(&admitted.identity())?;
+        let Services { grounds, router, .. } = &*self.services;
+        let footing = grounds.stand(&admitted.twin, &admitted.proof);
+        router.access().confirm(&admitted.identity())?;
         self.footing = Some(footing);
         Ok(admitted)
     }
@@ -246,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             // What TLS has taken it may not have sent yet.
             stream.flush().await
         };
-        let writing = timeout(self.write_timeout, all).instrument(span);
+        let writing = timeout(self.services.options.answer_timeout, all).instrument(span);
         let written = match writing.await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => Err("the client does not read".to_owned()),
@@ -262,47 +227,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn close(&mut self) {
         if let Some(mut stream) = self.stream.take() {
             // It may be gone already.
-            if let Ok(Ok(())) = timeout(self.write_timeout, stream.shutdown()).await {
+            if let Ok(Ok(())) = timeout(self.services.options.answer_timeout, stream.shutdown()).await {
                 drop(timeout(LINGER, drain(stream)).await);
             }
         }
     }
 
-    /// Reads once, when the session listens. Cancel safe: nothing is read unless the session takes it at once.
-    async fn read(&mut self) -> Event {
-        let (Some(stream), true) = (&mut self.stream, self.session.listens()) else {
-            return std::future::pending().await;
-        };
-        let session = &mut self.session;
-        let read =
-            poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| read(stream, session, scratch, context)));
-        match read.await {
-            Ok(0) => Event::Lost("closed by the client without DISCONNECT".into()),
-            Ok(bytes) => {
-                self.bytes[0] += bytes as u64;
-                Event::Read
-            }
-            Err(error) => Event::Lost(error.to_string()),
-        }
-    }
-
     /// Adds what came and went to the metrics of the node.
     fn count(&mut self) {
+        let metrics = &self.services.metrics;
         let ([received, sent], [bytes_in, bytes_out]) =
             (self.session.packets(), std::mem::take(&mut self.bytes));
         if received + bytes_in > 0 {
-            self.metrics.received(received, bytes_in);
+            metrics.received(received, bytes_in);
         }
         if sent + bytes_out > 0 {
-            self.metrics.sent(sent, bytes_out);
+            metrics.sent(sent, bytes_out);
         }
-        self.metrics.paused(self.session.paused());
+        metrics.paused(self.session.paused());
     }
 
     /// Says how it ended. Whole fleets come and go, so that it is no news but to who looks for it.
     fn report(&self) {
         let Some(end) = self.session.end() else { return };
-        self.metrics.closed(end.words);
+        self.services.metrics.closed(end.words);
         match self.session.who() {
             Some((twin, client, epoch)) => {
                 tracing::debug!(%twin, %client, epoch, reason = end.words, why = end.why, "a device disconnected");
@@ -320,7 +268,7 @@ impl<S> Drop for Driver<S> {
             _ => None,
         });
         if let Some(last_words) = self.session.last_words(late) {
-            self.router.submit(&self.mailbox, vec![last_words]);
+            self.services.router.submit(&self.mailbox, vec![last_words]);
         }
     }
 }
@@ -345,8 +293,28 @@ async fn drain<S: AsyncRead + Unpin>(mut stream: S) {
     while let Ok(true) = poll_fn(&mut goes_on).await {}
 }
 
+/// Reads once, when the session listens. Cancel safe: nothing is read unless the session takes it at once.
+async fn read<S: AsyncRead + Unpin>(
+    stream: &mut Option<S>,
+    session: &mut Session,
+    bytes: &mut [u64; 2],
+) -> Event {
+    let (Some(stream), true) = (stream, session.listens()) else {
+        return std::future::pending().await;
+    };
+    let once = poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| take(stream, session, scratch, context)));
+    match once.await {
+        Ok(0) => Event::Lost("closed by the client without DISCONNECT".into()),
+        Ok(length) => {
+            bytes[0] += length as u64;
+            Event::Read
+        }
+        Err(error) => Event::Lost(error.to_string()),
+    }
+}
+
 /// One read, taken by the session; returns its length.
-fn read<S: AsyncRead + Unpin>(
+fn take<S: AsyncRead + Unpin>(
     stream: &mut S,
     session: &mut Session,
     scratch: &mut [u8],

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::grounds::Grounds;
+use super::services::Services;
 use super::session::{Origin, Session};
 use crate::descriptors::Shares;
 use crate::door::{Door, Shut};
@@ -94,7 +95,8 @@ impl Listener {
         }
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         let (options, grounds) = (Arc::new(options), Grounds::default());
-        let host = Host { options, router, provisioning, grounds, quotas, metrics, handshakes };
+        let services = Services { options, router, provisioning, grounds, quotas, metrics };
+        let host = Host { services: Arc::new(services), handshakes };
         let spawned = Actor::spawn(None, host, listening).await;
         let (actor, running) = spawned.expect("its start does nothing that can fail");
         Ok(Self { local_addrs, actor, running })
@@ -130,12 +132,7 @@ type Listening = Vec<(TcpListener, Option<Tls>)>;
 
 /// The actor.
 struct Host {
-    options: Arc<Options>,
-    router: Router,
-    provisioning: Provisioning,
-    grounds: Grounds,
-    quotas: Quotas,
-    metrics: Metrics,
+    services: Arc<Services>,
     handshakes: Arc<Semaphore>,
 }
 
@@ -157,16 +154,10 @@ impl Actor for Host {
         myself: ActorRef<Accepted>,
         listening: Listening,
     ) -> Result<State, ActorProcessingErr> {
-        let accepting = tokio::spawn(accept(
-            listening,
-            myself,
-            self.options.clone(),
-            self.quotas.clone(),
-            self.metrics.clone(),
-        ));
+        let Services { router, grounds, .. } = &*self.services;
+        let accepting = tokio::spawn(accept(listening, myself, self.services.clone()));
         // Whoever stands somewhere from now on hears of what changes.
-        let changes = self.router.access().changes();
-        let keeping = tokio::spawn(self.grounds.clone().keep(changes, self.router.clone()));
+        let keeping = tokio::spawn(grounds.clone().keep(router.access().changes(), router.clone()));
         Ok(State { accepting, keeping, connections: JoinSet::new(), stopping: watch::Sender::new(false) })
     }
 
@@ -184,27 +175,17 @@ impl Actor for Host {
         let transport = if tls.is_some() { Transport::MqttTls } else { Transport::Mqtt };
         // A handshake takes of the time that there is for the CONNECT.
         let begun = turn.unwrap_or_else(Instant::now);
-        let connection = Connection {
-            stream,
-            session: Session::new(self.options.clone(), self.origin(address, transport)?, begun),
-            router: self.router.clone(),
-            provisioning: self.provisioning.clone(),
-            grounds: self.grounds.clone(),
-            quotas: self.quotas.clone(),
-            from: address.ip(),
-            login_timeout: self.options.connect_timeout,
-            write_timeout: self.options.answer_timeout,
-            metrics: self.metrics.clone(),
-        };
-        let (until, handshakes) = (begun + self.options.connect_timeout, self.handshakes.clone());
-        let (mut stopping, open) = (state.stopping.subscribe(), self.metrics.opened(transport));
-        let metrics = self.metrics.clone();
+        let Services { options, metrics, .. } = &*self.services;
+        let session = Session::new(options.clone(), self.origin(address, transport)?, begun);
+        let (until, handshakes) = (begun + options.connect_timeout, self.handshakes.clone());
+        let (mut stopping, open) = (state.stopping.subscribe(), metrics.opened(transport));
+        let connection = Connection { stream, session, from: address.ip(), services: self.services.clone() };
         state.connections.spawn(async move {
             if turn.is_some() {
                 // Whoever comes too fast is not read before its turn; a node that stops does not wait for it.
                 drop(timeout_at(begun.into(), stopping.wait_for(|stops| *stops)).await);
                 if *stopping.borrow() {
-                    return metrics.closed("the node stops");
+                    return connection.services.metrics.closed("the node stops");
                 }
             }
             match tls {
@@ -223,7 +204,7 @@ impl Actor for Host {
         state.stopping.send_replace(true);
         let connections = &mut state.connections;
         let all_ended = async { while connections.join_next().await.is_some() {} };
-        if timeout(self.options.stop_timeout, all_ended).await.is_err() {
+        if timeout(self.services.options.stop_timeout, all_ended).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
                 "connections were cut off before their ends were acknowledged"
@@ -237,7 +218,7 @@ impl Actor for Host {
 impl Host {
     fn origin(&self, address: SocketAddr, transport: Transport) -> Result<Origin, ActorProcessingErr> {
         Ok(Origin {
-            node: self.router.node(),
+            node: self.services.router.node(),
             transport,
             address: Name::new("the address", &address.to_string())?,
             ip: address.ip(),
@@ -262,18 +243,7 @@ async fn secured(
     until: Instant,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Connection {
-        stream,
-        mut session,
-        router,
-        provisioning,
-        grounds,
-        quotas,
-        from,
-        login_timeout,
-        write_timeout,
-        metrics,
-    } = connection;
+    let Connection { stream, mut session, from, services } = connection;
     let agreed = async {
         // Who says nothing takes no turn.
         stream.readable().await?;
@@ -282,28 +252,17 @@ async fn secured(
     };
     let agreed = tokio::select! {
         agreed = timeout_at(until.into(), agreed) => agreed,
-        _ = stopping.wait_for(|stops| *stops) => return metrics.closed("the node stops"),
+        _ = stopping.wait_for(|stops| *stops) => return services.metrics.closed("the node stops"),
     };
     match agreed.unwrap_or_else(|late| Err(late.into())) {
         // It is large, and few connections are of a node in `dev`.
         Ok(stream) => {
             session.shown(tls::certificates(stream.get_ref().1));
-            let connection = Connection {
-                stream,
-                session,
-                router,
-                provisioning,
-                grounds,
-                quotas,
-                from,
-                login_timeout,
-                write_timeout,
-                metrics,
-            };
+            let connection = Connection { stream, session, from, services };
             Box::pin(connection.run(stopping)).await;
         }
         Err(error) => {
-            metrics.closed("no TLS handshake");
+            services.metrics.closed("no TLS handshake");
             tracing::debug!(%error, "a client did not agree on TLS");
         }
     }
@@ -311,13 +270,8 @@ async fn secured(
 
 /// Accepts connections until it is aborted, and lets them begin as fast as those who are there already can bear. Whoever
 /// waits for its turn is not read, and its time to send a CONNECT has not begun.
-async fn accept(
-    listening: Listening,
-    host: ActorRef<Accepted>,
-    options: Arc<Options>,
-    quotas: Quotas,
-    metrics: Metrics,
-) {
+async fn accept(listening: Listening, host: ActorRef<Accepted>, services: Arc<Services>) {
+    let Services { options, quotas, metrics, .. } = &*services;
     let connections_max = options.connections_max.get().min(Shares::claim().mqtt);
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;

@@ -17,6 +17,7 @@ mod connection;
 mod grounds;
 mod listener;
 mod options;
+mod services;
 mod session;
 
 pub use listener::Listener;
