@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::client::Call;
 use super::list::{self, After, Limit, Row};
+use super::reason::Reason;
 use super::remote::Remote;
 use super::table::Table;
 use super::{Error, note};
@@ -23,9 +23,8 @@ pub(super) enum Ca {
     Create {
         /// 1 to 64 of A-Z a-z 0-9 . _ ~ : @ -
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -64,9 +63,8 @@ pub(super) enum Ca {
         name: String,
         /// Its own certificate, then each that signed the one before: PEM
         file: PathBuf,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -75,9 +73,8 @@ pub(super) enum Ca {
     Retire {
         /// The authority
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -86,9 +83,8 @@ pub(super) enum Ca {
     Remove {
         /// The authority
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -124,7 +120,7 @@ impl Ca {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
             Self::Create { name, reason, at } => {
-                let mut body = said(reason);
+                let mut body = reason.body();
                 body["name"] = name.into();
                 at.show::<Shown>(&at.call(Call::post(&["authorities"], &body))?, out)?;
                 out.flush()?;
@@ -144,25 +140,20 @@ impl Ca {
             Self::Import { name, file, reason, at } => {
                 let read = std::fs::read_to_string(&file);
                 let certificates = read.map_err(|why| Error::NoPem { file: file.clone(), why })?;
-                let body = Brought { certificates: &certificates, reason: reason.as_deref() };
+                let body = Brought { certificates: &certificates, reason: reason.text() };
                 let call = Call::put(&["authorities", &name, "certificates"], &body);
                 at.show::<Shown>(&at.call(call)?, out)?;
             }
             Self::Retire { name, reason, at } => {
-                let call = Call::post(&["authorities", &name, "retire"], &said(reason));
+                let call = Call::post(&["authorities", &name, "retire"], &reason.body());
                 at.show::<Shown>(&at.call(call)?, out)?;
             }
             Self::Remove { name, reason, at } => {
-                drop(at.call(Call::delete(&["authorities", &name]).query("reason", reason))?);
+                drop(at.call(Call::delete(&["authorities", &name]).query("reason", reason.text()))?);
             }
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Why something is done, where anybody says.
-pub(super) fn said(reason: Option<String>) -> Value {
-    reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}))
 }
 
 impl Row for Shown {

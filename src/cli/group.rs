@@ -12,9 +12,9 @@ use serde_json::json;
 use twins::json::Json;
 
 use super::Error;
-use super::authority::said;
 use super::client::Call;
 use super::list::{self, After, Limit, Row};
+use super::reason::Reason;
 use super::remote::Remote;
 use super::table::Table;
 use super::value::{Members, Value};
@@ -43,9 +43,8 @@ pub(super) enum Group {
         /// The desired section that its devices begin with, as a JSON object
         #[arg(long, value_name = "JSON")]
         desired: Option<Value>,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -84,9 +83,8 @@ pub(super) enum Group {
     Bar {
         /// The group
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -95,9 +93,8 @@ pub(super) enum Group {
     Disable {
         /// The group
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -106,9 +103,8 @@ pub(super) enum Group {
     Enable {
         /// The group
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -117,9 +113,8 @@ pub(super) enum Group {
     Remove {
         /// The group
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -186,7 +181,7 @@ impl Group {
                     kind: kind.as_deref(),
                     tags: (!tags.is_empty()).then(|| Members::merged(&tags)),
                     desired: desired.as_ref(),
-                    reason: reason.as_deref(),
+                    reason: reason.text(),
                 };
                 at.show::<Shown>(&at.call(Call::post(&["enrolment-groups"], &body))?, out)?;
             }
@@ -202,27 +197,21 @@ impl Group {
                 at.show::<Derived>(&at.call(call)?, out)?;
             }
             Self::Bar { name, reason, at } => {
-                let call = Call::post(&["enrolment-groups", &name, "bar"], &said(reason));
+                let call = Call::post(&["enrolment-groups", &name, "bar"], &reason.body());
                 at.show::<Shown>(&at.call(call)?, out)?;
             }
             Self::Disable { name, reason, at } => change(&name, true, reason, &at, out)?,
             Self::Enable { name, reason, at } => change(&name, false, reason, &at, out)?,
             Self::Remove { name, reason, at } => {
-                drop(at.call(Call::delete(&["enrolment-groups", &name]).query("reason", reason))?);
+                drop(at.call(Call::delete(&["enrolment-groups", &name]).query("reason", reason.text()))?);
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn change(
-    name: &str,
-    disabled: bool,
-    reason: Option<String>,
-    at: &Remote,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
-    let mut body = said(reason);
+fn change(name: &str, disabled: bool, reason: Reason, at: &Remote, out: &mut dyn Write) -> Result<(), Error> {
+    let mut body = reason.body();
     body["disabled"] = disabled.into();
     at.show::<Shown>(&at.call(Call::patch(&["enrolment-groups", name], &body))?, out)
 }

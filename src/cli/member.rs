@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::client::Call;
 use super::list::{self, After, Limit, Row};
+use super::reason::Reason;
 use super::remote::Remote;
 use super::table::Table;
 use super::{Error, note};
@@ -33,9 +34,8 @@ pub(super) enum User {
         /// Shut them out
         #[arg(long)]
         disabled: bool,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         /// Write to this data folder, of a node that does not run
         #[arg(long, value_name = "DIR", conflicts_with = "disabled")]
         data: Option<PathBuf>,
@@ -65,9 +65,8 @@ pub(super) enum User {
     Remove {
         /// The user
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -89,9 +88,8 @@ pub(super) enum Service {
         /// Shut it out
         #[arg(long)]
         disabled: bool,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -118,9 +116,8 @@ pub(super) enum Service {
     Remove {
         /// The service
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -148,7 +145,8 @@ impl User {
             Self::Add { name, roles, reason, data: Some(data), at, .. } => {
                 let name = check_name("a name", &name).map_err(first::Error::from)?;
                 let roles = Roles::from_iter(roles);
-                let token = first::admit(&data, node::log_options(), name, Sort::User, roles, reason)?;
+                let token =
+                    first::admit(&data, node::log_options(), name, Sort::User, roles, reason.into_text())?;
                 match at.json {
                     true => writeln!(out, "{}", json!({"token": token}))?,
                     false => writeln!(out, "{token}")?,
@@ -159,11 +157,11 @@ impl User {
                 );
             }
             Self::Add { name, roles, disabled, reason, data: None, at } => {
-                add(Sort::User, &name, &roles, disabled, reason.as_deref(), &at, out)?;
+                add(Sort::User, &name, &roles, disabled, reason.text(), &at, out)?;
             }
             Self::Show { name, at } => show(Sort::User, &name, &at, out)?,
             Self::List { limit, after, at } => list_all(Sort::User, &limit, &after, &at, out)?,
-            Self::Remove { name, reason, at } => remove(Sort::User, &name, reason, &at)?,
+            Self::Remove { name, reason, at } => remove(Sort::User, &name, &reason, &at)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -173,11 +171,11 @@ impl Service {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
             Self::Add { name, roles, disabled, reason, at } => {
-                add(Sort::Service, &name, &roles, disabled, reason.as_deref(), &at, out)?;
+                add(Sort::Service, &name, &roles, disabled, reason.text(), &at, out)?;
             }
             Self::Show { name, at } => show(Sort::Service, &name, &at, out)?,
             Self::List { limit, after, at } => list_all(Sort::Service, &limit, &after, &at, out)?,
-            Self::Remove { name, reason, at } => remove(Sort::Service, &name, reason, &at)?,
+            Self::Remove { name, reason, at } => remove(Sort::Service, &name, &reason, &at)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -212,8 +210,8 @@ fn list_all(sort: Sort, limit: &Limit, after: &After, at: &Remote, out: &mut dyn
     list::show::<Shown>(at, after.of(limit.of(Call::get(&[plural(sort)]))), "--after", out)
 }
 
-fn remove(sort: Sort, name: &str, reason: Option<String>, at: &Remote) -> Result<(), Error> {
-    at.call(Call::delete(&[plural(sort), name]).query("reason", reason)).map(drop)
+fn remove(sort: Sort, name: &str, reason: &Reason, at: &Remote) -> Result<(), Error> {
+    at.call(Call::delete(&[plural(sort), name]).query("reason", reason.text())).map(drop)
 }
 
 /// A role by its name.

@@ -28,6 +28,7 @@ mod man;
 mod member;
 mod policy;
 mod problem;
+mod reason;
 mod record;
 mod remote;
 mod send;

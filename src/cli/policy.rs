@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::client::Call;
 use super::list::{self, After, Limit, Row};
+use super::reason::Reason;
 use super::remote::Remote;
 use super::table::Table;
 
@@ -40,9 +41,8 @@ pub(super) enum Policy {
         /// Of which parts, with all below: desired/heating, commands/open, telemetry/*
         #[arg(long, value_name = "PATTERN", default_value = "**")]
         path: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -69,9 +69,8 @@ pub(super) enum Policy {
     Remove {
         /// The policy
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -127,11 +126,11 @@ struct Shown {
 #[derive(Deserialize)]
 struct Answer {
     allowed: bool,
-    because: Vec<Reason>,
+    because: Vec<Because>,
 }
 
 #[derive(Deserialize)]
-struct Reason {
+struct Because {
     text: String,
 }
 
@@ -140,7 +139,7 @@ impl Policy {
         match self {
             Self::Add { name, allow, deny, verbs, device, path, reason, at } => {
                 let (effect, who) = if deny.is_empty() { ("allow", allow) } else { ("deny", deny) };
-                let (verbs, reason) = (verbs.into_iter().map(Verb::as_str).collect(), reason.as_deref());
+                let (verbs, reason) = (verbs.into_iter().map(Verb::as_str).collect(), reason.text());
                 let rule = Rule { effect, who: &who, devices: &device, path: &path, verbs, reason };
                 at.show::<Shown>(&at.call(Call::put(&["policies", &name], &rule))?, out)?;
             }
@@ -149,7 +148,7 @@ impl Policy {
                 list::show::<Shown>(&at, after.of(limit.of(Call::get(&["policies"]))), "--after", out)?;
             }
             Self::Remove { name, reason, at } => {
-                drop(at.call(Call::delete(&["policies", &name]).query("reason", reason))?);
+                drop(at.call(Call::delete(&["policies", &name]).query("reason", reason.text()))?);
             }
             Self::Explain { verb, device, path, who, at } => {
                 let path = path.as_deref().unwrap_or("");
@@ -192,7 +191,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::default();
         table.row(&[&(if self.allowed { "allowed" } else { "denied" })]);
-        self.because.iter().for_each(|Reason { text }| table.row(&[&format_args!("  {text}")]));
+        self.because.iter().for_each(|Because { text }| table.row(&[&format_args!("  {text}")]));
         table.fmt(f)
     }
 }

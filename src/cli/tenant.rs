@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::client::Call;
 use super::list::{self, After, Limit, Row};
+use super::reason::Reason;
 use super::remote::Remote;
 use super::table::Table;
 use super::{Error, note};
@@ -28,9 +29,8 @@ pub(super) enum Tenant {
         /// Who administers it
         #[arg(long, value_name = "NAME")]
         admin: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -57,9 +57,8 @@ pub(super) enum Tenant {
     Disable {
         /// The tenant
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -68,9 +67,8 @@ pub(super) enum Tenant {
     Enable {
         /// The tenant
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -84,9 +82,8 @@ pub(super) enum Tenant {
         /// Who: a user, who is made where there is none of that name
         #[arg(long, value_name = "NAME")]
         admin: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -99,9 +96,8 @@ pub(super) enum Tenant {
         name: String,
         #[command(flatten)]
         limits: Limits,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -110,9 +106,8 @@ pub(super) enum Tenant {
     Remove {
         /// The tenant
         name: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -198,13 +193,13 @@ impl Tenant {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
             Self::Add { name, admin, reason, at } => {
-                let wanted = Wanted { name: &name, admin: &admin, reason: reason.as_deref() };
+                let wanted = Wanted { name: &name, admin: &admin, reason: reason.text() };
                 at.show::<Made>(&at.call(Call::post(&["tenants"], &wanted))?, out)?;
                 out.flush()?;
                 note(&format!("keep the token of `{admin}`: it is not shown again"));
             }
             Self::Admit { name, admin, reason, at } => {
-                let admission = json!({"admin": admin, "reason": reason});
+                let admission = json!({"admin": admin, "reason": reason.text()});
                 at.show::<Made>(&at.call(Call::post(&["tenants", &name, "admins"], &admission))?, out)?;
                 out.flush()?;
                 note(&format!("keep the token of `{admin}`: it is not shown again"));
@@ -213,14 +208,14 @@ impl Tenant {
             Self::List { limit, after, at } => {
                 list::show::<Shown>(&at, after.of(limit.of(Call::get(&["tenants"]))), "--after", out)?;
             }
-            Self::Disable { name, reason, at } => set(&name, true, reason.as_deref(), &at, out)?,
-            Self::Enable { name, reason, at } => set(&name, false, reason.as_deref(), &at, out)?,
+            Self::Disable { name, reason, at } => set(&name, true, reason.text(), &at, out)?,
+            Self::Enable { name, reason, at } => set(&name, false, reason.text(), &at, out)?,
             Self::Limit { name, limits, reason, at } => {
-                let changes = json!({"limits": limits, "reason": reason});
+                let changes = json!({"limits": limits, "reason": reason.text()});
                 at.show::<Shown>(&at.call(Call::patch(&["tenants", &name], &changes))?, out)?;
             }
             Self::Remove { name, reason, at } => {
-                drop(at.call(Call::delete(&["tenants", &name]).query("reason", reason))?);
+                drop(at.call(Call::delete(&["tenants", &name]).query("reason", reason.text()))?);
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::client::Call;
 use super::list::{self, After, Limit, Row};
 use super::member::role;
+use super::reason::Reason;
 use super::remote::Remote;
 use super::table::Table;
 use super::{Error, note};
@@ -30,9 +31,8 @@ pub(super) enum Token {
         /// It ends after so many seconds: 90 days where nothing is said, at most ten years
         #[arg(long, value_name = "S")]
         ttl: Option<u64>,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -51,9 +51,8 @@ pub(super) enum Token {
     Remove {
         /// The token's id, as `token list` prints it; it is the first part of the token itself
         id: String,
-        /// Why, for the audit
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -91,7 +90,7 @@ impl Token {
         match self {
             Self::Add { owner, roles, ttl: ttl_s, reason, at } => {
                 let roles = (!roles.is_empty()).then(|| roles.iter().map(|role| role.as_str()).collect());
-                let wanted = Wanted { owner: owner.as_deref(), roles, ttl_s, reason: reason.as_deref() };
+                let wanted = Wanted { owner: owner.as_deref(), roles, ttl_s, reason: reason.text() };
                 at.show::<Made>(&at.call(Call::post(&["tokens"], &wanted))?, out)?;
                 out.flush()?;
                 note("keep it: it is not shown again");
@@ -100,7 +99,7 @@ impl Token {
                 list::show::<Shown>(&at, after.of(limit.of(Call::get(&["tokens"]))), "--after", out)?;
             }
             Self::Remove { id, reason, at } => {
-                drop(at.call(Call::delete(&["tokens", &id]).query("reason", reason))?);
+                drop(at.call(Call::delete(&["tokens", &id]).query("reason", reason.text()))?);
             }
         }
         Ok(ExitCode::SUCCESS)
