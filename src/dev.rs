@@ -1,7 +1,7 @@
 //! `twinfold dev`: one node on loopback, without credentials, ready in a second.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gateway::door::Door;
@@ -9,11 +9,11 @@ use gateway::trust::guesses::Guesses;
 use gateway::trust::vault::Vault;
 use runtime::access::Permissive;
 use runtime::clock::SystemClock;
-use runtime::directory::Definitions;
+use twins::id::DEFAULT_TENANT;
 use twins::kind::Kinds;
 
 use crate::master;
-use crate::node::{self, Doors, NotStopped, Running, Settings};
+use crate::node::{self, Doors, Entrance, Found, NotStopped, Running, Settings};
 use crate::signals::Signals;
 use crate::simulate::{self, Thermostats};
 
@@ -88,9 +88,18 @@ pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
     node::Options::new(kinds, Box::new(permissive), doors, options.settings.clone())
 }
 
-/// Lets everybody in; the folder gets a master key, since devices get keys here, too.
-fn permissive(directory: Arc<dyn Definitions>, folder: &Path) -> Result<node::Entrance, node::Error> {
-    master::make(folder)?;
+/// Lets everybody in; a new folder gets a master key, since devices get keys here, too.
+fn permissive(Found { folder, directory, is_sealed }: Found<'_>) -> Result<Entrance, node::Error> {
+    if directory.current().has_admin(DEFAULT_TENANT) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "this folder has an admin, and `dev` asks nobody who they are: everybody on this machine may do everything; `serve` asks"
+        );
+    }
+    if !is_sealed {
+        master::make(folder)?;
+    }
     let vault = Arc::new(Vault::new(master::open(folder, None)?));
-    Ok((Arc::new(Permissive), vault, Guesses::new(directory, Arc::new(SystemClock))))
+    let guesses = Guesses::new(directory, Arc::new(SystemClock));
+    Ok(Entrance { access: Arc::new(Permissive), vault, guesses, seals: false })
 }

@@ -7,13 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cluster::Storage;
+use cluster::meta::Refusal;
 use gateway::trust::token::Text;
-use gateway::trust::{master, vault};
+use gateway::trust::vault;
 use runtime::clock::{Clock, SystemClock};
 use runtime::directory::{By, Change, Definitions, Entry, Refused, Roles, Sort};
 use runtime::files::disk::Disk;
 use twins::id::DEFAULT_TENANT;
 use twins::name::Name;
+
+use crate::{master, node};
 
 /// Why nobody was let in.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,9 @@ pub(crate) enum Error {
     #[error("{0}\nnext: see whether the system has /dev/urandom")]
     Random(#[from] vault::Error),
     #[error("{0}\nnext: set TWINFOLD_MASTER_KEY, or see whether the folder may be written to")]
-    MasterKey(#[from] master::Error),
+    MasterKey(#[from] gateway::trust::master::Error),
+    #[error("{0}\nnext: see its log: twinfold log verify DIR")]
+    Meta(#[from] Refusal),
     #[error("reading {}: {why}\nnext: name the data folder of a node, or one that is empty", folder.display())]
     Unreadable { folder: std::path::PathBuf, why: std::io::Error },
     #[error("{} holds files that are no node's data\nnext: name a folder that is empty, or is not there yet", .0.display())]
@@ -46,7 +51,9 @@ pub(crate) fn admit(
     let storage = Storage::open(Arc::new(Disk), &folder.join("log"), options)?;
     let (definitions, at) = (storage.meta(), SystemClock.now());
     if definitions.current().version == 0 {
-        crate::master::make(folder)?;
+        master::make(folder)?;
+        let vault = vault::Vault::new(master::open(folder, None)?);
+        node::seal_under(&storage.meta(), vault.check())?;
     }
     let text = Text::new()?;
     let (id, digest, owner) = (text.id(), text.digest(), name.clone());
@@ -55,7 +62,10 @@ pub(crate) fn admit(
         let (tenant, reason) = (DEFAULT_TENANT.to_owned(), reason.clone());
         Entry { at, by: By::Folder, reason, tenant, change }
     };
-    definitions.change(entry(Change::PutPrincipal { name, sort, roles, disabled: false }), None)?;
+    definitions.change(
+        entry(Change::PutPrincipal { name, sort, roles: Some(roles), disabled: Some(false) }),
+        None,
+    )?;
     definitions.change(entry(Change::AddToken { id, owner, digest, scope: None, expires }), None)?;
     Ok(text.reveal())
 }

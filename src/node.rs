@@ -39,11 +39,27 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 /// How long a stop may take: the requests and sessions that are there, and the last checkpoints.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
-/// Makes what says who comes in, of the directory, which is known once the storage is open, in this data folder.
-pub(crate) type MakeAccess = Box<dyn FnOnce(Arc<dyn Definitions>, &Path) -> Result<Entrance, Error> + Send>;
+/// Makes what says who comes in, once the storage is open.
+pub(crate) type MakeAccess = Box<dyn FnOnce(Found<'_>) -> Result<Entrance, Error> + Send>;
 
-/// Who says who comes in, the vault of the node, and who has to wait since they guess.
-pub(crate) type Entrance = (Arc<dyn Access>, Arc<Vault>, Guesses);
+/// What a node finds in its data folder.
+pub(crate) struct Found<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) directory: Arc<dyn Definitions>,
+    /// Whether secrets are sealed under a master key, which has to be the node's.
+    pub(crate) is_sealed: bool,
+}
+
+/// Who comes in.
+pub(crate) struct Entrance {
+    /// Who says so.
+    pub(crate) access: Arc<dyn Access>,
+    pub(crate) vault: Arc<Vault>,
+    /// Who has to wait since they guess.
+    pub(crate) guesses: Guesses,
+    /// Whether nothing is sealed under another master key from now on.
+    pub(crate) seals: bool,
+}
 
 /// What an operator sets of a node, whichever verb runs it.
 #[derive(Debug, Clone, Default)]
@@ -103,6 +119,10 @@ pub(crate) enum Error {
     Listen { what: &'static str, shut: Shut, flag: &'static str },
     #[error("{0}")]
     NobodyMayEnter(#[from] NobodyMayEnter),
+    #[error(
+        "the master key is not the one that the secrets in {} are sealed under\nnext: name the right one with --master-key-file, or put it into {}/master.key", .0.display(), .0.display()
+    )]
+    OtherMasterKey(PathBuf),
     #[error(
         "{0}\nnext: restore the master key of this folder, and name it with --master-key-file; `user add` makes one for a new folder"
     )]
@@ -167,7 +187,17 @@ impl Running {
             Ok((storage, slots, store))
         });
         let (storage, slots, store) = blocking.await??;
-        let (access, vault, guesses) = access(storage.meta(), folder)?;
+        let sealed_under = storage.meta().state().sealed_under;
+        let found = Found { folder, directory: storage.meta(), is_sealed: sealed_under.is_some() };
+        let Entrance { access, vault, guesses, seals } = access(found)?;
+        match sealed_under {
+            Some(check) if check != vault.check() => return Err(Error::OtherMasterKey(folder.to_owned())),
+            None if seals => {
+                let (meta, check) = (storage.meta(), vault.check());
+                tokio::task::spawn_blocking(move || seal_under(&meta, check)).await??;
+            }
+            _ => {}
+        }
         let provisioning = Provisioning::new(vault, storage.meta(), guesses);
         let parts = Parts {
             node: (LONE, storage.generation()),
@@ -306,6 +336,11 @@ fn register(meta: &Meta, generation: u64) -> Result<Arc<[u32]>, Refusal> {
     let state = meta.state();
     let domain = &state.domains[DOMAIN];
     Ok((0..=u16::MAX).map(|slot| domain.shard(slot)).collect())
+}
+
+/// Lets nothing be sealed under another master key from now on.
+pub(crate) fn seal_under(meta: &Meta, check: [u8; 32]) -> Result<(), Refusal> {
+    meta.execute(Command::SealUnder { check }, meta.state().version).map(drop)
 }
 
 /// The placement domain of a node that serves one.

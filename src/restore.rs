@@ -47,6 +47,8 @@ pub(crate) struct Restored {
     pub(crate) head: Head,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
+    /// Whether it has secrets, which are sealed under a master key that no backup has.
+    pub(crate) is_sealed: bool,
     /// Where the data is now that was in the folder before.
     pub(crate) aside: Option<PathBuf>,
 }
@@ -72,7 +74,7 @@ pub(crate) fn run(file: &Path, data: &Path, force: bool, log: cluster::Options) 
     let files = Arc::new(Disk);
     let restored = backup::restore(open()?, &*files, draft.path())?;
     let (definitions, applied) = (&restored.definitions, &restored.applied);
-    cluster::restore(files, &draft.path().join("log"), log, definitions, applied)?;
+    let state = cluster::restore(files, &draft.path().join("log"), log, definitions, applied)?;
     Disk.sync_folder(draft.path()).map_err(at("syncing", draft.path()))?;
     let aside = match there {
         Some(_lock) => Some(move_aside(data, head.generation)?),
@@ -83,7 +85,7 @@ pub(crate) fn run(file: &Path, data: &Path, force: bool, log: cluster::Options) 
     drop(draft.keep());
     Disk.sync_folder(parent).map_err(at("syncing", parent))?;
     let backup::Summary { files, bytes } = restored.summary;
-    Ok(Restored { head, files, bytes, aside })
+    Ok(Restored { head, files, bytes, is_sealed: state.sealed_under.is_some(), aside })
 }
 
 /// Data that is in the folder already, of a node that does not run.

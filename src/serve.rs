@@ -17,7 +17,7 @@ use twins::id::DEFAULT_TENANT;
 use twins::kind::Kinds;
 
 use crate::master;
-use crate::node::{self, Doors, MakeAccess, NobodyMayEnter, NotStopped, Running, Settings};
+use crate::node::{self, Doors, Entrance, Found, MakeAccess, NobodyMayEnter, NotStopped, Running, Settings};
 use crate::signals::{self, Signals};
 
 /// How often the files of the certificate are looked at.
@@ -140,7 +140,7 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
 
 /// Lets in whom the directory knows, if there is one who may change it; `tls` believes those whom it has sign for devices.
 fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String, tls: Tls) -> MakeAccess {
-    Box::new(move |directory, _| {
+    Box::new(move |Found { directory, .. }| {
         if !directory.current().has_admin(DEFAULT_TENANT) {
             return Err(NobodyMayEnter(data).into());
         }
@@ -149,7 +149,7 @@ fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String, tls: Tl
             (Arc::new(SystemClock), Guesses::new(directory.clone(), Arc::new(SystemClock)));
         let access = Guarded::new(directory, clock, vault.clone(), guesses.clone(), audience);
         tls.believe(access.roots());
-        Ok((Arc::new(access), vault, guesses))
+        Ok(Entrance { access: Arc::new(access), vault, guesses, seals: true })
     })
 }
 

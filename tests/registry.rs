@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 fn what_one_node_exports_another_imports() {
     let (source, target) = (Node::start(), Node::start());
     let lines = "{\"id\":\"a-1\",\"kind\":\"thermostat\",\"tags\":{\"room\":\"attic\"}}\n\
-                 {\"id\":\"a-2\",\"kind\":\"device\",\"tags\":{}}\n";
+                 {\"id\":\"a-2\",\"kind\":\"device\",\"tags\":{},\"catalogue\":{\"serial\":\"X1\"}}\n";
 
     let imported = device(&source, &["import"], lines);
     assert!(imported.status.success(), "{}", text(&imported.stderr));
@@ -43,6 +43,7 @@ fn a_line_that_is_refused_is_named_with_what_is_there_already() {
     for (line, why) in [
         ("{\"id\":\"b/2\"}", "device id `b/2`"),
         ("{\"id\":\"b-2\",\"kind\":\"nothing\"}", "no kind `nothing`"),
+        ("{\"id\":\"b-2\",\"knd\":\"device\"}", "unknown field `knd`"),
         ("b-2", "expected value"),
     ] {
         let refused = device(&node, &["import"], &format!("{{\"id\":\"b-1\"}}\n\n{line}\n"));

@@ -8,6 +8,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rustls::version::{TLS12, TLS13};
 
 use support::node::eventually;
@@ -68,6 +70,36 @@ fn a_folder_that_lost_its_master_key_is_refused() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("next: restore the master key of this folder"), "{said}");
     assert!(!node.join("master.key").exists(), "no other one is made");
+}
+
+#[test]
+fn a_folder_is_not_served_under_another_master_key_nor_does_dev_make_one() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let node = folder.path().join("node");
+    let data = node.to_str().unwrap();
+    assert!(twinfold(&["user", "add", "ada", "--role", "admin", "--data", data]).status.success());
+    let key = std::fs::read_to_string(node.join("master.key")).unwrap();
+    let other = BASE64_STANDARD.encode([7; 32]);
+    std::fs::write(node.join("master.key"), other).unwrap();
+
+    let refused = twinfold(&words(folder.path()));
+
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("is not the one that the secrets in") && said.contains("next: name the right one"),
+        "{said}"
+    );
+    std::fs::remove_file(node.join("master.key")).unwrap();
+    let refused = twinfold(&["dev", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    assert!(!refused.status.success() && !node.join("master.key").exists());
+    std::fs::write(node.join("master.key"), key).unwrap();
+    let (process, _) = Process::ready({
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_twinfold"));
+        command.args(words(folder.path()));
+        command
+    });
+    assert_eq!(process.stop(), Some(0));
 }
 
 #[test]

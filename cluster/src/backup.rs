@@ -6,6 +6,7 @@
 //!
 //! A restored shard begins as one that has dropped its entries through the one that its state contains.
 
+use crate::meta::State;
 use crate::storage::META_GROUP;
 use crate::wal::{Kind, Record, Wal};
 use crate::{Error, Options, SHARDS};
@@ -43,8 +44,8 @@ impl Definitions for Saver {
     }
 }
 
-/// Makes the log of a restored node in a folder that holds none, durably. `applied` says through which entry the state
-/// of a shard is there. Blocks.
+/// Makes the log of a restored node in a folder that holds none, durably; answers what its meta group agrees on. `applied`
+/// says through which entry the state of a shard is there. Blocks.
 ///
 /// # Errors
 /// [`Error::Backup`] when `saved` is not what [`Storage::definitions`](crate::Storage::definitions) had saved; else
@@ -55,7 +56,7 @@ pub fn restore(
     options: Options,
     saved: &[u8],
     applied: &[(u32, u64)],
-) -> Result<(), Error> {
+) -> Result<State, Error> {
     let applied: BTreeMap<u32, u64> = applied.iter().map(|(shard, index)| (shard + 1, *index)).collect();
     let mut records = read(saved)?;
     let votes = records.iter().filter(|record| record.kind == Kind::Vote);
@@ -67,6 +68,11 @@ pub fn restore(
     for record in &mut records {
         // It lies before what is dropped.
         record.moved = record.kind == Kind::Membership && record.group != META_GROUP;
+    }
+    let mut state = State::default();
+    let meta = records.iter().filter(|record| record.group == META_GROUP && record.kind == Kind::Normal);
+    for record in meta {
+        state.replay(record.id.index, &record.payload)?;
     }
     let mut all = Vec::new();
     for (group, index) in applied {
@@ -82,7 +88,7 @@ pub fn restore(
     wal.append(all, Box::new(move |result| drop(sender.send(result))));
     fate.recv().expect("every job is answered")?;
     wal.close();
-    Ok(())
+    Ok(state)
 }
 
 fn read(saved: &[u8]) -> Result<Vec<Record>, Error> {

@@ -97,7 +97,7 @@ fn details(change: &Change) -> Value {
             json!({"admin": **admin, "token": token.to_string(), "expires": expires.to_string()})
         }
         Change::PutPrincipal { roles: granted, disabled, .. } => {
-            json!({"roles": roles(*granted), "disabled": disabled})
+            json!({"roles": granted.map(roles), "disabled": disabled})
         }
         Change::AddToken { owner, scope, expires, .. } => {
             json!({"owner": **owner, "roles": scope.map(roles), "expires": expires.to_string()})
@@ -170,7 +170,8 @@ mod tests {
 
     fn line() -> Line {
         let (name, roles) = (Name::fixed("ada"), Roles::from_iter([Role::Admin]));
-        let change = Change::PutPrincipal { name, sort: Sort::User, roles, disabled: false };
+        let change =
+            Change::PutPrincipal { name, sort: Sort::User, roles: Some(roles), disabled: Some(false) };
         let (at, tenant) = (Timestamp::from_millis(60_000), "default".to_owned());
         let entry = Entry { at, by: By::Folder, reason: Some("first".into()), tenant, change };
         Directory::default().line(&entry)

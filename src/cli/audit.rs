@@ -266,7 +266,8 @@ mod tests {
         let lines = (0..3).map(|n| {
             let name = check_name("a name", &format!("{name}-{n}")).unwrap();
             let roles = Default::default();
-            let change = Change::PutPrincipal { name, sort: Sort::User, roles, disabled: false };
+            let change =
+                Change::PutPrincipal { name, sort: Sort::User, roles: Some(roles), disabled: Some(false) };
             let (at, tenant) = (Timestamp::from_millis(n), "default".to_owned());
             let entry = Entry { at, by: By::Folder, reason: None, tenant, change };
             let line = show(&directory.line(&entry)).to_string();

@@ -83,7 +83,13 @@ impl Restore {
         if let Some(aside) = restored.aside {
             note(&format!("what was there is now {}", aside.display()));
         }
-        note(&format!("next: twinfold dev --data {}", data.display()));
+        let data = data.display();
+        note(&match restored.is_sealed {
+            false => format!("next: twinfold dev --data {data}"),
+            true => format!(
+                "no backup has the master key\nnext: put the one of the node that was saved into {data}/master.key, then: twinfold serve --data {data}"
+            ),
+        });
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,9 +1,9 @@
 //! `twinfold cert`: certificates of devices, and who signs them. A key that is made here stays here.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -181,6 +181,8 @@ impl Application {
                 if file.exists() {
                     return Err(Error::FileExists { file });
                 }
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+                made.map_err(|why| Error::NoFolder { folder: folder.to_owned(), why })?;
                 // Both are on the disk before anybody signs: else there could be a certificate without its key.
                 write(&key_file, &key, 0o600)?;
                 write(&csr_file, &csr, 0o644)?;

@@ -30,7 +30,9 @@ impl Man {
         command.build();
         match self.to {
             Some(folder) => {
-                let pages = write(&command, &folder)?;
+                let no_folder = |why| Error::NoFolder { folder: folder.clone(), why };
+                std::fs::create_dir_all(&folder).map_err(no_folder)?;
+                let pages = write(&command, &folder).map_err(no_folder)?;
                 note(&format!("{pages} pages are in {}", folder.display()));
             }
             None => {

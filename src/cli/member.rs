@@ -21,7 +21,7 @@ use crate::{first, node};
 /// Add people, and say what they may do.
 #[derive(Subcommand)]
 pub(super) enum User {
-    /// Add a user, or give one that is there these roles
+    /// Add a user, or give one that is there these roles; who is disabled stays so
     #[command(
         after_help = "Examples:\n  twinfold user add ada --role operator --role installer\n  twinfold user add ada --role admin --data ./data\n\nWith --data it writes to the data folder of a node that does not run, and prints a token: this is how the first one\ncomes in."
     )]
@@ -31,7 +31,7 @@ pub(super) enum User {
         /// What they may do: viewer, operator, installer, security, admin; several add up
         #[arg(long = "role", value_name = "ROLE", value_parser = role)]
         roles: Vec<Role>,
-        /// Shut them out
+        /// Shut them out from the beginning
         #[arg(long)]
         disabled: bool,
         #[command(flatten)]
@@ -39,6 +39,26 @@ pub(super) enum User {
         /// Write to this data folder, of a node that does not run
         #[arg(long, value_name = "DIR", conflicts_with = "disabled")]
         data: Option<PathBuf>,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Shut a user out: no token lets them in, and their streams end
+    #[command(after_help = "Example:\n  twinfold user disable ada --reason 'token in a log'")]
+    Disable {
+        /// The user
+        name: String,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Let a user in again, with the roles and tokens that are left
+    #[command(after_help = "Example:\n  twinfold user enable ada")]
+    Enable {
+        /// The user
+        name: String,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         at: Remote,
     },
@@ -75,7 +95,7 @@ pub(super) enum User {
 /// Add programs, and say what they may do.
 #[derive(Subcommand)]
 pub(super) enum Service {
-    /// Add a service, or give one that is there these roles
+    /// Add a service, or give one that is there these roles; one that is disabled stays so
     #[command(
         after_help = "Example:\n  twinfold service add dashboard --role viewer\n  twinfold token add --owner dashboard"
     )]
@@ -85,9 +105,29 @@ pub(super) enum Service {
         /// What it may do: viewer, operator, installer, security, admin; several add up
         #[arg(long = "role", value_name = "ROLE", value_parser = role)]
         roles: Vec<Role>,
-        /// Shut it out
+        /// Shut it out from the beginning
         #[arg(long)]
         disabled: bool,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Shut a service out: no token lets them in, and their streams end
+    #[command(after_help = "Example:\n  twinfold service disable dashboard --reason 'token in a log'")]
+    Disable {
+        /// The service
+        name: String,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        at: Remote,
+    },
+    /// Let a service in again, with the roles and tokens that are left
+    #[command(after_help = "Example:\n  twinfold service enable dashboard")]
+    Enable {
+        /// The service
+        name: String,
         #[command(flatten)]
         reason: Reason,
         #[command(flatten)]
@@ -125,8 +165,10 @@ pub(super) enum Service {
 
 #[derive(Serialize)]
 struct Membership<'a> {
-    roles: Vec<&'static str>,
-    disabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -157,11 +199,13 @@ impl User {
                 );
             }
             Self::Add { name, roles, disabled, reason, data: None, at } => {
-                add(Sort::User, &name, &roles, disabled, reason.text(), &at, out)?;
+                add(Sort::User, &name, &roles, disabled, &reason, &at, out)?;
             }
             Self::Show { name, at } => show(Sort::User, &name, &at, out)?,
             Self::List { limit, after, at } => list_all(Sort::User, &limit, &after, &at, out)?,
             Self::Remove { name, reason, at } => remove(Sort::User, &name, &reason, &at)?,
+            Self::Disable { name, reason, at } => disable(Sort::User, &name, true, &reason, &at, out)?,
+            Self::Enable { name, reason, at } => disable(Sort::User, &name, false, &reason, &at, out)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -171,11 +215,13 @@ impl Service {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         match self {
             Self::Add { name, roles, disabled, reason, at } => {
-                add(Sort::Service, &name, &roles, disabled, reason.text(), &at, out)?;
+                add(Sort::Service, &name, &roles, disabled, &reason, &at, out)?;
             }
             Self::Show { name, at } => show(Sort::Service, &name, &at, out)?,
             Self::List { limit, after, at } => list_all(Sort::Service, &limit, &after, &at, out)?,
             Self::Remove { name, reason, at } => remove(Sort::Service, &name, &reason, &at)?,
+            Self::Disable { name, reason, at } => disable(Sort::Service, &name, true, &reason, &at, out)?,
+            Self::Enable { name, reason, at } => disable(Sort::Service, &name, false, &reason, &at, out)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -188,18 +234,42 @@ fn plural(sort: Sort) -> &'static str {
     }
 }
 
+/// Adds one; of one that is there, what is not said stays.
 fn add(
     sort: Sort,
     name: &str,
     roles: &[Role],
     disabled: bool,
-    reason: Option<&str>,
+    reason: &Reason,
     at: &Remote,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    let roles = roles.iter().map(|role| role.as_str()).collect();
-    let answer = at.call(Call::put(&[plural(sort), name], &Membership { roles, disabled, reason }))?;
-    at.show::<Shown>(&answer, out)
+    let roles = (!roles.is_empty()).then(|| roles.iter().map(|role| role.as_str()).collect());
+    put(sort, name, &Membership { roles, disabled: disabled.then_some(true), reason: reason.text() }, at, out)
+}
+
+/// Shuts one out that is there, or lets it in again.
+fn disable(
+    sort: Sort,
+    name: &str,
+    disabled: bool,
+    reason: &Reason,
+    at: &Remote,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    // A misspelled name is not to become one that is there.
+    drop(at.call(Call::get(&[plural(sort), name]))?);
+    put(sort, name, &Membership { roles: None, disabled: Some(disabled), reason: reason.text() }, at, out)
+}
+
+fn put(
+    sort: Sort,
+    name: &str,
+    membership: &Membership<'_>,
+    at: &Remote,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    at.show::<Shown>(&at.call(Call::put(&[plural(sort), name], membership))?, out)
 }
 
 fn show(sort: Sort, name: &str, at: &Remote, out: &mut dyn Write) -> Result<(), Error> {

@@ -61,7 +61,7 @@ impl fmt::Display for Problem {
             }
             "bad-parameter" => f.write_str("see how it is written: the same verb with --help"),
             "malformed" => f.write_str(
-                "see how it is written, by the same verb with --help, and what the kind declares: twinfold twin contract KIND",
+                "see how it is written: the same verb with --help; what a kind declares says twinfold twin contract KIND",
             ),
             "not-found" => f.write_str(
                 "see whether --url is http://HOST:PORT and nothing more, and the node of this version: twinfold --version",
@@ -70,7 +70,7 @@ impl fmt::Display for Problem {
                 "see the kinds of a binary: twinfold twin contract; the node has to be one that has it",
             ),
             "conflict" => {
-                f.write_str("choose another id, or remove the device first: twinfold device remove ID")
+                f.write_str("see how the device is, and which verb fits: twinfold device get ID; twinfold device --help")
             }
             "not-authenticated" => f.write_str("pass a valid token with --token, or in TWINFOLD_TOKEN"),
             _ => f.write_str(&plain(next)),

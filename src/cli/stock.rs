@@ -15,10 +15,10 @@ use super::{Error, note};
 
 /// How many devices a page has: as many as the API gives.
 const PAGE: usize = 1_000;
-/// The longest line that is read: an id, a kind, and tags of the largest size.
-const LINE_BYTES_MAX: usize = 256 << 10;
+/// The longest line that is read: an id, a kind, tags and a catalogue of the largest size.
+const LINE_BYTES_MAX: usize = 512 << 10;
 
-/// Print every device, a JSON object a line.
+/// Print every device that has not been replaced, a JSON object a line.
 #[derive(Args)]
 #[command(after_help = "Example:\n  twinfold device export > devices.ndjson")]
 pub(super) struct Export {
@@ -26,7 +26,8 @@ pub(super) struct Export {
     at: Remote,
 }
 
-/// Register the devices of a file, as `device export` prints them; those that are there get these tags.
+/// Register the devices of a file, as `device export` prints them; those that are there get these tags and
+/// this catalogue.
 #[derive(Args)]
 #[command(after_help = concat!(
     "Examples:\n",
@@ -34,7 +35,8 @@ pub(super) struct Export {
     "  echo '{\"id\": \"boiler-7\", \"kind\": \"thermostat\", \"tags\": {\"room\": \"attic\"}}' | twinfold device import",
 ))]
 pub(super) struct Import {
-    /// A JSON object a line: `id`, and `kind` and `tags` where they are not the usual; else stdin is read
+    /// A JSON object a line: `id`, and `kind`, `tags`, `catalogue` and `group` where they are not the usual; else stdin
+    /// is read
     file: Option<PathBuf>,
     #[command(flatten)]
     at: Remote,
@@ -42,12 +44,29 @@ pub(super) struct Import {
 
 /// A device as a line has it. What else the API says of it is not taken along.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
     id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    catalogue: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+}
+
+/// A device as the API lists it.
+#[derive(Deserialize)]
+struct Item {
+    id: String,
+    kind: String,
+    tags: Json,
+    catalogue: Json,
+    group: Option<String>,
+    /// Not shown to who may not read it.
+    replaced_by: Option<String>,
 }
 
 /// What a device is registered with.
@@ -57,12 +76,23 @@ struct Registration<'a> {
     kind: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<&'a Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    catalogue: Option<&'a Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
 struct Page {
-    items: Vec<Line>,
+    items: Vec<Item>,
     next: Option<String>,
+}
+
+impl Line {
+    fn of(Item { id, kind, tags, catalogue, group, .. }: Item) -> Self {
+        let catalogue = Some(catalogue).filter(|catalogue| catalogue.as_str() != "{}");
+        Self { id, kind: Some(kind), tags: Some(tags), catalogue, group }
+    }
 }
 
 impl Export {
@@ -71,9 +101,10 @@ impl Export {
         loop {
             let call = Call::get(&["devices"]).query("limit", Some(PAGE)).query("after", after);
             let page: Page = self.at.call(call)?.read()?;
-            devices += page.items.len();
-            for device in &page.items {
-                writeln!(out, "{}", serde_json::to_string(device).expect("it has a form in JSON"))?;
+            // One that was replaced lives on in its successor.
+            for item in page.items.into_iter().filter(|item| item.replaced_by.is_none()) {
+                writeln!(out, "{}", serde_json::to_string(&Line::of(item)).expect("it has a form in JSON"))?;
+                devices += 1;
             }
             after = page.next;
             if after.is_none() {
@@ -101,8 +132,11 @@ impl Import {
             }
             let line = |why: String| Error::Line { number, devices, why };
             let device: Line = serde_json::from_str(&text).map_err(|error| line(error.to_string()))?;
-            let registration = Registration { kind: device.kind.as_deref(), tags: device.tags.as_ref() };
-            let call = Call::put(&["devices", &device.id], &registration);
+            let Line { id, kind, tags, catalogue, group } = &device;
+            let (kind, group) = (kind.as_deref(), group.as_deref());
+            let registration =
+                Registration { kind, tags: tags.as_ref(), catalogue: catalogue.as_ref(), group };
+            let call = Call::put(&["devices", id], &registration);
             at.call(call).map_err(|error| match error {
                 // What is to be done about it is said once, for the line.
                 Error::Client(client::Error::Problem(problem)) => {
@@ -148,9 +182,11 @@ mod tests {
 
     #[test]
     fn a_device_as_the_api_shows_it_is_a_line() {
-        let shown = r#"{"id":"t-1","kind":"thermostat","created":"2026-11-21T09:30:00.000Z","tags":{"a":1}}"#;
-        let line: Line = serde_json::from_str(shown).unwrap();
-        let text = serde_json::to_string(&line).unwrap();
+        let shown = r#"{"id":"t-1","kind":"thermostat","created":"2026-11-21T09:30:00.000Z","tags":{"a":1},"catalogue":{}}"#;
+        let item: Item = serde_json::from_str(shown).unwrap();
+
+        let text = serde_json::to_string(&Line::of(item)).unwrap();
+
         assert_eq!(text, r#"{"id":"t-1","kind":"thermostat","tags":{"a":1}}"#);
     }
 }

@@ -211,7 +211,12 @@ impl World {
     pub fn admit(&self, name: &str, roles: &[Role]) -> Person {
         let (owner, text) = (check_name("a name", name).unwrap(), Text::new().unwrap());
         let roles = Roles::from_iter(roles.iter().copied());
-        self.change(Change::PutPrincipal { name: owner.clone(), sort: Sort::User, roles, disabled: false });
+        self.change(Change::PutPrincipal {
+            name: owner.clone(),
+            sort: Sort::User,
+            roles: Some(roles),
+            disabled: Some(false),
+        });
         let (id, digest, expires) = (text.id(), text.digest(), self.clock.now() + Duration::from_secs(3_600));
         self.change(Change::AddToken { id, owner, digest, scope: None, expires });
         self.person(&text.reveal())

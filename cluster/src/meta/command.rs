@@ -44,6 +44,13 @@ pub enum Command {
     /// Changes who may come in and what they may do.
     #[n(3)]
     Directory(#[n(0)] runtime::directory::Entry),
+    /// All secrets are sealed under one master key from now on, and never under another.
+    #[n(4)]
+    SealUnder {
+        /// What is known by whoever has the key, and does not give it away.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        check: [u8; 32],
+    },
 }
 
 /// Where a node is in its life-cycle.

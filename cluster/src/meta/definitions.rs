@@ -74,7 +74,7 @@ mod tests {
 
     fn user(name: &str) -> Entry {
         let (name, roles) = (check_name("a name", name).unwrap(), Roles::default());
-        entry(Change::PutPrincipal { name, sort: Sort::User, roles, disabled: false })
+        entry(Change::PutPrincipal { name, sort: Sort::User, roles: Some(roles), disabled: Some(false) })
     }
 
     #[test]

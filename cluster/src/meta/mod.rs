@@ -119,6 +119,7 @@ pub fn describe(payload: &[u8]) -> Option<String> {
         }
         Command::SetNodeState { node, state } => format!("node {node} is {state:?}"),
         Command::CreateDomain { name, shards } => format!("domain {name} has {shards} shards"),
+        Command::SealUnder { .. } => "all secrets are sealed under one master key".to_owned(),
         Command::Directory(entry) => {
             let subject = entry.change.subject().map_or_else(String::new, |subject| format!(" {subject}"));
             format!("{}: {}{subject}, by {}", entry.tenant, entry.change.action(), entry.by)

@@ -1,7 +1,8 @@
 //! The meta state: a function of the commands that were committed, the same on all nodes.
 
+use super::command::Entry;
 use super::{Command, NodeState, Refusal};
-use crate::SHARDS;
+use crate::{Error, SHARDS};
 use runtime::directory::Directory;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct State {
     pub domains: BTreeMap<String, Domain>,
     /// Who may come in, and what they may do.
     pub directory: Arc<Directory>,
+    /// What whoever has the master key knows, once something may be sealed under it.
+    pub sealed_under: Option<[u8; 32]>,
 }
 
 /// A node as the group knows it.
@@ -72,10 +75,20 @@ impl State {
                 Arc::make_mut(&mut self.directory).apply(entry)?;
                 Ok(())
             }
+            Command::SealUnder { check } => self.seal_under(*check),
         };
         outcome.map_err(|reason| Refusal::Unfit { reason, current: self.version })?;
         self.version += 1;
         Ok(self.version)
+    }
+
+    /// Carries out the entry that the log has at an index. One whose condition failed is in the log all the same, and
+    /// changes nothing here either.
+    pub(crate) fn replay(&mut self, index: u64, payload: &[u8]) -> Result<(), Error> {
+        let decoded = Entry::decode(payload);
+        let entry = decoded.map_err(|error| Error::Meta { index, reason: error.to_string() })?;
+        drop(self.apply(entry.expected, &entry.command));
+        Ok(())
     }
 
     /// Whether a command's effect is already there.
@@ -91,6 +104,7 @@ impl State {
             }
             // Each is a fact of its own in the audit.
             Command::Directory(_) => false,
+            Command::SealUnder { check } => self.sealed_under == Some(*check),
         }
     }
 
@@ -119,6 +133,14 @@ impl State {
             return Err(format!("node {node} has left for good"));
         }
         known.state = state;
+        Ok(())
+    }
+
+    fn seal_under(&mut self, check: [u8; 32]) -> Result<(), String> {
+        if self.sealed_under.is_some() {
+            return Err("its secrets are sealed under another master key".to_owned());
+        }
+        self.sealed_under = Some(check);
         Ok(())
     }
 
@@ -176,6 +198,18 @@ mod tests {
         state.apply(2, &Command::SetNodeState { node: 1, state: NodeState::Gone }).unwrap();
 
         assert!(matches!(state.apply(3, &register(1, 7)), Err(Refusal::Unfit { current: 3, .. })));
+    }
+
+    #[test]
+    fn what_is_sealed_under_one_master_key_is_never_sealed_under_another() {
+        let mut state = State::default();
+        let seal = |byte| Command::SealUnder { check: [byte; 32] };
+        assert_eq!(state.apply(0, &seal(1)), Ok(1));
+
+        assert_eq!(state.apply(0, &seal(1)), Ok(1));
+        assert!(matches!(state.apply(1, &seal(2)), Err(Refusal::Unfit { current: 1, .. })));
+
+        assert_eq!(state.sealed_under, Some([1; 32]));
     }
 
     #[test]

@@ -24,12 +24,12 @@ use super::query::Query;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `roles` and more")]
 pub(super) struct Membership {
-    /// Of `viewer`, `operator`, `installer`, `security`, `admin`; none leaves what policies allow.
-    #[schema(value_type = Vec<String>)]
-    roles: Vec<RoleName>,
-    /// Whether none of its tokens lets it in.
-    #[serde(default)]
-    disabled: bool,
+    /// Of `viewer`, `operator`, `installer`, `security`, `admin`; none leaves what policies allow. Where it is left out, they
+    /// stay as they are.
+    #[schema(value_type = Option<Vec<String>>)]
+    roles: Option<Vec<RoleName>>,
+    /// Whether none of its tokens lets it in. Where it is left out, that stays as it is.
+    disabled: Option<bool>,
     /// Why, for the audit: at most 512 bytes.
     reason: Option<String>,
 }
@@ -97,7 +97,7 @@ pub(super) async fn user(caller: Caller, name: Path<String>) -> Result<HttpRespo
     get(&caller, Sort::User, &name)
 }
 
-/// Adds a user, or gives one that is there these roles.
+/// Adds a user, or changes what is said of one that is there.
 #[utoipa::path(
     put,
     path = "/v1/users/{name}",
@@ -109,7 +109,7 @@ pub(super) async fn user(caller: Caller, name: Path<String>) -> Result<HttpRespo
     request_body = Membership,
     responses(
         (status = 201, description = "It is added.", body = Shown),
-        (status = 200, description = "It was there, and has these roles.", body = Shown),
+        (status = 200, description = "It was there, and is so now.", body = Shown),
         (status = 409, description = "`contradiction`: it is a service, or nobody could administer the tenant any more"),
         (status = 412, description = "`version-mismatch`"),
         (status = 422, description = "`malformed` or `unfit`: what does not fit is named"),
@@ -177,7 +177,7 @@ pub(super) async fn service(caller: Caller, name: Path<String>) -> Result<HttpRe
     get(&caller, Sort::Service, &name)
 }
 
-/// Adds a service, or gives one that is there these roles.
+/// Adds a service, or changes what is said of one that is there.
 #[utoipa::path(
     put,
     path = "/v1/services/{name}",
@@ -189,7 +189,7 @@ pub(super) async fn service(caller: Caller, name: Path<String>) -> Result<HttpRe
     request_body = Membership,
     responses(
         (status = 201, description = "It is added.", body = Shown),
-        (status = 200, description = "It was there, and has these roles.", body = Shown),
+        (status = 200, description = "It was there, and is so now.", body = Shown),
         (status = 409, description = "`contradiction`: it is a user"),
         (status = 412, description = "`version-mismatch`"),
         (status = 422, description = "`malformed` or `unfit`: what does not fit is named"),
@@ -262,7 +262,8 @@ async fn put(
     let before = governed.directory();
     let expected = expected(if_match, before.version)?;
     let was_there = before.principal(caller.tenant(), &name).is_some();
-    let change = Change::PutPrincipal { name: name.clone(), sort, roles: roles(&granted), disabled };
+    let roles = granted.map(|granted| roles(&granted));
+    let change = Change::PutPrincipal { name: name.clone(), sort, roles, disabled };
     let version = governed.change(caller.tenant(), change, reason, expected).await?;
     let after: Arc<_> = governed.directory();
     // Another change may have followed at once.

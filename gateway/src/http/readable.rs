@@ -203,7 +203,7 @@ mod tests {
             directory.apply(&Entry { at, by: By::Folder, reason: None, tenant, change }).unwrap();
         };
         let (name, roles) = (Name::fixed("ada"), Roles::from_iter(roles.iter().copied()));
-        change(Change::PutPrincipal { name, sort: Sort::User, roles, disabled: false });
+        change(Change::PutPrincipal { name, sort: Sort::User, roles: Some(roles), disabled: Some(false) });
         for (n, (effect, path)) in policies.iter().enumerate() {
             let policy = Policy {
                 effect: *effect,

@@ -41,6 +41,8 @@ pub enum Purpose {
     AuthorityKey,
     /// The heads of the audit, which are signed.
     AuditHead,
+    /// Nothing: it tells one master key from another.
+    MasterKey,
 }
 
 /// Why the vault did not do it.
@@ -96,6 +98,11 @@ impl Vault {
         hmac(&self.key("hash", purpose), &[secret])
     }
 
+    /// What is the same for the same master key alone, and says nothing about it.
+    pub fn check(&self) -> [u8; 32] {
+        self.digest(Purpose::MasterKey, b"check").0
+    }
+
     /// Signs what is said with the key of this purpose, which is always the same: the public key, and the signature
     /// (Ed25519, RFC 8032).
     ///
@@ -129,6 +136,7 @@ impl Purpose {
             Self::GroupKey => "group key",
             Self::AuthorityKey => "authority key",
             Self::AuditHead => "audit head",
+            Self::MasterKey => "master key",
         }
     }
 }

@@ -213,25 +213,26 @@ impl Directory {
         at: Timestamp,
         name: &Name,
         sort: Sort,
-        roles: Roles,
-        disabled: bool,
+        roles: Option<Roles>,
+        disabled: Option<bool>,
     ) -> Result<(), Refused> {
         check_name("a name", name)?;
         let all = self.count(|tenant| tenant.principals.len());
         let there = self.tenant(tenant)?.principals.get(name);
-        let created = match there {
+        let (had, was_disabled, created) = match there {
             Some(known) if known.sort != sort => {
                 let known = known.sort.as_str();
                 return Err(conflict(format!("`{name}` is a {known}; choose another name")));
             }
-            Some(known) => known.created,
+            Some(known) => (known.roles, known.disabled, known.created),
             None => {
                 let here = self.tenant(tenant)?.principals.len();
                 room("users and services", (here, PRINCIPALS_MAX.0), (all, PRINCIPALS_MAX.1))?;
-                at
+                (Roles::default(), false, at)
             }
         };
         let administers = self.tenant(tenant)?.has_admin();
+        let (roles, disabled) = (roles.unwrap_or(had), disabled.unwrap_or(was_disabled));
         let principal = Arc::new(Principal { sort, roles, disabled, created });
         let mut after = self.tenant(tenant)?.clone();
         after.principals.insert(name.clone(), principal);
@@ -257,7 +258,7 @@ impl Directory {
         };
         // Both or nothing.
         let mut after = self.clone();
-        after.put_principal(tenant, at, admin, Sort::User, roles, false)?;
+        after.put_principal(tenant, at, admin, Sort::User, Some(roles), Some(false))?;
         after.add_token(tenant, at, token, admin, digest, None, expires)?;
         *self = after;
         Ok(())

@@ -88,7 +88,7 @@ pub enum Change {
     /// Removes the tenant with all that it defines. It must be disabled.
     #[n(2)]
     RemoveTenant,
-    /// Adds a user or a service, or gives it these roles.
+    /// Adds a user or a service, or changes what is said of one that is there.
     #[n(3)]
     PutPrincipal {
         /// Its name.
@@ -97,12 +97,12 @@ pub enum Change {
         /// What it is; another sort of the same name is refused.
         #[n(1)]
         sort: Sort,
-        /// What it may do from now on.
+        /// What it may do from now on; what it might before where nothing is said, which is nothing at first.
         #[n(2)]
-        roles: Roles,
-        /// Whether it is shut out.
+        roles: Option<Roles>,
+        /// Whether it is shut out; as before where nothing is said, which is not at first.
         #[n(3)]
-        disabled: bool,
+        disabled: Option<bool>,
     },
     /// Removes a user or a service and its tokens.
     #[n(4)]

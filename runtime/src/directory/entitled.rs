@@ -76,7 +76,7 @@ mod tests {
 
     fn put(name: &str, roles: &[Role], disabled: bool) -> Change {
         let (name, roles) = (Name::new("a name", name).unwrap(), roles.iter().copied().collect());
-        Change::PutPrincipal { name, sort: Sort::User, roles, disabled }
+        Change::PutPrincipal { name, sort: Sort::User, roles: Some(roles), disabled: Some(disabled) }
     }
 
     fn token(id: u64, owner: &'static str, scope: Option<Role>, life: Duration) -> Change {

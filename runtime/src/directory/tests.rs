@@ -23,7 +23,7 @@ fn entry(tenant: &str, change: Change) -> Entry {
 
 fn user(text: &str, roles: &[Role]) -> Change {
     let roles = roles.iter().copied().collect();
-    Change::PutPrincipal { name: name(text), sort: Sort::User, roles, disabled: false }
+    Change::PutPrincipal { name: name(text), sort: Sort::User, roles: Some(roles), disabled: Some(false) }
 }
 
 fn token(id: u64, owner: &str, life: Duration) -> Change {
@@ -100,12 +100,7 @@ fn nobody_shuts_out_the_last_admin() {
     for change in [
         user("root", &[Role::Viewer]),
         Change::RemovePrincipal { name: name("root"), sort: Sort::User },
-        Change::PutPrincipal {
-            name: name("root"),
-            sort: Sort::User,
-            roles: Roles::from_iter([Role::Admin]),
-            disabled: true,
-        },
+        Change::PutPrincipal { name: name("root"), sort: Sort::User, roles: None, disabled: Some(true) },
     ] {
         let refused = directory.apply(&entry("default", change)).unwrap_err();
         assert!(matches!(refused, Refused::Conflict(_)), "{refused}");
@@ -225,10 +220,15 @@ fn a_token_goes_no_further_than_its_scope_and_leaves_no_denial_behind() {
 #[test]
 fn who_is_disabled_may_nothing_and_neither_may_their_tenant() {
     let mut directory = world();
-    let (olga, roles) = (name("olga"), Roles::from_iter([Role::Operator]));
-    let out = Change::PutPrincipal { name: olga, sort: Sort::User, roles, disabled: true };
-    directory.apply(&entry("default", out)).unwrap();
+    let olga =
+        |roles, disabled| Change::PutPrincipal { name: name("olga"), sort: Sort::User, roles, disabled };
+    directory.apply(&entry("default", olga(None, Some(true)))).unwrap();
     assert!(!may(&directory, "olga", None, Verb::Read, "pump-1", ""));
+    let roles = Roles::from_iter([Role::Viewer]);
+    directory.apply(&entry("default", olga(Some(roles), None))).unwrap();
+    assert!(!may(&directory, "olga", None, Verb::Read, "pump-1", ""), "other roles let nobody in again");
+    directory.apply(&entry("default", olga(None, Some(false)))).unwrap();
+    assert!(may(&directory, "olga", None, Verb::Read, "pump-1", ""), "with the roles that were given last");
 
     directory.apply(&entry("acme", Change::SetTenant { disabled: true })).unwrap();
 
