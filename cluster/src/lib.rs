@@ -58,18 +58,14 @@
 //! let options = Options { segment_bytes: 1 << 20, ..Options::default() };
 //! let storage = Storage::open(Arc::new(Sim::new(1)), Path::new("data/log"), options)?;
 //! let log = storage.shard_log(0);
-//! let term = log.lead()?;
+//! let tenure = log.listen(Box::new(|_| {})).leads.ok_or("a node alone leads")?;
 //!
 //! let (sender, fate) = mpsc::channel();
-//! log.propose(term, "an entry".into(), Box::new(move |result| drop(sender.send(result))));
+//! log.propose(tenure, "an entry".into(), Box::new(move |result| drop(sender.send(result))));
 //! let id = fate.recv()??;
 //!
-//! let mut found = Vec::new();
-//! log.replay(0, &mut |entry| {
-//!     found.push((entry.id, entry.payload));
-//!     true
-//! })?;
-//! assert_eq!(found, [(id, "an entry".into())]);
+//! let found = log.read(0, id.index, 1 << 20)?;
+//! assert_eq!((found[0].id, &*found[0].payload), (id, &b"an entry"[..]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -11,30 +11,25 @@
 use crate::membership::Membership;
 use crate::wal::{Kind, Record, State, Vote, Wal};
 use bytes::Bytes;
-use runtime::log::{Done, Entry, Error, LogId, ShardLog};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
-
-/// How much [`LocalLog::replay`] reads at a time, in bytes.
-const REPLAY_BYTES: usize = 1 << 20;
-
-/// How long a shard that begins again waits before it looks again whether its last proposal was answered.
-const FATE_PAUSE: Duration = Duration::from_millis(1);
+use runtime::log::{Done, Ear, Entry, Error, LogId, ShardLog, Standing, Tenure, Told};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 /// A shard's log under the local commit rule.
 pub struct LocalLog {
     wal: Arc<Wal>,
     group: u32,
-    term: u64,
-    busy: Arc<Busy>,
+    tenure: Tenure,
+    busy: Arc<Mutex<Busy>>,
 }
 
-/// Which of the two calls that write are under way.
+/// What is under way.
 #[derive(Default)]
 struct Busy {
-    proposal: AtomicBool,
-    purge: AtomicBool,
+    proposal: bool,
+    purge: bool,
+    /// Whoever listens since the proposal was made: it was another's, and only when its fate is known, it can be read or
+    /// never will be.
+    waits: Option<Ear>,
 }
 
 /// Raises the node's generation and the term of each group, all in one batch, and leads the groups from then on.
@@ -49,7 +44,7 @@ pub(crate) fn lead(wal: &Arc<Wal>, node: u64, groups: &[u32]) -> Result<Vec<Loca
         let seen = state.vote.map_or(0, |vote| vote.term).max(state.last.map_or(0, |last| last.term));
         let term = seen.saturating_add(1);
         records.extend(election(group, node, term, &state)?);
-        logs.push(LocalLog { wal: wal.clone(), group, term, busy: Arc::default() });
+        logs.push(LocalLog { wal: wal.clone(), group, tenure: Tenure::whole(term), busy: Arc::default() });
     }
     let (sender, fate) = mpsc::channel();
     wal.append(records, Box::new(move |result| drop(sender.send(result))));
@@ -83,34 +78,48 @@ fn election(group: u32, node: u64, term: u64, state: &State) -> Result<Vec<Recor
 
 impl LocalLog {
     /// Appends an entry, in one way or the other.
-    fn append(&self, term: u64, payload: Bytes, done: Done, append: fn(&Wal, Vec<Record>, crate::wal::Done)) {
-        if term != self.term {
+    fn append(
+        &self,
+        tenure: Tenure,
+        payload: Bytes,
+        done: Done,
+        append: fn(&Wal, Vec<Record>, crate::wal::Done),
+    ) {
+        let Tenure { term, .. } = tenure;
+        if tenure != self.tenure {
             return done(Err(Error::NotLeader { term }));
         }
-        let overlaps = self.busy.proposal.swap(true, Ordering::AcqRel);
+        let overlaps = std::mem::replace(&mut lock(&self.busy).proposal, true);
         assert!(!overlaps, "group {} has a proposal in flight", self.group);
         let id = LogId { term, index: self.wal.next(self.group) };
         let busy = self.busy.clone();
         let record = Record::entry(self.group, Kind::Normal, id, payload);
         let done = move |fate: Result<(), Error>| {
-            busy.proposal.store(false, Ordering::Release);
+            let waits = {
+                let mut busy = lock(&busy);
+                busy.proposal = false;
+                busy.waits.take()
+            };
+            let through = if fate.is_ok() { id.index } else { id.index - 1 };
             done(fate.map(|()| id));
+            if let Some(ear) = waits {
+                ear(Told::Leads { tenure, through });
+            }
         };
         append(&self.wal, vec![record], Box::new(done));
     }
 }
 
+/// Only this node leads, so that nothing needs confirming, and an ear hears at most that it does.
 impl ShardLog for LocalLog {
-    fn lead(&self) -> Result<u64, Error> {
-        // A shard that failed may have left a proposal in flight: only when its fate is known, replaying shows it or
-        // nobody ever will.
-        while self.busy.proposal.load(Ordering::Acquire) {
-            std::thread::sleep(FATE_PAUSE);
-        }
-        Ok(self.term)
+    fn listen(&self, ear: Ear) -> Standing {
+        let mut busy = lock(&self.busy);
+        let leads = (!busy.proposal).then_some(self.tenure);
+        busy.waits = Some(ear).filter(|_| leads.is_none());
+        Standing { through: self.wal.next(self.group).saturating_sub(1), leads }
     }
 
-    fn replay(&self, after: u64, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> {
+    fn read(&self, after: u64, through: u64, bytes: usize) -> Result<Vec<Entry>, Error> {
         let state = self.wal.state(self.group);
         if let Some(purged) = state.purged
             && after < purged.index
@@ -121,44 +130,85 @@ impl ShardLog for LocalLog {
                 "group {group} has dropped its entries through {purged}, but the state ends at {after}; restore it"
             )));
         }
-        let mut next = after.saturating_add(1);
-        loop {
-            let entries = self.wal.read(self.group, next..u64::MAX, REPLAY_BYTES);
+        let (mut next, end) = (after.saturating_add(1), through.saturating_add(1));
+        // Entries of the log's own may be all there is in one piece.
+        while next < end {
+            let entries = self.wal.read(self.group, next..end, bytes);
             let entries = entries.map_err(|error| Error::Unreadable(error.to_string()))?;
-            let Some(last) = entries.last() else { return Ok(()) };
+            let Some(last) = entries.last() else { break };
             next = last.id.index.saturating_add(1);
-            for entry in entries {
-                if entry.kind == Kind::Normal && !visit(Entry { id: entry.id, payload: entry.payload }) {
-                    return Ok(());
-                }
+            let normal = entries.into_iter().filter(|entry| entry.kind == Kind::Normal);
+            let normal: Vec<_> = normal.map(|entry| Entry { id: entry.id, payload: entry.payload }).collect();
+            if !normal.is_empty() {
+                return Ok(normal);
             }
         }
-    }
-
-    fn last(&self) -> Option<u64> {
-        self.wal.next(self.group).checked_sub(1)
+        Ok(Vec::new())
     }
 
     /// # Panics
     /// When the proposal before has not been answered: a group has one in flight.
-    fn propose(&self, term: u64, payload: Bytes, done: Done) {
-        self.append(term, payload, done, Wal::append);
+    fn propose(&self, tenure: Tenure, payload: Bytes, done: Done) {
+        self.append(tenure, payload, done, Wal::append);
     }
 
     /// # Panics
     /// As [`ShardLog::propose`].
-    fn propose_upkeep(&self, term: u64, payload: Bytes, done: Done) {
-        self.append(term, payload, done, Wal::append_upkeep);
+    fn propose_upkeep(&self, tenure: Tenure, payload: Bytes, done: Done) {
+        self.append(tenure, payload, done, Wal::append_upkeep);
     }
 
     fn purge(&self, index: u64) {
         // A purge that comes while one is being written is left to the next: the shard says so again soon.
         let Some(id) = self.wal.id(self.group, index) else { return };
-        if self.busy.purge.swap(true, Ordering::AcqRel) {
+        if std::mem::replace(&mut lock(&self.busy).purge, true) {
             return;
         }
         let busy = self.busy.clone();
-        let done = move |_| busy.purge.store(false, Ordering::Release);
+        let done = move |_| lock(&busy).purge = false;
         self.wal.append(vec![Record::purged(self.group, id)], Box::new(done));
+    }
+}
+
+fn lock(busy: &Mutex<Busy>) -> MutexGuard<'_, Busy> {
+    // Nobody panics while holding it: what is done under it are moves.
+    busy.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Storage};
+    use runtime::files::sim::Sim;
+    use std::path::Path;
+
+    #[test]
+    fn whoever_listens_while_anothers_proposal_is_under_way_leads_when_its_fate_is_known() {
+        let options = Options { segment_bytes: 64 << 10, reserve_bytes: 0, ..Options::default() };
+        let storage = Storage::open(Arc::new(Sim::new(1)), Path::new("log"), options).unwrap();
+        let log = storage.shard_log(3);
+        let Standing { through, leads: Some(tenure) } = log.listen(Box::new(|_| {})) else {
+            panic!("it is alone")
+        };
+        let (told, tells) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
+        let (go, may_go) = mpsc::channel::<()>();
+        // The thread that answers is held up in another group's answer, so that this one's comes later.
+        let other = storage.shard_log(4);
+        let held = move |_| {
+            begin.send(()).unwrap();
+            may_go.recv().unwrap();
+        };
+        other.propose(tenure, Bytes::from_static(b"other"), Box::new(held));
+        begun.recv().unwrap();
+        log.propose(tenure, Bytes::from_static(b"of an incarnation that died"), Box::new(|_| {}));
+
+        let standing = log.listen(Box::new(move |what| told.send(what).unwrap()));
+        go.send(()).unwrap();
+
+        assert_eq!(standing, Standing { through, leads: None });
+        assert_eq!(tells.recv().unwrap(), Told::Leads { tenure, through: through + 1 });
+        assert_eq!(log.read(through, through + 1, 1).unwrap().len(), 1);
+        assert_eq!(log.listen(Box::new(|_| {})).leads, Some(tenure));
     }
 }

@@ -11,6 +11,7 @@ use cluster::{Error, Options, Storage};
 use harm::{Harm, Whole, files, harmed};
 use proptest::prelude::*;
 use runtime::files::sim::Sim;
+use runtime::log::Tenure;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, mpsc};
 
@@ -24,7 +25,7 @@ static WHOLE: LazyLock<(Whole, Vec<Record>)> = LazyLock::new(|| {
         let (sender, fate) = mpsc::channel();
         let done = Box::new(move |result| drop(sender.send(result)));
         let payload = Bytes::from(vec![n as u8; (n * 37 % 900) as usize]);
-        storage.shard_log(n % 2).propose(1, payload, done);
+        storage.shard_log(n % 2).propose(Tenure::whole(1), payload, done);
         fate.recv().unwrap().unwrap();
     }
     drop(storage);

@@ -5,6 +5,7 @@ use cluster::inspect::{self, Verdict};
 use cluster::wal::Kind;
 use cluster::{Error, Options, Storage};
 use runtime::files::{Files, sim::Sim};
+use runtime::log::Tenure;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
@@ -23,7 +24,7 @@ fn stopped(payloads: &[&'static [u8]]) -> Sim {
     for payload in payloads {
         let (sender, fate) = mpsc::channel();
         let done = Box::new(move |result| drop(sender.send(result)));
-        storage.shard_log(0).propose(1, Bytes::from_static(payload), done);
+        storage.shard_log(0).propose(Tenure::whole(1), Bytes::from_static(payload), done);
         fate.recv().unwrap().unwrap();
     }
     disk

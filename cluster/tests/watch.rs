@@ -16,9 +16,9 @@ fn open_on(files: Arc<Sim>, reserve_bytes: u64) -> Storage {
 
 fn propose(storage: &Storage) -> Result<(), runtime::log::Error> {
     let log = storage.shard_log(0);
-    let term = log.lead().expect("it leads");
+    let tenure = log.listen(Box::new(|_| {})).leads.expect("it leads");
     let (sender, fate) = mpsc::channel();
-    log.propose(term, "an entry".into(), Box::new(move |result| drop(sender.send(result))));
+    log.propose(tenure, "an entry".into(), Box::new(move |result| drop(sender.send(result))));
     fate.recv().expect("it is answered").map(drop)
 }
 

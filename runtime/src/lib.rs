@@ -27,17 +27,17 @@
 //! use twins::kind::Kinds;
 //! use twins::name::Name;
 //! use twins::reply::Reply;
-//! # use runtime::log::{Done, Entry, Error, LogId, ShardLog};
+//! # use runtime::log::{Done, Ear, Entry, Error, LogId, ShardLog, Standing, Tenure};
 //! # #[derive(Default)]
 //! # struct Forgetful(std::sync::atomic::AtomicU64);
 //! # impl ShardLog for Forgetful {
-//! #     fn lead(&self) -> Result<u64, Error> { Ok(1) }
-//! #     fn replay(&self, _: u64, _: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> { Ok(()) }
-//! #     fn propose(&self, term: u64, _: bytes::Bytes, done: Done) {
+//! #     fn listen(&self, _: Ear) -> Standing { Standing { through: 0, leads: Some(Tenure::whole(1)) } }
+//! #     fn read(&self, _: u64, _: u64, _: usize) -> Result<Vec<Entry>, Error> { Ok(Vec::new()) }
+//! #     fn propose(&self, Tenure { term, .. }: Tenure, _: bytes::Bytes, done: Done) {
 //! #         let index = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
 //! #         done(Ok(LogId { term, index }));
 //! #     }
-//! #     fn propose_upkeep(&self, term: u64, payload: bytes::Bytes, done: Done) { self.propose(term, payload, done) }
+//! #     fn propose_upkeep(&self, tenure: Tenure, payload: bytes::Bytes, done: Done) { self.propose(tenure, payload, done) }
 //! #     fn purge(&self, _: u64) {}
 //! # }
 //! # tokio::runtime::Runtime::new()?.block_on(async {
@@ -79,7 +79,10 @@
 //! | 11 a command reaches its session | [`mailbox`] |
 //!
 //! # What can be relied on
-//! * An answer leaves after everything it rests on is committed; a refusal and a read too.
+//! * An answer leaves after everything it rests on is committed; a refusal and a read too. Where another node may lead
+//!   without this one's knowing it, they leave after a proof that it does not.
+//! * A shard whose node does not lead applies what the one that leads decided, and refuses what is said to it; when it
+//!   leads, it has applied all that was committed before.
 //! * A twin takes one input at a time, in the order they came by one connection.
 //! * A session's input that is sent again under its number has its effect once.
 //! * [`Error::Overloaded`](error::Error::Overloaded) and [`Error::Unwritten`](error::Error::Unwritten) mean: surely
@@ -110,7 +113,8 @@
 //!
 //! # Tests
 //! `shard/tests` runs a shard on a simulated disk and log through thousands of seeds of crashes and faults, and compares
-//! it with an oracle that only applies the log.
+//! it with an oracle that only applies the log; in `following.rs` two replicas of it, between which the lead goes to and
+//! fro.
 
 #![warn(missing_docs)]
 

@@ -45,7 +45,7 @@ impl Router {
         let (answer, wait) = oneshot::channel();
         let gone = || Error::Unknown { shard, why: "the shard stopped before it answered".into() };
         self.actor(shard)?.cast(Message::Look { id: id.clone(), answer }).map_err(|_| gone())?;
-        let twin = match wait.await.map_err(|_| gone())? {
+        let twin = match wait.await.map_err(|_| gone())?? {
             Some(twin) => twin,
             None => {
                 let _turn = inner.looks.reads.acquire().await.map_err(|_| Error::Stopping)?;

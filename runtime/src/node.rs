@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
 use crate::registered::Registered;
 use crate::router::{Backups, Inner, READS_MAX, Router};
-use crate::shard::actor::{Host, Message};
+use crate::shard::actor::{BeginAgain, Host, Message};
 use crate::shard::{self, Setting};
 use crate::store::StateStore;
 use crate::stream;
@@ -85,6 +85,8 @@ pub(crate) struct Door {
     pub(crate) admission: Arc<Admission>,
     pub(crate) meter: Arc<ShardMeter>,
     way: RwLock<Way>,
+    /// The term in which the shard leads; 0 while it does not.
+    leading: AtomicU64,
 }
 
 enum Way {
@@ -101,6 +103,21 @@ impl Door {
         *self.way.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Way::Closed(why.to_owned());
     }
 
+    /// In which term its shard leads, if it does.
+    pub(crate) fn lead(&self, term: Option<u64>) {
+        self.leading.store(term.unwrap_or(0), Ordering::Release);
+    }
+
+    /// The actor, if it leads the shard.
+    pub(crate) fn leader(&self) -> Result<ActorRef<Message>, String> {
+        let actor = self.actor()?;
+        match self.leading.load(Ordering::Acquire) {
+            0 => Err("this node does not lead it".to_owned()),
+            _ => Ok(actor),
+        }
+    }
+
+    /// The actor, whether it leads the shard or follows.
     pub(crate) fn actor(&self) -> Result<ActorRef<Message>, String> {
         self.through(|actor, _| actor.clone())
     }
@@ -169,6 +186,7 @@ impl Node {
             admission: Admission::new(options.admission),
             meter: Arc::default(),
             way: RwLock::new(Way::Closed("it starts".into())),
+            leading: AtomicU64::new(0),
         };
         let backups = Backups {
             store: parts.store.clone(),
@@ -312,18 +330,23 @@ impl Actor for Keeper {
             return Ok(());
         };
         let shard = host.setting.number;
-        tracing::error!(shard, %why, "a shard failed; it is started again from its log");
         host.door.close(&why.to_string());
         let (host, stopping, now) = (host.clone(), self.stopping.clone(), Instant::now());
-        let mut pause = pause_after(failures.get(&shard), now);
-        failures.insert(shard, (now, pause));
+        let mut pause = Duration::ZERO;
+        if why.is::<BeginAgain>() {
+            tracing::info!(shard, "a shard begins again from another replica's state");
+        } else {
+            tracing::error!(shard, %why, "a shard failed; it is started again from its log");
+            pause = pause_after(failures.get(&shard), now);
+            failures.insert(shard, (now, pause));
+        }
         tokio::spawn(async move {
             while !stopping.load(Ordering::Relaxed) {
                 tokio::time::sleep(pause).await;
                 let Err(why) = start(host.clone(), myself.clone()).await else { return };
                 tracing::error!(shard, %why, "a shard could not be started again");
                 host.door.close(&why);
-                pause = (pause * 2).min(PAUSE.1);
+                pause = (pause * 2).clamp(PAUSE.0, PAUSE.1);
             }
         });
         Ok(())

@@ -208,8 +208,8 @@ impl Router {
         }
         let mut ids = Vec::new();
         for (shard, wait) in waits {
-            let listed = wait.await.unwrap_or_else(|_| Err("the shard stopped".into()));
-            ids.extend(listed.map_err(|why| Error::Unwritten { shard, why })?);
+            let gone = || Error::Unwritten { shard, why: "the shard stopped".into() };
+            ids.extend(wait.await.map_err(|_| gone())??);
         }
         ids.sort_unstable();
         ids.truncate(limit);
@@ -294,7 +294,7 @@ impl Router {
             return vec![Unready::new("node", "it stops")];
         }
         let shards = (0..).zip(self.0.doors.iter()).filter_map(|(shard, door): (u32, _)| {
-            let why = door.actor().err()?;
+            let why = door.leader().err()?;
             Some(Unready::new(format!("shard {shard}"), door.meter.progress().unwrap_or(why)))
         });
         shards.collect()
@@ -314,7 +314,7 @@ impl Router {
     }
 
     pub(crate) fn shards_serving(&self) -> u32 {
-        self.0.doors.iter().filter(|door| door.actor().is_ok()).count() as u32
+        self.0.doors.iter().filter(|door| door.leader().is_ok()).count() as u32
     }
 
     /// How many twins are registered.
@@ -378,8 +378,9 @@ impl Router {
         }
     }
 
+    /// The actor that decides for a shard.
     pub(crate) fn actor(&self, shard: u32) -> Result<ActorRef<Message>, Error> {
-        self.0.doors[shard as usize].actor().map_err(|why| Error::Unwritten { shard, why })
+        self.0.doors[shard as usize].leader().map_err(|why| Error::Unwritten { shard, why })
     }
 }
 

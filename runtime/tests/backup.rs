@@ -11,7 +11,7 @@ use runtime::backup;
 use runtime::clock::SystemClock;
 use runtime::files::sim::Sim;
 use runtime::files::{File, Files, Lock};
-use runtime::log::{self, Done, Entry, LogId, ShardLog};
+use runtime::log::{self, Done, Ear, Entry, LogId, ShardLog, Standing, Tenure};
 use runtime::node::{Node, Options, Parts};
 use runtime::router::Router;
 use runtime::store::memory::Memory;
@@ -28,15 +28,15 @@ use twins::name::Name;
 struct Log(Mutex<u64>);
 
 impl ShardLog for Log {
-    fn lead(&self) -> Result<u64, log::Error> {
-        Ok(1)
+    fn listen(&self, _: Ear) -> Standing {
+        Standing { through: 0, leads: Some(Tenure::whole(1)) }
     }
 
-    fn replay(&self, _: u64, _: &mut dyn FnMut(Entry) -> bool) -> Result<(), log::Error> {
-        Ok(())
+    fn read(&self, _: u64, _: u64, _: usize) -> Result<Vec<Entry>, log::Error> {
+        Ok(Vec::new())
     }
 
-    fn propose(&self, term: u64, _: Bytes, done: Done) {
+    fn propose(&self, Tenure { term, .. }: Tenure, _: Bytes, done: Done) {
         let index = {
             let mut last = self.0.lock().unwrap();
             *last += 1;
@@ -45,8 +45,8 @@ impl ShardLog for Log {
         done(Ok(LogId { term, index }));
     }
 
-    fn propose_upkeep(&self, term: u64, payload: Bytes, done: Done) {
-        self.propose(term, payload, done);
+    fn propose_upkeep(&self, tenure: Tenure, payload: Bytes, done: Done) {
+        self.propose(tenure, payload, done);
     }
 
     fn purge(&self, _: u64) {}

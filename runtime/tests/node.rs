@@ -11,7 +11,7 @@ use runtime::clock::SystemClock;
 use runtime::error::Error;
 use runtime::files::sim::Sim;
 use runtime::files::{File, Files, Lock};
-use runtime::log::{self, Done, Entry, LogId, ShardLog};
+use runtime::log::{self, Done, Ear, Entry, LogId, ShardLog, Standing, Tenure, Told};
 use runtime::mailbox::{Mail, Mailbox};
 use runtime::node::{Node, Options, Parts};
 use runtime::router::{Response, Router, Submission};
@@ -38,22 +38,30 @@ struct Log {
     entries: Mutex<Vec<Entry>>,
     term: Mutex<u64>,
     fate: Mutex<Option<log::Error>>,
+    ear: Mutex<Option<Ear>>,
+}
+
+impl Log {
+    fn tell(&self, told: Told) {
+        self.ear.lock().unwrap().as_ref().expect("the shard listens")(told);
+    }
 }
 
 impl ShardLog for Log {
-    fn lead(&self) -> Result<u64, log::Error> {
+    fn listen(&self, ear: Ear) -> Standing {
+        *self.ear.lock().unwrap() = Some(ear);
         let mut term = self.term.lock().unwrap();
         *term += 1;
-        Ok(*term)
+        Standing { through: self.entries.lock().unwrap().len() as u64, leads: Some(Tenure::whole(*term)) }
     }
 
-    fn replay(&self, after: u64, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), log::Error> {
-        let entries = self.entries.lock().unwrap().clone();
-        entries.into_iter().filter(|entry| entry.id.index > after).all(visit);
-        Ok(())
+    fn read(&self, after: u64, through: u64, _: usize) -> Result<Vec<Entry>, log::Error> {
+        let entries = self.entries.lock().unwrap();
+        let wanted = |entry: &&Entry| entry.id.index > after && entry.id.index <= through;
+        Ok(entries.iter().filter(wanted).cloned().collect())
     }
 
-    fn propose(&self, term: u64, payload: Bytes, done: Done) {
+    fn propose(&self, Tenure { term, .. }: Tenure, payload: Bytes, done: Done) {
         if let Some(error) = self.fate.lock().unwrap().clone() {
             return done(Err(error));
         }
@@ -66,8 +74,8 @@ impl ShardLog for Log {
         done(Ok(id));
     }
 
-    fn propose_upkeep(&self, term: u64, payload: Bytes, done: Done) {
-        self.propose(term, payload, done);
+    fn propose_upkeep(&self, tenure: Tenure, payload: Bytes, done: Done) {
+        self.propose(tenure, payload, done);
     }
 
     fn purge(&self, _: u64) {
@@ -200,6 +208,7 @@ impl World {
             entries: Mutex::default(),
             term: Mutex::default(),
             fate: Mutex::default(),
+            ear: Mutex::default(),
         });
         let store = Memory::new();
         let parts = Parts {
@@ -436,4 +445,41 @@ async fn a_node_that_stops_writes_everything_and_takes_nothing_more() {
     assert_eq!(world.store.keys(0, Space::Registered, store::ALL, 10).unwrap().len(), 1);
     let read = router.ask(twin("a"), Header::default(), Input::Read).await;
     assert_eq!(read, Err(Error::Stopping));
+}
+
+#[tokio::test]
+async fn a_leader_that_is_deposed_lives_on_and_leads_again() {
+    let world = World::start(shard::Options::default()).await;
+    world.register("a").await.unwrap();
+    let mailbox = Arc::<Mailbox>::default();
+    connect(world.router(), &mailbox, "a").await;
+    *world.log.fate.lock().unwrap() = Some(log::Error::Deposed { term: 1 });
+    assert!(matches!(world.register("b").await, Err(Error::Unknown { .. })), "it may be committed yet");
+
+    world.log.tell(Told::Follows { leader: Some(2) });
+
+    let mut mail = Vec::new();
+    mailbox.take(&mut mail).await;
+    assert!(matches!(mail[..], [Mail::Delivery { what: Delivery::Close(_), .. }]), "{mail:?}");
+    until("the router knows", || !world.router().unready().is_empty()).await;
+    assert!(matches!(world.register("b").await, Err(Error::Unwritten { .. })));
+    *world.log.fate.lock().unwrap() = None;
+    let through = world.log.entries.lock().unwrap().len() as u64;
+    world.log.tell(Told::Leads { tenure: Tenure { term: 1, number: 1 }, through });
+    until("the router knows", || world.router().unready().is_empty()).await;
+    world.register("b").await.unwrap();
+    assert!(world.router().look(&twin("a")).await.unwrap().is_some());
+    assert_eq!(*world.log.term.lock().unwrap(), 1, "it was not begun again");
+}
+
+#[tokio::test]
+async fn a_shard_whose_state_was_replaced_begins_again_at_once() {
+    let world = World::start(shard::Options::default()).await;
+    world.register("a").await.unwrap();
+
+    world.log.tell(Told::Replaced);
+
+    until("it begins again", || *world.log.term.lock().unwrap() == 2).await;
+    until("the router knows", || world.router().unready().is_empty()).await;
+    assert!(world.router().look(&twin("a")).await.unwrap().is_some());
 }

@@ -5,6 +5,7 @@ use runtime::directory::audit::Line;
 use runtime::directory::{Definitions, Directory, Entry, Listener, Refused};
 use runtime::log::Error as LogError;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Definitions for Meta {
     fn current(&self) -> Arc<Directory> {
@@ -36,7 +37,7 @@ impl Definitions for Meta {
 
     fn audit(&self, from: u64, visit: &mut dyn FnMut(Line, &Entry) -> bool) -> Result<(), Refused> {
         let mut state = State::default();
-        let read = replay(&*self.log, &mut |entry| {
+        let read = replay(&*self.log, self.through.load(Ordering::Acquire), &mut |entry| {
             let line = match &entry.command {
                 Command::Directory(change) if state.directory.version + 1 >= from => {
                     Some((state.directory.line(change), change.redacted()))

@@ -15,13 +15,19 @@ pub use state::{Domain, Node, SLOTS, State};
 use crate::Error;
 use command::Entry;
 use runtime::directory::{Changes, Refused};
-use runtime::log::{Error as LogError, LogId, ShardLog};
+use runtime::log::{Error as LogError, LogId, ShardLog, Standing, Tenure};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+/// How much of the log is read at once, in bytes.
+const READ_BYTES: usize = 1 << 20;
 
 /// The meta group's state machine on this node, and the way to change it.
 pub struct Meta {
     log: Arc<dyn ShardLog>,
-    term: u64,
+    tenure: Tenure,
+    /// The last entry that is known to be committed.
+    through: AtomicU64,
     state: Mutex<Arc<State>>,
     changes: Changes,
     /// Held while a command waits for its commit, since each is decided on the state that the one before left.
@@ -61,15 +67,17 @@ impl Meta {
     /// # Errors
     /// [`Error::Log`] when the log cannot be led or read, [`Error::Meta`] when an entry is not understood.
     pub fn open(log: Arc<dyn ShardLog>) -> Result<Self, Error> {
-        let term = log.lead()?;
+        let Standing { through, leads } = log.listen(Box::new(|_| {}));
+        let tenure = leads.ok_or(LogError::NotLeader { term: 0 })?;
         let mut state = State::default();
-        replay(&*log, &mut |entry| {
+        replay(&*log, through, &mut |entry| {
             // An entry whose condition failed is in the log all the same, and changes nothing here either.
             drop(state.apply(entry.expected, &entry.command));
             true
         })?;
         let changes = Changes::new(state.directory.version);
-        Ok(Self { log, term, state: Mutex::new(Arc::new(state)), changes, proposing: Mutex::new(()) })
+        let (state, through) = (Mutex::new(Arc::new(state)), AtomicU64::new(through));
+        Ok(Self { log, tenure, through, state, changes, proposing: Mutex::new(()) })
     }
 
     /// The committed state.
@@ -93,7 +101,8 @@ impl Meta {
         if version == before.version {
             return Ok(version);
         }
-        self.commit(&Entry { expected, command })?;
+        let id = self.commit(&Entry { expected, command })?;
+        self.through.store(id.index, Ordering::Release);
         let directory = after.directory.version;
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         if directory != before.directory.version {
@@ -105,7 +114,7 @@ impl Meta {
     fn commit(&self, entry: &Entry) -> Result<LogId, LogError> {
         let (sender, fate) = mpsc::channel();
         let done = Box::new(move |result| drop(sender.send(result)));
-        self.log.propose(self.term, entry.encode().into(), done);
+        self.log.propose(self.tenure, entry.encode().into(), done);
         fate.recv().unwrap_or_else(|_| Err(LogError::Unknown("the log dropped the entry".to_owned())))
     }
 }
@@ -127,15 +136,19 @@ pub fn describe(payload: &[u8]) -> Option<String> {
     })
 }
 
-/// Shows every entry of the log, until `visit` returns false.
-fn replay(log: &dyn ShardLog, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> {
-    let mut failure = None;
-    log.replay(0, &mut |entry| match Entry::decode(&entry.payload) {
-        Ok(decoded) => visit(decoded),
-        Err(error) => {
-            failure = Some(Error::Meta { index: entry.id.index, reason: error.to_string() });
-            false
+/// Shows the entries of the log through an index, until `visit` returns false.
+fn replay(log: &dyn ShardLog, through: u64, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> {
+    let mut after = 0;
+    loop {
+        let entries = log.read(after, through, READ_BYTES)?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        after = last.id.index;
+        for entry in entries {
+            let index = entry.id.index;
+            let decoded = Entry::decode(&entry.payload);
+            if !visit(decoded.map_err(|error| Error::Meta { index, reason: error.to_string() })?) {
+                return Ok(());
+            }
         }
-    })?;
-    failure.map_or(Ok(()), Err)
+    }
 }

@@ -16,20 +16,22 @@ use twins::time::Timestamp;
 use twins::twin::Twin;
 
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::files::Files;
-use crate::log::{self, LogId, ShardLog};
+use crate::log::{self, Entry, LogId, ShardLog, Tenure, Told};
 use crate::node::Door;
 use crate::router::Response;
 use crate::store::{Space, StateStore};
 use crate::stream;
 
 use super::checkpoint::Written;
+use super::list::Overlay;
 use super::parcel::Parcel;
-use super::recovery::Ground;
+use super::recovery::{Ground, READ_BYTES};
 use super::requests::Asked;
 use super::window::Row;
 use super::work::Work;
-use super::{Action, Failed, Image, Setting, Shard, due};
+use super::{Action, Failed, Image, Setting, Shard, Then, due};
 
 /// It looks at the clock at least so often while it waits for a time, since somebody may set the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -46,20 +48,26 @@ pub(crate) enum Message {
     /// Whoever asked gave up.
     Forget { twin: TwinId, id: Name },
     /// A twin as it is committed, if it is here.
-    Look { id: TwinId, answer: oneshot::Sender<Option<Arc<Twin>>> },
+    Look { id: TwinId, answer: oneshot::Sender<Result<Option<Arc<Twin>>, Error>> },
     /// Which twins are there.
     List {
         tenant: String,
         after: Option<TwinId>,
         limit: usize,
-        answer: oneshot::Sender<Result<Vec<TwinId>, String>>,
+        answer: oneshot::Sender<Result<Vec<TwinId>, Error>>,
     },
-    /// The fate of the batch in flight.
-    Fate(Result<LogId, log::Error>),
+    /// The fate of a batch that was proposed in a tenure.
+    Fate(Tenure, Result<LogId, log::Error>),
+    /// What the log says.
+    Told(Told),
+    /// Entries that were read, to follow them.
+    Followed(Result<Vec<Entry>, log::Error>),
+    /// What became of a confirmation that was asked for in a tenure.
+    Confirmed(Tenure, Result<(), log::Error>),
     /// Images that were read.
     Loaded(Vec<Image>),
-    /// Rows of what is due.
-    DueRead(Result<Vec<Row>, String>),
+    /// Rows of what is due, as they were asked for in a tenure.
+    DueRead(Tenure, Result<Vec<Row>, String>),
     /// A checkpoint that was written.
     Checkpointed(Result<Written, String>),
     /// Files of the stream were written anew.
@@ -110,10 +118,14 @@ impl Actor for Host {
 
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<Hosted, ActorProcessingErr> {
         let host = self.clone();
+        let ear = myself.clone();
+        // What it says meanwhile waits in the mailbox.
+        let standing = self.log.listen(Box::new(move |told| drop(ear.cast(Message::Told(told)))));
         let recovered = spawn_blocking(move || {
             Shard::recover(Ground {
                 setting: host.setting,
                 log: &*host.log,
+                standing,
                 store: &*host.store,
                 files: host.files,
                 folder: &host.folder,
@@ -124,6 +136,7 @@ impl Actor for Host {
         let (shard, reader, ended) = recovered.await??;
         myself.cast(Message::Take(ended))?;
         self.door.open(myself, reader);
+        self.door.lead(shard.leading());
         self.setting.growth.grew(self.setting.number);
         self.setting.watches.began_again(self.setting.number);
         Ok(Hosted { shard, alarm: None, finished: None, saves: Vec::new() })
@@ -137,6 +150,7 @@ impl Actor for Host {
     ) -> Result<(), ActorProcessingErr> {
         let now = self.clock.now();
         let shard = &mut hosted.shard;
+        shard.set_confirming(self.log.needs_confirming());
         match message {
             Message::Take(inputs) => shard.take(now, inputs)?,
             Message::Ask(asked) => shard.request(now, *asked)?,
@@ -145,15 +159,24 @@ impl Actor for Host {
                 let _gone = waited.send(shard.respond(&twin, &id, response));
             }
             Message::Forget { twin, id } => shard.forget(&twin, &id),
-            Message::Look { id, answer } => drop(answer.send(shard.look(&id))),
-            Message::List { tenant, after, limit, answer } => {
-                let (overlay, store) = (shard.overlay(&tenant, after.as_ref(), limit), self.store.clone());
-                spawn_blocking(move || answer.send(overlay.merge(&*store)));
+            Message::Look { id, answer } => {
+                let found = shard.look(&id);
+                shard.when_sure(Box::new(move |sure| drop(answer.send(sure.map(|()| found)))));
             }
-            Message::Fate(Ok(id)) => shard.committed(now, id)?,
-            Message::Fate(Err(error)) => shard.refused(now, &error)?,
+            Message::List { tenant, after, limit, answer } => {
+                let overlay = shard.overlay(&tenant, after.as_ref(), limit);
+                shard.when_sure(self.listed(overlay, answer));
+            }
+            Message::Fate(tenure, Ok(id)) => shard.committed(now, tenure, id)?,
+            Message::Fate(tenure, Err(error)) => shard.refused(now, tenure, &error)?,
+            Message::Told(Told::Replaced) => return Err(BeginAgain.into()),
+            Message::Told(told) => shard.told(now, told)?,
+            Message::Followed(entries) => shard.followed(now, entries)?,
+            Message::Confirmed(tenure, sure) => shard.confirmed(now, tenure, sure)?,
             Message::Loaded(images) => shard.loaded(now, images)?,
-            Message::DueRead(rows) => shard.due_read(now, rows.map_err(|why| self.failed(why))?)?,
+            Message::DueRead(tenure, rows) => {
+                shard.due_read(now, tenure, rows.map_err(|why| self.failed(why))?)?;
+            }
             Message::Checkpointed(written) => {
                 let written = written.map_err(|why| self.failed(why))?;
                 self.log.purge(written.applied());
@@ -172,26 +195,33 @@ impl Actor for Host {
             Message::Save(saved) => hosted.saves.push((shard.applied(), saved)),
             Message::Finish(finished) => hosted.finished = Some(finished),
         }
+        hosted.shard.confirm();
         hosted.save()?;
         self.finish(&myself, hosted, now)?;
         while let Some(action) = hosted.shard.poll() {
             self.carry_out(&myself, action);
         }
+        self.door.lead(hosted.shard.leading());
         hosted.set_alarm(&myself, now);
         Ok(())
     }
 }
+
+/// The shard's state was replaced in the state store: it is to be recovered at once, and nothing is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("the shard begins again from another replica's state")]
+pub(crate) struct BeginAgain;
 
 impl Host {
     fn carry_out(&self, myself: &ActorRef<Message>, action: Action) {
         // What comes back to an actor that has failed meanwhile is nobody's any more.
         let myself = myself.clone();
         match action {
-            Action::Propose { term, payload, is_upkeep } => {
-                let fate = Box::new(move |fate| drop(myself.cast(Message::Fate(fate))));
+            Action::Propose { tenure, payload, is_upkeep } => {
+                let fate = Box::new(move |fate| drop(myself.cast(Message::Fate(tenure, fate))));
                 match is_upkeep {
-                    true => self.log.propose_upkeep(term, payload, fate),
-                    false => self.log.propose(term, payload, fate),
+                    true => self.log.propose_upkeep(tenure, payload, fate),
+                    false => self.log.propose(tenure, payload, fate),
                 }
             }
             // Where it fails, the stream stops, and the shard with it.
@@ -205,12 +235,25 @@ impl Host {
                 let (store, number) = (self.store.clone(), self.setting.number);
                 spawn_blocking(move || myself.cast(Message::Loaded(images(&*store, number, ids))));
             }
-            Action::ReadDue(after) => {
+            Action::ReadDue { tenure, after } => {
                 let (store, number) = (self.store.clone(), self.setting.number);
                 spawn_blocking(move || {
-                    let rows = due::rows(&*store, number, Some(&after));
-                    myself.cast(Message::DueRead(rows.map_err(|error| error.to_string())))
+                    let rows = due::rows(&*store, number, after.as_ref());
+                    myself.cast(Message::DueRead(tenure, rows.map_err(|error| error.to_string())))
                 });
+            }
+            Action::Read { after, through } => match self.log.recent(after, through, READ_BYTES) {
+                Some(entries) => drop(myself.cast(Message::Followed(Ok(entries)))),
+                None => {
+                    let log = self.log.clone();
+                    spawn_blocking(move || {
+                        myself.cast(Message::Followed(log.read(after, through, READ_BYTES)))
+                    });
+                }
+            },
+            Action::Confirm { tenure } => {
+                let sure = move |sure| drop(myself.cast(Message::Confirmed(tenure, sure)));
+                self.log.confirm(tenure, Box::new(sure));
             }
             Action::Checkpoint(cut) => {
                 let (store, turns) = (self.store.clone(), self.checkpoints.clone());
@@ -230,6 +273,18 @@ impl Host {
                 self.tell(to, Message::Acknowledged { by: self.setting.number, n });
             }
         }
+    }
+
+    /// Answers with a list once it is sure that it is the newest.
+    fn listed(&self, overlay: Overlay, answer: oneshot::Sender<Result<Vec<TwinId>, Error>>) -> Then {
+        let (store, shard) = (self.store.clone(), self.setting.number);
+        Box::new(move |sure| match sure {
+            // Whoever asked may have given up.
+            Err(error) => drop(answer.send(Err(error))),
+            Ok(()) => drop(spawn_blocking(move || {
+                answer.send(overlay.merge(&*store).map_err(|why| Error::Unwritten { shard, why }))
+            })),
+        })
     }
 
     /// Tells another shard. One that does not serve hears of it later: what matters is told again.

@@ -158,7 +158,7 @@ impl Shard {
     /// Begins a checkpoint if enough was logged, or enough time has passed, since the last one.
     pub(super) fn checkpoint_if_due(&mut self) -> Result<(), Failed> {
         let options = &self.setting.options;
-        let late = self.dirty_since.is_some_and(|since| since + options.checkpoint_every <= self.now);
+        let late = self.dirty_since.is_some_and(|since| since + options.checkpoint_every <= self.time());
         if self.logged >= options.checkpoint_bytes || late { self.checkpoint() } else { Ok(()) }
     }
 
@@ -239,6 +239,7 @@ impl Shard {
         self.inbox.drop_waiting();
         self.turn()?;
         self.checkpoint()?;
-        Ok(self.flying.is_some() || self.checkpointing || self.loading > 0)
+        let waits = self.flying.is_some() || !self.unsure.is_empty();
+        Ok(waits || self.checkpointing || self.loading > 0)
     }
 }

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use tracing::Span;
 use twins::header::Trace;
 use twins::id::TwinId;
-use twins::reply::{Delivery, Output, Reply};
+use twins::reply::{Output, Reply};
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
 use crate::admission::Permit;
 use crate::error::{Error, Outcome};
-use crate::log::{self, LogId};
+use crate::log::{self, LogId, Tenure};
 use crate::mailbox::Mail;
 use crate::meter::{self, Distribution, Tally};
 use crate::path::{PATH, step};
@@ -86,14 +86,17 @@ pub(super) struct Flying {
     tally: Tally,
     /// From the proposal to the commit.
     spans: Vec<Span>,
+    /// Its commit is a proof for what waits for one, before this number.
+    proves: u64,
 }
 
 impl Flying {
     /// A batch without decisions.
-    pub(super) fn upkeep(upkeep: Upkeep, bytes: u64) -> Self {
+    pub(super) fn upkeep(upkeep: Upkeep, bytes: u64, proves: u64) -> Self {
         let (twins, records, releases, erased) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (exchange, tally, spans) = (Exchange::default(), Tally::default(), Vec::new());
-        Self { number: UPKEEP, twins, records, releases, erased, exchange, bytes, upkeep, tally, spans }
+        let number = UPKEEP;
+        Self { number, twins, records, releases, erased, exchange, bytes, upkeep, tally, spans, proves }
     }
 }
 
@@ -110,13 +113,15 @@ pub(super) struct Release {
 }
 
 impl Shard {
-    /// Holds an answer until the batch with this number is committed.
+    /// Holds an answer until the batch with this number is committed, and it is sure that this node leads.
     pub(super) fn when_committed(&mut self, batch: u64, release: Release) {
         if batch == self.forming.number {
             return self.forming.releases.push(release);
         }
         match self.flying.as_mut().filter(|flying| flying.number == batch) {
+            Some(_) if self.needs_confirming => self.unsure.behind(release),
             Some(flying) => flying.releases.push(release),
+            None if self.needs_confirming => self.unsure.push(release),
             None => self.ready.push(release),
         }
     }
@@ -135,7 +140,8 @@ impl Shard {
         }
         if self.stream_full {
             let why = "the disk is full; free some space, then writing goes on by itself".to_owned();
-            self.fall_back(&Error::Unwritten { shard: self.setting.number, why });
+            let error = Error::Unwritten { shard: self.setting.number, why };
+            self.fall_back(&error, &error);
             return Ok(());
         }
         let next = Forming::new(self.forming.number + 1);
@@ -154,7 +160,7 @@ impl Shard {
             true => decisions.iter().filter_map(|decided| decided.transition.header.trace).collect(),
             false => BTreeSet::new(),
         };
-        let (term, stamp) = (self.term, self.now);
+        let (term, stamp) = (self.tenure.term, self.now);
         let batch = Batch { term, stamp, decisions, taken, acknowledged, refusals, ..Batch::default() };
         let payload = Bytes::from(batch.encode());
         let (bytes, upkeep) = (payload.len() as u64, Upkeep::default());
@@ -165,16 +171,28 @@ impl Shard {
             true => vec![span(None)],
             false => traces.into_iter().map(|trace| span(Some(trace))).collect(),
         };
-        self.flying =
-            Some(Flying { number, twins, records, releases, erased, exchange, bytes, upkeep, tally, spans });
-        self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: false });
+        let proves = self.unsure.next();
+        self.flying = Some(Flying {
+            number,
+            twins,
+            records,
+            releases,
+            erased,
+            exchange,
+            bytes,
+            upkeep,
+            tally,
+            spans,
+            proves,
+        });
+        self.actions.push_back(Action::Propose { tenure: self.tenure, payload, is_upkeep: false });
         Ok(())
     }
 
     /// The batch in flight is committed.
-    pub(crate) fn committed(&mut self, now: Timestamp, id: LogId) -> Result<(), Failed> {
+    pub(crate) fn committed(&mut self, now: Timestamp, tenure: Tenure, id: LogId) -> Result<(), Failed> {
         self.pass(now);
-        let Some(mut flying) = self.flying.take() else { return Ok(()) };
+        let Some(mut flying) = self.flying.take_if(|_| tenure == self.tenure) else { return Ok(()) };
         // They end here: the batch is durable.
         flying.spans.clear();
         let (shard, batch, index) = (self.setting.number, flying.number, id.index);
@@ -196,7 +214,9 @@ impl Shard {
         }
         self.acknowledge(&flying.exchange);
         self.exchange(flying.exchange);
+        self.prove(flying.proves);
         self.ready.extend(flying.releases);
+        self.unsure.take_behind().into_iter().for_each(|release| self.unsure.push(release));
         self.hand_out();
         self.setting.watches.committed(self.setting.number, &flying.twins);
         flying.twins.iter().for_each(|(twin, committed)| self.drop_ended(twin, committed));
@@ -211,7 +231,7 @@ impl Shard {
                 false
             }
             Err(stream::Error::Full { .. }) => {
-                self.due_after = self.now + DUE_PAUSE;
+                self.due_after = self.time() + DUE_PAUSE;
                 true
             }
             Err(error) => return Err(self.failed(error)),
@@ -220,21 +240,39 @@ impl Shard {
     }
 
     /// The log did not take the batch in flight, or nobody knows whether it did.
-    pub(crate) fn refused(&mut self, now: Timestamp, error: &log::Error) -> Result<(), Failed> {
+    pub(crate) fn refused(
+        &mut self,
+        now: Timestamp,
+        tenure: Tenure,
+        error: &log::Error,
+    ) -> Result<(), Failed> {
         self.pass(now);
+        let is_over = self.flying.is_none() || tenure != self.tenure;
         let shard = self.setting.number;
-        let (answer, fatal) = match error {
-            log::Error::Full(_) => (Error::Unwritten { shard, why: error.to_string() }, false),
-            log::Error::NotLeader { .. } => (Error::Unwritten { shard, why: error.to_string() }, true),
-            log::Error::Unknown(_) | log::Error::Unreadable(_) => {
-                (Error::Unknown { shard, why: error.to_string() }, true)
-            }
+        let unwritten = || Error::Unwritten { shard, why: error.to_string() };
+        let unknown = || Error::Unknown { shard, why: error.to_string() };
+        let (flying, forming, fatal) = match error {
+            log::Error::Full(_) => (unwritten(), unwritten(), false),
+            // A log that cannot be led by another node has mistaken this one.
+            log::Error::NotLeader { .. } => (unwritten(), unwritten(), !self.needs_confirming),
+            // Who leads is told after this.
+            log::Error::Deposed { .. } => (unknown(), unwritten(), false),
+            log::Error::Unknown(_) | log::Error::Unreadable(_) => (unknown(), unknown(), true),
         };
+        // It was given up with its tenure. A log that has stopped is another matter.
+        if is_over
+            && matches!(
+                error,
+                log::Error::NotLeader { .. } | log::Error::Deposed { .. } | log::Error::Full(_)
+            )
+        {
+            return Ok(());
+        }
         if !fatal && self.flying.take_if(|flying| flying.number == UPKEEP).is_some() {
             self.upkeep_after = self.now + DUE_PAUSE;
             return self.turn();
         }
-        self.fall_back(&answer);
+        self.fall_back(&flying, &forming);
         if fatal {
             return Err(self.failed(error));
         }
@@ -242,25 +280,23 @@ impl Shard {
         self.turn()
     }
 
-    /// Drops everything that is decided and not committed; whoever waits for it gets `answer`.
-    fn fall_back(&mut self, answer: &Error) {
+    /// Drops everything that is decided and not committed. Whoever waits for the batch in flight, and for what came after
+    /// it, gets one answer each.
+    pub(super) fn fall_back(&mut self, in_flight: &Error, after: &Error) {
         let next = Forming::new(self.forming.number + 1);
         let forming = std::mem::replace(&mut self.forming, next);
         let mut ids: Vec<_> = forming.decisions.into_iter().map(|decided| decided.twin).collect();
-        let mut releases = forming.releases;
+        let mut flown = Vec::new();
         if let Some(flying) = self.flying.take() {
             ids.extend(flying.twins.into_iter().map(|(id, _)| id));
-            releases.splice(..0, flying.releases);
+            flown = flying.releases;
         }
+        flown.extend(self.unsure.take_behind());
         self.inbox.fall_back();
         self.outbox.fall_back(self.now);
         self.fell_back = true;
-        let mut post = Post::default();
-        for release in releases {
-            let (Setting { meter, refusals, .. }, outcome) = (&self.setting, Err(answer.clone()));
-            meter.answered(refusals, release.answer.what, &outcome);
-            post.answer(release.answer, outcome);
-        }
+        self.refuse_all(flown, in_flight);
+        self.refuse_all(forming.releases, after);
         for id in ids {
             let Some(resident) = self.resident(&id) else { continue };
             resident.fall_back();
@@ -270,19 +306,31 @@ impl Shard {
         self.setting.registered.settle(self.setting.number, &self.registered);
     }
 
-    /// A twin's newest committed state becomes this one.
-    pub(super) fn commit(&mut self, id: &TwinId, committed: &Arc<Twin>) {
-        let Some(resident) = self.resident(id) else { return };
+    /// Answers all of these with an error.
+    pub(super) fn refuse_all(&self, releases: Vec<Release>, error: &Error) {
+        let mut post = Post::default();
+        for release in releases {
+            let (Setting { meter, refusals, .. }, outcome) = (&self.setting, Err(error.clone()));
+            meter.answered(refusals, release.answer.what, &outcome);
+            post.answer(release.answer, outcome);
+        }
+    }
+
+    /// A twin's newest committed state becomes this one. Returns whether a device came or went with that.
+    pub(super) fn commit(&mut self, id: &TwinId, committed: &Arc<Twin>) -> bool {
+        let Some(resident) = self.resident(id) else { return false };
         let had_device = resident.committed.has_device();
         let (before, after) = (resident.bytes, committed.bytes());
         resident.committed = committed.clone();
         resident.bytes = after;
         self.bytes = self.bytes + after - before;
-        if had_device != committed.has_device() {
+        let came_or_went = had_device != committed.has_device();
+        if came_or_went {
             registered::count(&mut self.registered, id.tenant(), committed.has_device());
         }
         self.dirty.insert(id.clone());
         self.index_due(id, committed);
+        came_or_went
     }
 
     /// Hands out what rests on nothing uncommitted.
@@ -339,6 +387,9 @@ impl Shard {
             }
         }
         self.drop_pending(id, |epoch| twin.sessions().at(epoch).is_some());
+        if !self.held.is_empty() {
+            self.hold_still(id, twin);
+        }
     }
 }
 
@@ -346,11 +397,9 @@ impl Shard {
 impl Drop for Shard {
     fn drop(&mut self) {
         let why = "the shard stopped before it was committed".to_owned();
-        self.fall_back(&Error::Unknown { shard: self.setting.number, why });
-        let closed =
-            |epoch| Mail::Delivery { epoch, what: Delivery::Close(twins::reply::Closed::Unavailable) };
-        for (epoch, mailbox) in self.mailboxes.values().flatten() {
-            mailbox.put([closed(*epoch)]);
-        }
+        let unknown = Error::Unknown { shard: self.setting.number, why };
+        self.fall_back(&unknown, &unknown);
+        self.refuse_unsure(&unknown);
+        self.let_go();
     }
 }

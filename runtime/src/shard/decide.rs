@@ -44,9 +44,16 @@ impl Shard {
         for (id, image) in images {
             let Some(Slot::Loading(waiting)) = self.twins.remove(&id) else { continue };
             self.loading -= 1;
+            if let Err(why) = &image
+                && self.following.needs(&id)
+            {
+                // Applied without a twin that is whole, an entry would be lost.
+                return Err(self.failed(why));
+            }
             match self.read(&id, image) {
                 Ok(resident) => self.settle_in(id, resident),
                 Err(error) => {
+                    self.following.do_without(&id);
                     self.inbox.refuse(&id, &Rejection::new(Code::BehaviorFailed, error.to_string()));
                     let Setting { meter, refusals, .. } = &self.setting;
                     for waiting in waiting {
@@ -107,6 +114,9 @@ impl Shard {
     }
 
     pub(super) fn one(&mut self, work: Work) {
+        if !self.leads() {
+            return self.refuse(work.answer, self.not_leading());
+        }
         match self.twins.get_mut(&work.twin) {
             Some(Slot::Resident(_)) => self.decide(work),
             _ => self.load(&work.twin.clone(), Some(Waiting::Work(Box::new(work)))),

@@ -10,6 +10,7 @@ use twins::input::Input;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::log::Tenure;
 use crate::path::step;
 use crate::store::{self, Space, StateStore, Timer};
 
@@ -25,8 +26,11 @@ impl Shard {
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Result<(), Failed> {
         self.pass(now);
-        if self.stream_full && self.now >= self.due_after {
+        if self.stream_full && self.time() >= self.due_after {
             self.flush_stream()?;
+        }
+        if !self.leads() {
+            return self.turn();
         }
         if self.fell_back && !self.stream_full && self.now >= self.due_after {
             self.fell_back = false;
@@ -65,24 +69,36 @@ impl Shard {
 
     /// Has the next rows of the index read when those in memory run out.
     pub(super) fn look_ahead(&mut self) {
-        let Self { due, dirty, writing, twins, .. } = self;
-        let rows = || {
-            let newer = dirty.iter().chain(writing.iter());
-            let row = |id: &TwinId| match twins.get(id) {
-                Some(Slot::Resident(resident)) => Some((resident.due?, id.clone())),
-                _ => None,
-            };
-            newer.filter_map(row).collect()
-        };
-        if let Some(after) = due.read_on(rows) {
-            self.actions.push_back(Action::ReadDue(after));
+        if !self.due.runs_out() {
+            return;
+        }
+        let rows = self.unwritten_rows();
+        if let Some(after) = self.due.read_on(rows) {
+            self.actions.push_back(Action::ReadDue { tenure: self.tenure, after: Some(after) });
         }
     }
 
+    /// The rows of the twins whose images the state store lacks.
+    pub(super) fn unwritten_rows(&self) -> Vec<window::Row> {
+        let row = |id: &TwinId| match self.twins.get(id) {
+            Some(Slot::Resident(resident)) => Some((resident.due?, id.clone())),
+            _ => None,
+        };
+        self.dirty.iter().chain(&self.writing).filter_map(row).collect()
+    }
+
     /// The next rows of the index were read.
-    pub(crate) fn due_read(&mut self, now: Timestamp, rows: Vec<window::Row>) -> Result<(), Failed> {
+    pub(crate) fn due_read(
+        &mut self,
+        now: Timestamp,
+        tenure: Tenure,
+        rows: Vec<window::Row>,
+    ) -> Result<(), Failed> {
         self.pass(now);
-        self.due.take(rows);
+        // What was asked for in an earlier tenure is not what comes next any more.
+        if tenure == self.tenure {
+            self.due.take(rows);
+        }
         self.turn()
     }
 

@@ -57,7 +57,7 @@ impl Shard {
 
     /// Has files written anew, as far as no recovery appends what is in them.
     pub(super) fn erase(&mut self) {
-        if self.erasing || self.now < self.erase_after {
+        if self.erasing || self.time() < self.erase_after {
             return;
         }
         if let Some(erase) = self.stream.erase_files(self.recorded) {
@@ -72,7 +72,10 @@ impl Shard {
         self.erasing = false;
         match outcome {
             // The next checkpoint forgets it.
-            Ok(()) => drop(self.dirty_since.get_or_insert(self.now)),
+            Ok(()) => {
+                let now = self.time();
+                self.dirty_since.get_or_insert(now);
+            }
             Err(why) => {
                 let shard = self.setting.number;
                 tracing::warn!(
@@ -80,7 +83,7 @@ impl Shard {
                     why,
                     "what is to be erased is still in a file; it is tried again in a minute"
                 );
-                self.erase_after = self.now + AGAIN_AFTER;
+                self.erase_after = self.time() + AGAIN_AFTER;
             }
         }
         self.turn()

@@ -124,7 +124,7 @@ impl Shard {
         parcels: Vec<Arc<Parcel>>,
     ) -> Result<(), Failed> {
         self.pass(now);
-        if self.finishing {
+        if self.finishing || !self.leads() {
             return Ok(());
         }
         if let Some(n) = self.inbox.receive(from, first, parcels) {
@@ -136,6 +136,9 @@ impl Shard {
     /// Another shard has everything through a number.
     pub(crate) fn acknowledged(&mut self, now: Timestamp, by: u32, n: u64) -> Result<(), Failed> {
         self.pass(now);
+        if !self.leads() {
+            return Ok(());
+        }
         if !self.outbox.acknowledged(self.now, Reached { shard: by, n }) {
             let shard = self.setting.number;
             tracing::error!(

@@ -11,15 +11,24 @@
 //! A twin does not wait for its commit: its next input is decided on what was decided before. When the log refuses a
 //! batch, everything that rests on it falls back to what is committed; when nobody knows, the shard fails, and begins
 //! again from what the log has.
+//!
+//! On a node that does not lead, it decides nothing: it reads what is committed, and applies that.
+//!
+//! ```text
+//! told(committed) -> Action::Read -> followed(entries) -> twins are here -> applied, as a recovery does
+//! told(leads) -> everything before is applied -> it decides;  told(follows) -> what is decided falls back
+//! ```
 
 pub(crate) mod actor;
 mod checkpoint;
 mod commit;
+mod confirm;
 mod decide;
 mod due;
 pub mod entry;
 mod erasing;
 mod exchange;
+mod follow;
 mod inbox;
 mod list;
 mod outbox;
@@ -29,6 +38,7 @@ mod post;
 pub(crate) mod recovery;
 pub(crate) mod requests;
 mod resident;
+mod role;
 mod upkeep;
 mod window;
 pub(crate) mod work;
@@ -36,7 +46,7 @@ pub(crate) mod work;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,6 +59,7 @@ use twins::time::Timestamp;
 
 use crate::access::Access;
 use crate::admission::Admission;
+use crate::log::Tenure;
 use crate::mailbox::Mailbox;
 use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
@@ -61,12 +72,16 @@ use crate::watch::Watches;
 use checkpoint::Cut;
 pub(crate) use checkpoint::{applied, stream_place};
 use commit::{Flying, Forming, Release};
+pub(crate) use confirm::Then;
+use confirm::Unsure;
 pub(crate) use exchange::reconcile;
+use follow::Following;
 use inbox::Inbox;
 use outbox::Outbox;
 use parcel::Parcel;
 use requests::Pending;
 use resident::{Resident, Slot};
+use role::Role;
 
 /// How a shard uses memory and disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,11 +122,15 @@ pub(crate) type Image = (TwinId, Result<Option<Vec<u8>>, String>);
 /// Something for the driver to do.
 pub(crate) enum Action {
     /// Propose to the log. Its fate comes back by [`Shard::committed`] or [`Shard::refused`].
-    Propose { term: u64, payload: Bytes, is_upkeep: bool },
+    Propose { tenure: Tenure, payload: Bytes, is_upkeep: bool },
     /// Read the images of these twins. They come back by [`Shard::loaded`].
     Load(Vec<TwinId>),
-    /// Read the rows of what is due after this one. They come back by [`Shard::due_read`].
-    ReadDue(window::Row),
+    /// Read the rows of what is due after this one, or the first ones. They come back by [`Shard::due_read`].
+    ReadDue { tenure: Tenure, after: Option<window::Row> },
+    /// Read what is committed after an index and through another. It comes back by [`Shard::followed`].
+    Read { after: u64, through: u64 },
+    /// Have the log confirm that this node leads. It comes back by [`Shard::confirmed`].
+    Confirm { tenure: Tenure },
     /// Write this to the state store. It comes back by [`Shard::checkpointed`].
     Checkpoint(Cut),
     /// Remove files of the stream.
@@ -164,10 +183,15 @@ pub(crate) struct Setting {
 
 pub(crate) struct Shard {
     setting: Setting,
-    /// The term it leads in.
-    term: u64,
-    /// The latest time it has seen. Never goes back.
+    role: Role,
+    /// Since when it leads, or led last.
+    tenure: Tenure,
+    /// What it reads while it follows.
+    following: Following,
+    /// The latest time that an entry or, while it leads, the wall clock has shown. Never goes back.
     now: Timestamp,
+    /// The wall clock.
+    wall: Timestamp,
     /// The index of the last entry that is applied.
     applied: u64,
     twins: HashMap<TwinId, Slot>,
@@ -186,11 +210,17 @@ pub(crate) struct Shard {
     /// Decisions were dropped, ends of connections perhaps among them.
     fell_back: bool,
     mailboxes: HashMap<TwinId, Vec<(u64, Arc<Mailbox>)>>,
+    /// The epochs of connections that this node held, or seems to hold, and has no mailbox of.
+    held: BTreeMap<TwinId, Vec<u64>>,
     pending: HashMap<TwinId, Vec<Pending>>,
     forming: Forming,
     flying: Option<Flying>,
     /// Answers that rest on nothing uncommitted.
     ready: Vec<Release>,
+    /// What rests on nothing uncommitted has to wait for a proof that this node leads.
+    needs_confirming: bool,
+    /// What waits for one.
+    unsure: Unsure,
     loads: Vec<TwinId>,
     /// How many twins are being read.
     loading: usize,
@@ -239,14 +269,20 @@ impl Shard {
         let checkpoint = self.dirty_since.filter(|_| !self.checkpointing && !self.stream_full);
         let checkpoint = checkpoint.map(|since| since + self.setting.options.checkpoint_every);
         let stream = (self.stream_full || self.fell_back).then_some(self.due_after);
-        let erase = (self.erase_after > self.now).then_some(self.erase_after);
-        let own = [self.next_due(), checkpoint, stream, self.next_upkeep(), self.next_exchange(), erase];
+        let erase = (self.erase_after > self.time()).then_some(self.erase_after);
+        let leads = self.leads();
+        let leader =
+            || [self.next_due(), self.next_upkeep(), self.next_exchange()].into_iter().flatten().min();
+        let own = [checkpoint, stream, erase, leads.then(leader).flatten()];
         own.into_iter().flatten().min()
     }
 
-    /// Time goes on: the wall clock's now counts as far as it is not before the shard's own.
+    /// Time goes on: while it leads, the wall clock's now counts as far as it is not before the shard's own.
     fn pass(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.wall = now;
+        if self.leads() {
+            self.now = self.now.max(now);
+        }
     }
 
     fn resident(&mut self, id: &TwinId) -> Option<&mut Resident> {
@@ -258,16 +294,24 @@ impl Shard {
 
     /// What every entry point ends with: answers and effects leave, batches and reads and checkpoints begin.
     fn turn(&mut self) -> Result<(), Failed> {
-        self.hand_out();
-        self.take_parcels();
-        self.propose()?;
-        self.hand_over();
+        if !self.leads() {
+            self.go_on_following()?;
+        }
+        if self.leads() {
+            self.hand_out();
+            self.take_parcels();
+            self.propose()?;
+            self.hand_over();
+            self.confirm();
+        }
         if !self.loads.is_empty() {
             let loads = std::mem::take(&mut self.loads);
             self.actions.push_back(Action::Load(loads));
         }
         self.passivate()?;
-        self.look_ahead();
+        if self.leads() {
+            self.look_ahead();
+        }
         self.checkpoint_if_due()?;
         self.sweep();
         self.erase();

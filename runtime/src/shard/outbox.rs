@@ -150,6 +150,11 @@ impl Outbox {
         self.truncate_at = waits.then(|| now + AGAIN_AFTER);
     }
 
+    /// What was handed over and not acknowledged may have been lost: it is handed over again.
+    pub(super) fn begin_again(&mut self) {
+        self.channels.values_mut().for_each(|channel| channel.handed = channel.acknowledged);
+    }
+
     /// What is to be handed over: to whom, the number of the first, and the parcels.
     pub(super) fn hand(&mut self, now: Timestamp) -> impl Iterator<Item = (u32, u64, Vec<Arc<Parcel>>)> {
         let channels = self.channels.iter_mut();

@@ -27,7 +27,8 @@ impl Shard {
             }
             let Some(id) = self.hand.pop_front() else { return Ok(()) };
             let Some(Slot::Resident(resident)) = self.twins.get_mut(&id) else { continue };
-            if std::mem::take(&mut resident.used) || resident.is_ahead() || resident.is_dirty() {
+            let is_used = std::mem::take(&mut resident.used) || self.following.needs(&id);
+            if is_used || resident.is_ahead() || resident.is_dirty() {
                 kept_dirty |= resident.is_dirty();
                 self.hand.push_back(id);
                 continue;

@@ -1,17 +1,16 @@
 //! Beginning again: the last checkpoint, and the log after it, make the shard what it was.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use twins::id::TwinId;
-use twins::input::Input;
 use twins::name::Name;
 use twins::twin::Twin;
 
 use crate::files::Files;
-use crate::log::{Entry, ShardLog};
+use crate::log::{Entry, ShardLog, Standing};
 use crate::meter::{self, ShardMeter};
 use crate::record;
 use crate::registered::{Tenants, count};
@@ -21,17 +20,22 @@ use crate::stream::retention::{Retention, Upkeep};
 
 use super::checkpoint::{MARKS, Marks};
 use super::commit::Forming;
+use super::confirm::Unsure;
 use super::decide::encoded;
 use super::entry::{Batch, Decided};
 use super::erasing::{self, erases};
 use super::exchange::{self, Exchange};
+use super::follow::Following;
 use super::resident::Slot;
+use super::role::Role;
 use super::window::Window;
 use super::work::Work;
 use super::{Failed, Setting, Shard};
 
 /// Entries after which the stream's replayed records are written, so that they do not gather in memory.
 const FLUSH_EVERY: u64 = 64;
+/// How much of the log is read at once, in bytes.
+pub(super) const READ_BYTES: usize = 1 << 20;
 /// Keys read at once when an index is built.
 const KEYS_AT_ONCE: usize = 4_096;
 
@@ -39,6 +43,8 @@ const KEYS_AT_ONCE: usize = 4_096;
 pub(crate) struct Ground<'a> {
     pub(crate) setting: Setting,
     pub(crate) log: &'a dyn ShardLog,
+    /// What the log said when the shard began to listen.
+    pub(crate) standing: Standing,
     pub(crate) store: &'a dyn StateStore,
     pub(crate) files: Arc<dyn Files>,
     /// Where the shard's stream is.
@@ -47,15 +53,24 @@ pub(crate) struct Ground<'a> {
     pub(crate) indexer: &'a Arc<stream::Indexer>,
 }
 
+/// What an entry changed.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// The twins as it left them.
+    pub(super) twins: Vec<(TwinId, Arc<Twin>)>,
+    /// Some came or went.
+    pub(super) is_counted: bool,
+}
+
 impl Shard {
     /// Reads the shard from its checkpoint and its log. Blocks.
     ///
-    /// The connections that this node held when it stopped are ended by inputs of the shard's own, which it returns.
+    /// Where it leads, the connections that this node held when it stopped are ended by inputs of the shard's own, which it
+    /// returns.
     pub(crate) fn recover(ground: Ground<'_>) -> Result<(Self, stream::Reader, Vec<Work>), Failed> {
-        let Ground { setting, log, store, files, folder, stream, indexer } = ground;
+        let Ground { setting, log, standing, store, files, folder, stream, indexer } = ground;
         let number = setting.number;
         let failed = |why: String| Failed { shard: number, why };
-        let term = log.lead().map_err(|error| failed(error.to_string()))?;
         store.reopen().map_err(|error| failed(error.to_string()))?;
         let marks = store.get(number, Space::Mark, MARKS).map_err(|error| failed(error.to_string()))?;
         let marks: Marks = match marks {
@@ -75,8 +90,11 @@ impl Shard {
         let retention = Retention::new(stream, setting.shards as usize);
         let mut shard = Self {
             setting,
-            term,
+            role: standing.leads.map_or(Role::Follows { leader: None }, |_| Role::Leads),
+            tenure: standing.leads.unwrap_or_default(),
+            following: Following::default(),
             now: marks.now,
+            wall: marks.now,
             applied: marks.applied,
             twins: HashMap::new(),
             bytes: 0,
@@ -87,10 +105,13 @@ impl Shard {
             due_after: twins::time::Timestamp::ZERO,
             fell_back: false,
             mailboxes: HashMap::new(),
+            held: BTreeMap::new(),
             pending: HashMap::new(),
             forming: Forming::new(1),
             flying: None,
             ready: Vec::new(),
+            needs_confirming: log.needs_confirming(),
+            unsure: Unsure::default(),
             loads: Vec::new(),
             loading: 0,
             stream: writer,
@@ -115,11 +136,13 @@ impl Shard {
         meter::add(&shard.setting.meter.restarts, 1);
         shard.setting.meter.connections.store(0, Ordering::Relaxed);
         shard.read_due(store)?;
-        let replayed = shard.replay(log, store);
+        let replayed = shard.replay(log, store, standing.through);
         shard.setting.meter.to_replay.store(0, Ordering::Relaxed);
         replayed?;
         shard.setting.registered.settle(number, &shard.registered);
-        let ended = shard.ended_connections(store)?;
+        shard.hold_connections(store)?;
+        shard.following = Following::after(standing.through);
+        let ended = if shard.leads() { shard.ended() } else { Vec::new() };
         Ok((shard, reader, ended))
     }
 
@@ -129,57 +152,79 @@ impl Shard {
         Ok(())
     }
 
-    fn replay(&mut self, log: &dyn ShardLog, store: &dyn StateStore) -> Result<(), Failed> {
+    fn replay(&mut self, log: &dyn ShardLog, store: &dyn StateStore, through: u64) -> Result<(), Failed> {
         let ShardMeter { to_replay, replayed, .. } = &*self.setting.meter;
-        to_replay.store(log.last().unwrap_or(0).saturating_sub(self.applied), Ordering::Relaxed);
+        to_replay.store(through.saturating_sub(self.applied), Ordering::Relaxed);
         replayed.store(0, Ordering::Relaxed);
-        let mut outcome = Ok(());
-        let replayed = log.replay(self.applied, &mut |entry| {
-            outcome = self.redo(&entry, store);
-            outcome.is_ok()
-        });
-        replayed.map_err(|error| self.failed(error))?;
-        outcome?;
+        loop {
+            let entries = log.read(self.applied, through, READ_BYTES).map_err(|error| self.failed(error))?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                self.redo(&entry, store)?;
+            }
+        }
+        self.applied = self.applied.max(through);
         self.stream.flush().map_err(|error| self.failed(error))
     }
 
-    /// Applies one entry, as every replica does.
+    /// Applies one entry, with the twins that it needs.
     fn redo(&mut self, entry: &Entry, store: &dyn StateStore) -> Result<(), Failed> {
         let index = entry.id.index;
-        let batch = Batch::decode(&entry.payload).map_err(|error| {
-            self.failed(format!("entry {index} cannot be read: {error}; run `twinfold log verify`"))
-        })?;
+        let batch = self.check(entry)?;
         if index.is_multiple_of(FLUSH_EVERY) {
             self.stream.flush().map_err(|error| self.failed(error))?;
         }
         meter::add(&self.setting.meter.replayed, index.saturating_sub(self.applied));
-        self.applied = index;
-        self.logged += entry.payload.len() as u64;
-        if batch.term != entry.id.term {
+        let Some(batch) = batch else {
+            self.applied = index;
             return Ok(());
-        }
-        self.now = self.now.max(batch.stamp);
-        self.dirty_since.get_or_insert(self.now);
-        self.exchange(Exchange::of(&batch, &self.setting.slots));
+        };
         for decided in &batch.decisions {
             self.bring_in(&decided.twin, store)?;
-            // One whose image is damaged stays as it is.
-            let Some(resident) = self.resident(&decided.twin) else { continue };
+        }
+        self.apply(index, &batch)?;
+        if batch.sealed { self.stream.flush().map_err(|error| self.failed(error)) } else { Ok(()) }
+    }
+
+    /// What an entry decided: nothing, if it was on a state that the log does not have.
+    pub(super) fn check(&mut self, entry: &Entry) -> Result<Option<Batch>, Failed> {
+        let batch = Batch::decode(&entry.payload).map_err(|error| {
+            let index = entry.id.index;
+            self.failed(format!("entry {index} cannot be read: {error}; run `twinfold log verify`"))
+        })?;
+        self.logged += entry.payload.len() as u64;
+        Ok(Some(batch).filter(|batch| batch.term == entry.id.term))
+    }
+
+    /// Applies what was decided, as every replica does. The twins are here; one whose image is damaged stays as it is.
+    /// The stream is to be flushed after it.
+    pub(super) fn apply(&mut self, index: u64, batch: &Batch) -> Result<Applied, Failed> {
+        let mut applied = Applied::default();
+        self.applied = index;
+        self.now = self.now.max(batch.stamp);
+        let now = self.time();
+        self.dirty_since.get_or_insert(now);
+        self.exchange(Exchange::of(batch, &self.setting.slots));
+        for Decided { twin: id, transition } in &batch.decisions {
+            let Some(resident) = self.resident(id) else { continue };
             let kind_before: Option<Name> = resident.committed.kind_name().cloned();
             let mut twin = Twin::clone(&resident.committed);
-            if !twin.apply(&decided.transition) {
+            if !twin.apply(transition) {
                 continue;
             }
             let twin = Arc::new(twin);
             let kind = twin.kind_name().cloned().or(kind_before).unwrap_or_else(|| Name::fixed("unknown"));
-            for record in record::records(&decided.twin, &kind, &twin, &decided.transition) {
+            for record in record::records(id, &kind, &twin, transition) {
                 let appended = self.stream.append(record.header.received, &encoded(&record));
                 appended.map_err(|error| self.failed(error))?;
             }
-            self.commit(&decided.twin, &twin);
-            if let Some(resident) = self.resident(&decided.twin) {
+            applied.is_counted |= self.commit(id, &twin);
+            if let Some(resident) = self.resident(id) {
                 resident.fall_back();
             }
+            applied.twins.push((id.clone(), twin));
         }
         for Decided { twin, transition } in
             batch.decisions.iter().filter(|decided| erases(&decided.transition))
@@ -187,7 +232,7 @@ impl Shard {
             self.stream.erase(twin.clone(), transition.sequence);
         }
         self.keep_up(Upkeep { sealed: batch.sealed, trimmed: batch.trimmed });
-        if batch.sealed { self.stream.flush().map_err(|error| self.failed(error)) } else { Ok(()) }
+        Ok(applied)
     }
 
     /// Reads a twin, unless its image is damaged: that is this twin's misfortune, not the shard's.
@@ -203,29 +248,20 @@ impl Shard {
         Ok(())
     }
 
-    /// The connections that this node held before: they ended with the process, or with the shard that knew their
-    /// mailboxes. A connection of another node is that node's to end.
-    fn ended_connections(&mut self, store: &dyn StateStore) -> Result<Vec<Work>, Failed> {
+    /// Takes note of the connections that this node held before.
+    fn hold_connections(&mut self, store: &dyn StateStore) -> Result<(), Failed> {
         let mut ids: BTreeSet<TwinId> = self.twins.keys().cloned().collect();
         let keys =
             all_keys(store, self.setting.number, Space::Connected).map_err(|error| self.failed(error))?;
         let keys = keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
         ids.extend(keys.filter_map(|key| TwinId::parse(key).ok()));
-        let node = self.setting.node.0;
-        let mut ended = Vec::new();
         for id in ids {
             self.bring_in(&id, store)?;
             let Some(Slot::Resident(resident)) = self.twins.get(&id) else { continue };
-            let held = resident.committed.sessions().connected();
-            let held = held.filter(|session| session.connection.as_ref().is_some_and(|c| c.node == node));
-            for session in held {
-                let reason = Name::fixed("the node restarted");
-                let input =
-                    Input::Disconnect { epoch: session.epoch, reason, with_will: true, expiry_s: None };
-                ended.push(Work::internal(id.clone(), input));
-            }
+            let twin = resident.committed.clone();
+            self.hold(&id, &twin);
         }
-        Ok(ended)
+        Ok(())
     }
 }
 

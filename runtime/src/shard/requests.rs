@@ -40,11 +40,20 @@ pub(super) struct Pending {
     answer: oneshot::Sender<Result<Response, Error>>,
 }
 
+impl Pending {
+    /// Nobody will hear the answer.
+    pub(super) fn fail(self, error: Error) {
+        // Whoever asked may have given up.
+        drop(self.answer.send(Err(error)));
+    }
+}
+
 impl Shard {
     /// Asks the device, as soon as its twin is here.
     pub(crate) fn request(&mut self, now: Timestamp, asked: Asked) -> Result<(), Failed> {
         self.pass(now);
         match self.twins.get(&asked.twin) {
+            _ if !self.leads() => self.ask(asked),
             Some(Slot::Resident(_)) => self.ask(asked),
             _ => self.load(&asked.twin.clone(), Some(Waiting::Asked(asked))),
         }
@@ -58,8 +67,15 @@ impl Shard {
         if answer.is_closed() {
             return;
         }
+        if !self.leads() {
+            drop(answer.send(Err(self.not_leading())));
+            return;
+        }
         match self.listener(&twin) {
-            Err(rejection) => drop(answer.send(Err(rejection.into()))),
+            // Another node may know better.
+            Err(rejection) => self.when_sure(Box::new(move |sure| {
+                drop(answer.send(Err(sure.err().unwrap_or(rejection.into()))));
+            })),
             Ok((epoch, mailbox)) => {
                 let what = Delivery::Request { id: id.clone(), name, payload, trace };
                 mailbox.put([Mail::Delivery { epoch, what }]);

@@ -28,10 +28,10 @@ impl Shard {
             return false;
         }
         let Upkeep { sealed, trimmed } = upkeep;
-        let batch = Batch { term: self.term, stamp: self.now, sealed, trimmed, ..Batch::default() };
+        let batch = Batch { term: self.tenure.term, stamp: self.now, sealed, trimmed, ..Batch::default() };
         let payload = Bytes::from(batch.encode());
-        self.flying = Some(Flying::upkeep(upkeep, payload.len() as u64));
-        self.actions.push_back(Action::Propose { term: self.term, payload, is_upkeep: true });
+        self.flying = Some(Flying::upkeep(upkeep, payload.len() as u64, self.unsure.next()));
+        self.actions.push_back(Action::Propose { tenure: self.tenure, payload, is_upkeep: true });
         true
     }
 

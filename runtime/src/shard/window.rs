@@ -62,16 +62,24 @@ impl Window {
         self.rows.remove(row);
     }
 
+    /// Whether the next ones are to be read.
+    pub(super) fn runs_out(&self) -> bool {
+        !self.is_reading && self.rows.len() < FEW && self.horizon.is_some()
+    }
+
     /// After which row the next ones are to be read, if they are; `residents` are the rows of those twins whose images
     /// the store lacks. [`Window::take`] follows.
-    pub(super) fn read_on(&mut self, residents: impl FnOnce() -> Vec<Row>) -> Option<Row> {
-        if self.is_reading || self.rows.len() >= FEW {
-            return None;
-        }
-        let horizon = self.horizon.clone()?;
+    pub(super) fn read_on(&mut self, residents: Vec<Row>) -> Option<Row> {
+        let horizon = self.horizon.clone().filter(|_| self.runs_out())?;
         self.is_reading = true;
-        self.rows.extend(residents());
+        self.rows.extend(residents);
         Some(horizon)
+    }
+
+    /// The first rows are to be read again, whatever came out since; `residents` are as in [`Window::read_on`].
+    /// [`Window::take`] follows.
+    pub(super) fn begin_again(&mut self, residents: Vec<Row>) {
+        *self = Self { rows: residents.into_iter().collect(), horizon: None, is_reading: true };
     }
 
     /// The next rows of the store, at most [`READ`]; fewer are the last ones.
@@ -142,7 +150,7 @@ mod tests {
                     2 => match reading.take() {
                         Some(rows) => window.take(rows),
                         None => {
-                            let residents = || store.unwritten.iter().cloned().collect();
+                            let residents = store.unwritten.iter().cloned().collect();
                             reading = window.read_on(residents).map(|horizon| store.after(&horizon));
                         }
                     },
@@ -157,7 +165,7 @@ mod tests {
                 match reading.take() {
                     Some(rows) => window.take(rows),
                     None => {
-                        let residents = || store.unwritten.iter().cloned().collect();
+                        let residents = store.unwritten.iter().cloned().collect();
                         let Some(horizon) = window.read_on(residents) else { break };
                         reading = Some(store.after(&horizon));
                     }

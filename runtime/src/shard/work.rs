@@ -33,7 +33,15 @@ impl Work {
 
     /// That the gateway of a connection has gone without a word.
     pub(crate) fn cut_off(twin: TwinId, epoch: u64) -> Self {
-        let reason = Name::fixed("cut off");
+        Self::ended(twin, epoch, Name::fixed("cut off"))
+    }
+
+    /// That a connection has ended with the node that held it.
+    pub(crate) fn restarted(twin: TwinId, epoch: u64) -> Self {
+        Self::ended(twin, epoch, Name::fixed("the node restarted"))
+    }
+
+    fn ended(twin: TwinId, epoch: u64, reason: Name) -> Self {
         Self::internal(twin, Input::Disconnect { epoch, reason, with_will: true, expiry_s: None })
     }
 }

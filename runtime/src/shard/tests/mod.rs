@@ -2,6 +2,8 @@
 
 mod calls;
 mod channels;
+mod confirming;
+mod following;
 mod handover;
 mod kind;
 mod limits;

@@ -45,25 +45,26 @@ fn a_seed_replays_to_the_same_history() {
 }
 
 /// A run from one seed.
-struct Run {
-    seed: u64,
-    random: Random,
-    world: World,
+pub(super) struct Run {
+    pub(super) seed: u64,
+    pub(super) random: Random,
+    pub(super) world: World,
     twins: Vec<TwinId>,
     /// The input's number is its trace id, so that the log tells what became of it.
     serial: u64,
-    waiting: Vec<(u64, Receiver<Outcome>)>,
+    /// Each input with the turn of the world in which it was said.
+    waiting: Vec<(u64, u64, Receiver<Outcome>)>,
     acknowledged: BTreeSet<u64>,
     /// The inputs that leave something whenever they are taken: others may find that all is so already.
     samples: BTreeSet<u64>,
     surely_not: BTreeSet<u64>,
     /// The epoch of each twin's connection, as it was acknowledged, and the inputs that it has sent.
-    connected: BTreeMap<TwinId, (u64, u64)>,
+    pub(super) connected: BTreeMap<TwinId, (u64, u64)>,
     connecting: Vec<(TwinId, u64)>,
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let options = Options {
             memory_bytes: [0, 3_000, 1 << 20][random.below(3) as usize],
@@ -107,7 +108,7 @@ impl Run {
         self.world.history().into_iter().map(|entry| entry.payload).collect()
     }
 
-    fn step(&mut self) -> Result<(), Failed> {
+    pub(super) fn step(&mut self) -> Result<(), Failed> {
         let asked = self.world.asked.len() as u64;
         match self.random.below(100) {
             0..50 => self.say(),
@@ -180,7 +181,7 @@ impl Run {
         };
         let header = self.header(&twin, serial, &input);
         let wait = self.world.say(&twin, header, input)?;
-        self.waiting.push((serial, wait));
+        self.waiting.push((serial, self.world.turns, wait));
         Ok(())
     }
 
@@ -224,10 +225,19 @@ impl Run {
     }
 
     /// Takes the answers that have come.
-    fn hear(&mut self) {
-        for (serial, mut wait) in std::mem::take(&mut self.waiting) {
-            match wait.try_recv() {
-                Err(tokio::sync::oneshot::error::TryRecvError::Empty) => self.waiting.push((serial, wait)),
+    pub(super) fn hear(&mut self) {
+        for (serial, said, mut wait) in std::mem::take(&mut self.waiting) {
+            let heard = wait.try_recv();
+            if let Ok(Ok(_) | Err(Error::Rejected(_))) = &heard
+                && self.world.is_replaceable()
+            {
+                let is_proven = self.world.proven >= said;
+                assert!(is_proven, "seed {}: {serial} was answered by a node that may not lead", self.seed);
+            }
+            match heard {
+                Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
+                    self.waiting.push((serial, said, wait));
+                }
                 Err(_) | Ok(Err(Error::Unknown { .. })) => {}
                 Ok(Ok(reply)) => self.answered(serial, &reply),
                 Ok(Err(Error::Rejected(_))) => {}
@@ -255,7 +265,7 @@ impl Run {
         }
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.hear();
         loop {
             let seed = self.random.bits();
@@ -274,21 +284,27 @@ impl Run {
     }
 
     /// The faults stop.
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         let seed = self.random.bits();
         self.hear();
         self.world.crash(seed);
         self.world.start().expect("without faults the shard starts");
-        self.world.settle().expect("without faults nothing fails");
-        for _ in 0..50 {
-            self.world.now = self.world.now + Duration::from_millis(100);
-            self.world.with(|shard, now| shard.tick(now)).expect("time passes");
-            self.world.settle().expect("without faults nothing fails");
-        }
-        self.hear();
+        self.calm().expect("without faults nothing fails");
     }
 
-    fn check(&mut self) {
+    /// All that is asked for happens, and time passes.
+    pub(super) fn calm(&mut self) -> Result<(), Failed> {
+        self.world.settle()?;
+        for _ in 0..50 {
+            self.world.now = self.world.now + Duration::from_millis(100);
+            self.world.with(|shard, now| shard.tick(now))?;
+            self.world.settle()?;
+        }
+        self.hear();
+        Ok(())
+    }
+
+    pub(super) fn check(&mut self) {
         let (seed, history) = (self.seed, self.world.history());
         let oracle = Oracle::of(&history);
         for twin in self.twins.clone() {

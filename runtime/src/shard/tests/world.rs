@@ -15,7 +15,7 @@ use twins::twin::Twin;
 use crate::admission::{Admission, Limits};
 use crate::error::Outcome;
 use crate::files::sim::Sim;
-use crate::log::{Done, Entry, Error, LogId, ShardLog};
+use crate::log::{Done, Ear, Entry, Error, LogId, ShardLog, Standing, Tenure, Told};
 use crate::node::shard_of;
 use crate::shard::actor::images;
 use crate::shard::parcel::Parcel;
@@ -27,47 +27,84 @@ use crate::stream;
 
 use super::kind::{Adder, Neighbour};
 
-/// A log that keeps every entry, so that the whole history can be told again; what is purged it will not replay.
+/// A log that keeps every entry, so that the whole history can be told again. Replicas share it.
 #[derive(Default)]
-pub(super) struct History {
-    pub(super) entries: Vec<Entry>,
-    term: u64,
-    purged: u64,
+struct History {
+    entries: Vec<Entry>,
+    /// The term, and who leads in it.
+    tenure: Tenure,
 }
 
+/// A replica of a log; what it has purged it will not read.
 #[derive(Default)]
-struct Log(Mutex<History>);
+struct Log {
+    history: Arc<Mutex<History>>,
+    purged: Mutex<u64>,
+    follows: bool,
+    needs_confirming: bool,
+}
+
+impl Log {
+    fn last(&self) -> u64 {
+        self.history.lock().unwrap().entries.len() as u64
+    }
+
+    /// Leads from here on: in a new term, or again in the one before.
+    fn lead(&self, again: bool) -> Tenure {
+        let mut history = self.history.lock().unwrap();
+        let Tenure { term, number } = history.tenure;
+        history.tenure = if again { Tenure { term, number: number + 1 } } else { Tenure::whole(term + 1) };
+        history.tenure
+    }
+
+    /// Takes proposals.
+    fn leads(&self, tenure: Tenure) -> bool {
+        !self.follows && self.history.lock().unwrap().tenure == tenure
+    }
+}
 
 impl ShardLog for Log {
-    fn lead(&self) -> Result<u64, Error> {
-        let mut log = self.0.lock().unwrap();
-        log.term += 1;
-        Ok(log.term)
+    fn listen(&self, _: Ear) -> Standing {
+        let leads = (!self.follows).then(|| self.lead(false));
+        Standing { through: self.last(), leads }
     }
 
-    fn replay(&self, after: u64, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> {
-        let log = self.0.lock().unwrap();
-        if after < log.purged {
-            return Err(Error::Unreadable(format!("entries through {} are purged", log.purged)));
+    fn read(&self, after: u64, through: u64, bytes: usize) -> Result<Vec<Entry>, Error> {
+        let purged = *self.purged.lock().unwrap();
+        if after < purged {
+            return Err(Error::Unreadable(format!("entries through {purged} are purged; restore it")));
         }
-        let left = log.entries.iter().filter(|entry| entry.id.index > after);
-        left.cloned().all(visit);
-        Ok(())
+        let mut left = bytes;
+        let wanted = |entry: &&Entry| entry.id.index > after && entry.id.index <= through;
+        let history = self.history.lock().unwrap();
+        let entries = history.entries.iter().filter(wanted).take_while(|entry| {
+            let fits = left > 0;
+            left = left.saturating_sub(entry.payload.len());
+            fits
+        });
+        Ok(entries.cloned().collect())
     }
 
-    fn propose(&self, _: u64, _: bytes::Bytes, _: Done) {
+    fn propose(&self, _: Tenure, _: bytes::Bytes, _: Done) {
         unreachable!("the world carries out proposals itself")
     }
 
-    fn propose_upkeep(&self, _: u64, _: bytes::Bytes, _: Done) {
+    fn propose_upkeep(&self, _: Tenure, _: bytes::Bytes, _: Done) {
         unreachable!("the world carries out proposals itself")
+    }
+
+    fn needs_confirming(&self) -> bool {
+        self.needs_confirming
     }
 
     fn purge(&self, index: u64) {
-        let mut log = self.0.lock().unwrap();
-        log.purged = log.purged.max(index);
+        let mut purged = self.purged.lock().unwrap();
+        *purged = (*purged).max(index);
     }
 }
+
+/// How much a shard that follows reads at once, in bytes: an entry or two.
+const READ_BYTES: usize = 300;
 
 /// What goes from one shard to another.
 #[derive(Debug, Clone)]
@@ -102,6 +139,12 @@ pub(super) struct World {
     pub(super) asked: VecDeque<Action>,
     /// What it has handed to shards of other worlds.
     pub(super) posted: VecDeque<Posted>,
+    /// How often something happened to the shard.
+    pub(super) turns: u64,
+    /// When it asked for what it is waiting to hear from the log: for a proposal, and for a confirmation.
+    asked_at: (u64, u64),
+    /// The shard has a proof that it led after this.
+    pub(super) proven: u64,
 }
 
 impl World {
@@ -133,7 +176,28 @@ impl World {
             reader: None,
             asked: VecDeque::new(),
             posted: VecDeque::new(),
+            turns: 0,
+            asked_at: (0, 0),
+            proven: 0,
         }
+    }
+
+    /// Another replica of the same shard, on another disk, not begun.
+    pub(super) fn replica(&self, seed: u64) -> Self {
+        let mut replica = Self::one_of(self.number, 1, seed, (*self.options).clone(), self.stream);
+        replica.slots = self.slots.clone();
+        let (history, needs_confirming) = (self.log.history.clone(), self.log.needs_confirming);
+        replica.log = Log { history, follows: true, needs_confirming, ..Log::default() };
+        replica
+    }
+
+    /// From its next start on, another node may lead without this one's knowing it.
+    pub(super) fn may_be_replaced(&mut self) {
+        self.log.needs_confirming = true;
+    }
+
+    pub(super) fn is_replaceable(&self) -> bool {
+        self.log.needs_confirming
     }
 
     /// Starts the shard on what is durable.
@@ -154,9 +218,11 @@ impl World {
             growth: Arc::new(stream::growth::Growth::new(1)),
             watches: Arc::new(crate::watch::Watches::new(self.number + 1)),
         };
+        let standing = self.log.listen(Box::new(|_| {}));
         let (shard, reader, ended) = Shard::recover(Ground {
             setting,
             log: &self.log,
+            standing,
             store: &self.store,
             files: self.files.clone(),
             folder: Path::new("/streams/0"),
@@ -193,9 +259,17 @@ impl World {
         &mut self,
         act: impl FnOnce(&mut Shard, Timestamp) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
+        self.turns += 1;
         let shard = self.shard.as_mut().expect("the shard runs");
         let acted = act(shard, self.now);
-        self.asked.extend(std::iter::from_fn(|| shard.poll()));
+        for action in std::iter::from_fn(|| shard.poll()) {
+            match action {
+                Action::Propose { .. } => self.asked_at.0 = self.turns,
+                Action::Confirm { .. } => self.asked_at.1 = self.turns,
+                _ => {}
+            }
+            self.asked.push_back(action);
+        }
         acted
     }
 
@@ -203,9 +277,26 @@ impl World {
     pub(super) fn carry_out(&mut self, index: usize) -> Result<(), Failed> {
         match self.asked.remove(index) {
             None => Ok(()),
-            Some(Action::Propose { term, payload, .. }) => {
-                let id = self.append(term, payload);
-                self.with(|shard, now| shard.committed(now, id))
+            Some(Action::Propose { tenure, .. }) if !self.log.leads(tenure) => {
+                let error = Error::NotLeader { term: tenure.term };
+                self.with(|shard, now| shard.refused(now, tenure, &error))
+            }
+            Some(Action::Propose { tenure, payload, .. }) => {
+                let id = self.append(tenure, payload);
+                self.proven = self.proven.max(self.asked_at.0);
+                self.with(|shard, now| shard.committed(now, tenure, id))
+            }
+            Some(Action::Confirm { tenure }) if !self.log.leads(tenure) => {
+                let error = Error::NotLeader { term: tenure.term };
+                self.with(|shard, now| shard.confirmed(now, tenure, Err(error)))
+            }
+            Some(Action::Confirm { tenure }) => {
+                self.proven = self.proven.max(self.asked_at.1);
+                self.with(|shard, now| shard.confirmed(now, tenure, Ok(())))
+            }
+            Some(Action::Read { after, through }) => {
+                let entries = self.log.read(after, through, READ_BYTES);
+                self.with(|shard, now| shard.followed(now, entries))
             }
             Some(Action::Sweep(sweep)) => {
                 sweep.remove().map_err(|error| Failed { shard: 0, why: error.to_string() })
@@ -218,10 +309,10 @@ impl World {
                 let images = images(&self.store, self.number, ids);
                 self.with(|shard, now| shard.loaded(now, images))
             }
-            Some(Action::ReadDue(after)) => {
-                let rows = crate::shard::due::rows(&self.store, self.number, Some(&after));
+            Some(Action::ReadDue { tenure, after }) => {
+                let rows = crate::shard::due::rows(&self.store, self.number, after.as_ref());
                 let rows = rows.map_err(|error| Failed { shard: 0, why: error.to_string() })?;
-                self.with(|shard, now| shard.due_read(now, rows))
+                self.with(|shard, now| shard.due_read(now, tenure, rows))
             }
             Some(Action::Checkpoint(cut)) => {
                 let written = cut.write(&self.store);
@@ -259,31 +350,73 @@ impl World {
 
     /// The log refuses what the shard proposed, if it did.
     pub(super) fn refuse(&mut self, index: usize, error: &Error) -> Result<(), Failed> {
-        if !matches!(self.asked.get(index), Some(Action::Propose { .. })) {
-            return Ok(());
-        }
+        let Some(Action::Propose { tenure, .. }) = self.asked.get(index) else { return Ok(()) };
+        let tenure = *tenure;
         self.asked.remove(index);
-        self.with(|shard, now| shard.refused(now, error))
+        self.with(|shard, now| shard.refused(now, tenure, error))
     }
 
     /// The log takes what the shard proposed, but the power fails before the shard hears of it.
     pub(super) fn append_unheard(&mut self, index: usize) {
-        if let Some(Action::Propose { .. }) = self.asked.get(index)
-            && let Some(Action::Propose { term, payload, .. }) = self.asked.remove(index)
+        if matches!(self.asked.get(index), Some(Action::Propose { tenure, .. }) if self.log.leads(*tenure))
+            && let Some(Action::Propose { tenure, payload, .. }) = self.asked.remove(index)
         {
-            self.append(term, payload);
+            self.append(tenure, payload);
         }
     }
 
-    fn append(&self, term: u64, payload: bytes::Bytes) -> LogId {
-        let mut log = self.log.0.lock().unwrap();
+    /// The log says that the shard leads, in a new term, or again in the one in which it led last.
+    pub(super) fn lead(&mut self, again: bool) -> Result<(), Failed> {
+        self.log.follows = false;
+        let (tenure, through) = (self.log.lead(again), self.log.last());
+        self.with(|shard, now| shard.told(now, Told::Leads { tenure, through }))
+    }
+
+    /// The log says that another node leads. What was proposed is committed all the same, or never will be; the shard
+    /// hears that nobody knows.
+    pub(super) fn depose(&mut self, is_committed: bool) -> Result<(), Failed> {
+        let log = &self.log;
+        let taken = |action: &Action| matches!(action, Action::Propose { tenure, .. } if log.leads(*tenure));
+        let proposed = self.asked.iter().position(taken);
+        let proposed = proposed.and_then(|index| self.asked.remove(index));
+        self.log.follows = true;
+        if let Some(Action::Propose { tenure, payload, .. }) = proposed {
+            if is_committed {
+                self.append(tenure, payload);
+            }
+            let error = Error::Deposed { term: tenure.term };
+            self.with(|shard, now| shard.refused(now, tenure, &error))?;
+        }
+        self.with(|shard, now| shard.told(now, Told::Follows { leader: None }))
+    }
+
+    /// The log says how far it is committed, or was.
+    pub(super) fn hear_of_commits(&mut self, through: u64) -> Result<(), Failed> {
+        let through = through.min(self.log.last());
+        self.with(|shard, now| shard.told(now, Told::Committed { through }))
+    }
+
+    /// The log refuses to confirm that the shard leads.
+    pub(super) fn refuse_confirming(&mut self) -> Result<(), Failed> {
+        let asked = self.asked.iter().position(|action| matches!(action, Action::Confirm { .. }));
+        match asked.and_then(|index| self.asked.remove(index)) {
+            Some(Action::Confirm { tenure }) => {
+                let error = Error::NotLeader { term: tenure.term };
+                self.with(|shard, now| shard.confirmed(now, tenure, Err(error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn append(&self, Tenure { term, .. }: Tenure, payload: bytes::Bytes) -> LogId {
+        let mut log = self.log.history.lock().unwrap();
         let id = LogId { term, index: log.entries.len() as u64 + 1 };
         log.entries.push(Entry { id, payload });
         id
     }
 
     pub(super) fn history(&self) -> Vec<Entry> {
-        self.log.0.lock().unwrap().entries.clone()
+        self.log.history.lock().unwrap().entries.clone()
     }
 
     /// Everything that was asked for happens, until nothing is asked for any more.
