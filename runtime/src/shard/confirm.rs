@@ -32,7 +32,7 @@ pub(super) struct Unsure {
 }
 
 enum Waiting {
-    Release(Release),
+    Release(Box<Release>),
     Then(Then),
 }
 
@@ -48,7 +48,7 @@ impl Unsure {
     }
 
     pub(super) fn push(&mut self, release: Release) {
-        self.waiting.push_back(Waiting::Release(release));
+        self.waiting.push_back(Waiting::Release(release.into()));
     }
 
     /// What waits for the batch in flight, which is no more.
@@ -127,7 +127,7 @@ impl Shard {
     pub(super) fn prove(&mut self, before: u64) {
         for waiting in self.unsure.take_before(before) {
             match waiting {
-                Waiting::Release(release) => self.ready.push(release),
+                Waiting::Release(release) => self.ready.push(*release),
                 Waiting::Then(then) => then(Ok(())),
             }
         }
@@ -143,7 +143,7 @@ impl Shard {
         let mut releases = Vec::new();
         for waiting in self.unsure.take_before(number) {
             match waiting {
-                Waiting::Release(release) => releases.push(release),
+                Waiting::Release(release) => releases.push(*release),
                 Waiting::Then(then) => then(Err(error.clone())),
             }
         }

@@ -159,7 +159,9 @@ impl Shard {
         if self.finishing {
             return Ok(());
         }
-        if let Some((after, through)) = self.following.read_on() {
+        // What the state store has not taken stays in memory.
+        let reads = if self.is_behind() { None } else { self.following.read_on() };
+        if let Some((after, through)) = reads {
             self.actions.push_back(Action::Read { after, through });
         }
         match self.role {

@@ -16,6 +16,7 @@ use runtime::node::{Node, Options, Parts};
 use runtime::router::{Response, Router, Submission};
 use runtime::shard;
 use runtime::store::memory::Memory;
+use runtime::store::{self, Space, StateStore};
 use twins::header::{Header, Mark, Transport};
 use twins::id::TwinId;
 use twins::input::Input;
