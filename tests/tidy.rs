@@ -34,14 +34,15 @@ const MODEL_MAY_NOT_NAME: &str = "
 ";
 
 /// Each external engine, and the only places that may name it. Replacing it is then one room's work.
-const ENGINES: [(&str, &[&str]); 22] = [
+const ENGINES: [(&str, &[&str]); 23] = [
     ("actix_tls", &["gateway/src/http"]),
     ("actix_web", &["gateway/src/http"]),
     ("argon2", &["gateway/src/trust/password.rs"]),
     ("aws_lc_rs", &["gateway/src/trust/vault.rs"]),
     ("fjall", &["runtime/src/store/fjall"]),
     ("mqtt_protocol_core", &["gateway/src/mqtt"]),
-    ("openraft", &["cluster/tests"]),
+    ("openraft", &["cluster/src/consensus", "cluster/tests"]),
+    ("openraft_rt_tokio", &["cluster/src/consensus"]),
     ("opentelemetry", &["src/telemetry"]),
     ("opentelemetry_http", &["src/telemetry"]),
     ("opentelemetry_otlp", &["src/telemetry"]),

@@ -1,4 +1,5 @@
-//! The node's storage: the write-ahead log, the logs of the shards on it, and the meta group; and the wire to other nodes.
+//! The node's storage: the write-ahead log, consensus and the logs of the shards on it, and the meta group; and the wire
+//! to other nodes.
 //!
 //! # One log
 //! A node has one log for all its groups: the meta group (0) and the shards (shard `n` is group `n + 1`). One thread
@@ -9,6 +10,7 @@
 //! A lone node commits by its own fdatasync: [`LocalLog`]. The records that it writes are those of a consensus group
 //! with one voter (membership, vote, blank entry of the leader), so that consensus opens the very same log when a
 //! second node joins. The runtime sees [`runtime::log::ShardLog`] and never learns which rule committed an entry.
+//! [`consensus`] has what openraft needs of the log for that; no group uses it yet.
 //!
 //! # The types, in the order one meets them
 //! [`Storage`] is opened on a folder, with [`Options`]: it recovers, or says with an [`Error`] what keeps it from it.
@@ -38,7 +40,7 @@
 //! Sizes are bytes; indices count from 1, terms only rise. There are [`SHARDS`] shards, fixed when the folder is made.
 //! By default a segment has 64 MiB, a batch gathers up to 8 MiB (a larger entry is a batch of its own), the newest 8 MiB
 //! of entries are in memory, and below 256 MiB of free space nothing is appended: [`Options`] says what more and less
-//! cost. A shard has one proposal in flight in practice; nothing here limits it.
+//! cost. A shard has one proposal in flight in practice, a follower what its leader sends; nothing here limits it.
 //!
 //! # Errors
 //! To whoever opens: [`Error`], of which each says what to do; the folder may be in use, of a newer format, or damaged. To
@@ -72,6 +74,7 @@
 #![warn(missing_docs)]
 
 mod backup;
+pub mod consensus;
 mod error;
 pub mod inspect;
 mod local;

@@ -94,6 +94,10 @@ impl Group {
         match record.kind {
             Kind::Blank | Kind::Normal => self.insert(record, place),
             Kind::Membership => {
+                // One of what was dropped, or of a state that came from another node: none before it holds any more.
+                if self.is_purged(index) {
+                    self.memberships.retain(|at, _| *at >= index);
+                }
                 self.memberships.extend(mark().map(|mark| (index, mark)));
                 self.insert(record, place)
             }
@@ -121,11 +125,15 @@ impl Group {
 
     fn insert(&mut self, record: &Record, place: Place) -> Vec<Slot> {
         // A membership that was purged is still moved forward as a mark; it is no entry any more.
-        if self.purged.as_ref().is_some_and(|purged| record.id.index <= purged.record.id.index) {
+        if self.is_purged(record.id.index) {
             return Vec::new();
         }
         let slot = Slot { kind: record.kind, term: record.id.term, place, payload: None };
         self.entries.insert(record.id.index, slot).into_iter().collect()
+    }
+
+    fn is_purged(&self, index: u64) -> bool {
+        self.purged.as_ref().is_some_and(|purged| index <= purged.record.id.index)
     }
 
     fn remove(&mut self, range: impl RangeBounds<u64>) -> Vec<Slot> {

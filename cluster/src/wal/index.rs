@@ -92,24 +92,9 @@ impl Index {
         }
     }
 
-    /// The first entry that records need and that is not there: by order among `records`, after those applied.
-    pub(crate) fn hole<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Option<(u32, u64)> {
-        let mut next = BTreeMap::new();
-        for record in records.filter(|record| !record.moved && record.group != NODE) {
-            let next = next.entry(record.group).or_insert_with(|| self.next(record.group));
-            match record.kind {
-                kind if kind.is_entry() => {
-                    if record.id.index != *next {
-                        return Some((record.group, *next));
-                    }
-                    *next += 1;
-                }
-                Kind::Truncate => *next = record.id.index.min(*next),
-                Kind::Purged => *next = (record.id.index + 1).max(*next),
-                _ => {}
-            }
-        }
-        None
+    /// Where the groups' logs end, to follow records that are not applied yet.
+    pub(crate) fn ends(&self) -> Ends<'_> {
+        Ends { index: self, next: BTreeMap::new() }
     }
 
     /// The first entry that is missing in any group.
@@ -139,6 +124,23 @@ impl Index {
     pub(crate) fn id(&self, group: u32, index: u64) -> Option<LogId> {
         let slot = self.groups.get(&group)?.entries.get(&index)?;
         Some(LogId { term: slot.term, index })
+    }
+
+    /// The last entry of each term among a group's entries in a range.
+    pub(crate) fn terms(&self, group: u32, range: Range<u64>) -> Vec<LogId> {
+        let Some(entries) = self.groups.get(&group).map(|group| &group.entries) else { return Vec::new() };
+        if range.is_empty() {
+            return Vec::new();
+        }
+        let mut lasts: Vec<LogId> = Vec::new();
+        for (index, slot) in entries.range(range) {
+            let id = LogId { term: slot.term, index: *index };
+            match lasts.last_mut() {
+                Some(last) if last.term == id.term => *last = id,
+                _ => lasts.push(id),
+            }
+        }
+        lasts
     }
 
     /// The entries of a group in a range, up to a sum of their payloads' bytes, but at least one.
@@ -189,6 +191,36 @@ impl Index {
         let Slot { kind, term, place, payload } = slot.clone();
         let file = self.files[&place.segment].clone();
         Located { group, kind, id: LogId { term, index }, place, payload, file }
+    }
+}
+
+/// Where groups' logs end after records that are not applied yet.
+pub(crate) struct Ends<'a> {
+    index: &'a Index,
+    next: BTreeMap<u32, u64>,
+}
+
+impl Ends<'_> {
+    /// Goes on along some records.
+    ///
+    /// # Errors
+    /// The entry (group, index) that is missing before one of them.
+    pub(crate) fn follow(&mut self, records: &[Record]) -> Result<(), (u32, u64)> {
+        for record in records.iter().filter(|record| !record.moved && record.group != NODE) {
+            let next = self.next.entry(record.group).or_insert_with(|| self.index.next(record.group));
+            match record.kind {
+                kind if kind.is_entry() => {
+                    if record.id.index != *next {
+                        return Err((record.group, *next));
+                    }
+                    *next += 1;
+                }
+                Kind::Truncate => *next = record.id.index.min(*next),
+                Kind::Purged => *next = (record.id.index + 1).max(*next),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -75,8 +75,8 @@ impl Wal {
     /// The fate is [`runtime::log::Error::Full`] when there is no room for them beyond the reserve, and they were
     /// surely not appended; [`runtime::log::Error::Unknown`] when the log has stopped.
     ///
-    /// A group's entries are appended in order without gaps. The caller sees to that, and to having one proposal in
-    /// flight for each group, which is what bounds the queue.
+    /// A group's entries are appended in order without gaps. The caller sees to that, and to having few in flight for
+    /// each group, which is what bounds the queue. What follows an entry that found no room is refused as that was.
     pub fn append(&self, records: Vec<Record>, done: Done) {
         self.queue.push(Job::new(records, done));
     }
@@ -84,6 +84,12 @@ impl Wal {
     /// As [`Wal::append`], for entries that free space on the disk: they may use the reserve.
     pub fn append_upkeep(&self, records: Vec<Record>, done: Done) {
         self.queue.push(Job::upkeep(records, done));
+    }
+
+    /// Leaves a mark to be written with the next batch, or at the close, in the place of an earlier one of its group. Nobody
+    /// hears of its fate, and a crash may lose it: it is for what merely saves work, as how far entries are committed.
+    pub fn note(&self, record: Record) {
+        self.queue.note(record);
     }
 
     /// What a group's log says of itself, as far as it is durable.
@@ -117,6 +123,18 @@ impl Wal {
     /// [`Error::Unread`] or [`Error::Damaged`] when the file cannot be read.
     pub fn read(&self, group: u32, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Error> {
         read::read(&self.shared.index, group, range, bytes)
+    }
+
+    /// As [`Wal::read`], where all of that is in memory, and none where some of it would have to be read from the disk.
+    #[must_use]
+    pub fn recent(&self, group: u32, range: Range<u64>, bytes: usize) -> Option<Vec<Entry>> {
+        read::recent(&self.shared.index, group, range, bytes)
+    }
+
+    /// The last entry of each term among a group's durable entries in a range.
+    #[must_use]
+    pub fn terms(&self, group: u32, range: Range<u64>) -> Vec<LogId> {
+        lock(&self.shared.index).terms(group, range)
     }
 
     /// How long the batches took to become durable.

@@ -1,11 +1,13 @@
 //! What waits for the writer's thread.
 //!
-//! It has no limit of its own. A group has one proposal in flight and waits for its fate, so at most one proposal for
-//! each group is queued, and their bytes are bounded by the runtime's admission.
+//! It has no limit of its own. Under the local rule a group has one proposal in flight and waits for its fate, so at most
+//! one for each group is queued, and their bytes are bounded by the runtime's admission. Under consensus a follower has
+//! queued what its leader has on the way to it, which consensus bounds. Of notes the latest of each group is kept.
 
 use super::chore::Finished;
 use super::job::Job;
-use std::collections::VecDeque;
+use super::record::Record;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex};
 
 #[derive(Default)]
@@ -17,12 +19,15 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    notes: BTreeMap<u32, Record>,
     finished: Option<Finished>,
     closed: bool,
 }
 
 /// What the writer's thread found.
 pub(crate) struct Taken {
+    /// By group; they are about nothing later than the jobs taken so far.
+    pub(crate) notes: BTreeMap<u32, Record>,
     pub(crate) finished: Option<Finished>,
     pub(crate) closed: bool,
 }
@@ -39,6 +44,14 @@ impl Queue {
         state.jobs.push_back(job);
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// Leaves a record for the next batch, in the place of an earlier one of its group. It wakes nobody.
+    pub(crate) fn note(&self, record: Record) {
+        let mut state = super::lock(&self.state);
+        if !state.closed {
+            state.notes.insert(record.group, record);
+        }
     }
 
     /// Brings the result of a chore.
@@ -65,7 +78,8 @@ impl Queue {
             })
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         jobs.append(&mut state.jobs);
-        Taken { finished: state.finished.take(), closed: state.closed }
+        let notes = std::mem::take(&mut state.notes);
+        Taken { notes, finished: state.finished.take(), closed: state.closed }
     }
 }
 

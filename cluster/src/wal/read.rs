@@ -38,6 +38,21 @@ pub(crate) fn read(
     Ok(entries)
 }
 
+/// As [`read`], where all of that is in memory.
+pub(crate) fn recent(
+    index: &Mutex<Index>,
+    group: u32,
+    range: Range<u64>,
+    bytes: usize,
+) -> Option<Vec<Entry>> {
+    let located = super::lock(index).locate(group, range, bytes);
+    let entry = |located: Located| {
+        let Located { kind, id, payload, .. } = located;
+        Some(Entry { kind, id, payload: payload? })
+    };
+    located.into_iter().map(entry).collect()
+}
+
 /// The payload of an entry: none when it was dropped since it was located.
 pub(crate) fn payload(index: &Mutex<Index>, mut located: Located) -> Result<Option<Bytes>, Error> {
     loop {

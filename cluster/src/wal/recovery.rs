@@ -16,7 +16,7 @@ use super::segment::{self, HEADER};
 use super::writer::{Shared, Writer};
 use crate::{Error, Options};
 use runtime::files::Files;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -71,6 +71,7 @@ impl Writer {
             retired: VecDeque::new(),
             offset: HEADER as u64,
             number: scan.next,
+            notes: BTreeMap::new(),
             buffer: Vec::new(),
             chore_is_out: false,
             cramped: false,

@@ -31,10 +31,12 @@ fn write(mut writer: Writer, queue: &Queue, chores: &mpsc::SyncSender<Chore>) {
     let mut wait = Wait::No;
     loop {
         let taken = queue.take(&mut jobs, wait);
+        writer.note(taken.notes);
         if let Some(finished) = taken.finished {
             writer.finish(finished);
         }
         if taken.closed && jobs.is_empty() {
+            writer.write_notes();
             return;
         }
         let turn = if jobs.is_empty() { Turn::Answered } else { writer.turn(&mut jobs) };

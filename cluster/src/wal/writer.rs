@@ -20,7 +20,7 @@ use crate::Options;
 use runtime::files::Files;
 use runtime::log::Error;
 use runtime::path::step;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -51,11 +51,24 @@ pub(crate) struct Writer {
     pub(super) offset: u64,
     /// The next batch's number.
     pub(super) number: u64,
+    /// What the next batch takes along, by group.
+    pub(super) notes: BTreeMap<u32, Record>,
     pub(super) buffer: Vec<u8>,
     pub(super) chore_is_out: bool,
     /// The last attempt to make a segment found no room.
     pub(super) cramped: bool,
     pub(super) stopped: Option<String>,
+}
+
+/// What the next batch is made of.
+struct Gathered {
+    /// So many of the jobs, from the first.
+    count: usize,
+    /// Bytes of the batch, notes included.
+    bytes: u64,
+    proposes: bool,
+    /// The entry (group, index) that is missing before the first job: the one that would have appended it was refused.
+    gap: Option<(u32, u64)>,
 }
 
 /// How a turn ended.
@@ -68,17 +81,39 @@ pub(crate) enum Turn {
 }
 
 impl Writer {
+    /// Takes records along with the next batch, in the place of earlier ones of their groups. Nobody waits for them, so
+    /// what they say must hold without them too.
+    pub(crate) fn note(&mut self, mut notes: BTreeMap<u32, Record>) {
+        self.notes.append(&mut notes);
+    }
+
+    /// Writes the notes that no batch came for.
+    pub(crate) fn write_notes(&mut self) {
+        let notes: Vec<Record> = std::mem::take(&mut self.notes).into_values().collect();
+        if !notes.is_empty() && self.stopped.is_none() {
+            self.append_own(&notes);
+        }
+    }
+
     /// Writes one batch of the jobs that wait, and answers them.
     pub(crate) fn turn(&mut self, jobs: &mut VecDeque<Job>) -> Turn {
         if let Some(reason) = &self.stopped {
             jobs.drain(..).for_each(|job| job.finish(Err(Error::Unknown(reason.clone()))));
             return Turn::Answered;
         }
-        let (count, bytes, proposes) = self.gather(jobs);
+        let Gathered { count, bytes, proposes, gap } = self.gather(jobs);
+        if let Some((group, index)) = gap {
+            let job = jobs.pop_front().expect("it has the gap");
+            job.finish(Err(Error::Full(format!("entry {index} of group {group} found no room before"))));
+            return Turn::Answered;
+        }
         match self.room(bytes, proposes) {
             Room::Ready => {
                 let batch: Vec<Job> = jobs.drain(..count).collect();
-                let fate = self.append(batch.iter().flat_map(|job| &job.records), bytes);
+                // A note may be about an entry in the last job, so it goes with that one or later.
+                let notes = if jobs.is_empty() { std::mem::take(&mut self.notes) } else { BTreeMap::new() };
+                let records = batch.iter().flat_map(|job| &job.records).chain(notes.values());
+                let fate = self.append(records, bytes);
                 batch.into_iter().for_each(|job| job.finish(fate.clone()));
             }
             Room::Soon => return Turn::Waits,
@@ -87,20 +122,31 @@ impl Writer {
         Turn::Answered
     }
 
-    /// How many of the jobs go into the next batch, with the batch's bytes, and whether it has proposals.
-    fn gather(&self, jobs: &VecDeque<Job>) -> (usize, u64, bool) {
-        let mut count = 0;
+    /// Which of the jobs go into the next batch.
+    fn gather(&self, jobs: &VecDeque<Job>) -> Gathered {
+        let mut gathered = Gathered { count: 0, bytes: 0, proposes: false, gap: None };
         let mut bytes = 0;
-        let mut proposes = false;
+        let index = super::lock(&self.shared.index);
+        let mut ends = index.ends();
         for job in jobs {
-            if count > 0 && bytes + job.len() > self.options.batch_bytes {
+            if gathered.count > 0 && bytes + job.len() > self.options.batch_bytes {
                 break;
             }
-            count += 1;
+            if let Err(gap) = ends.follow(&job.records) {
+                // The jobs before it are written first; they do not fill the gap.
+                gathered.gap = Some(gap).filter(|_| gathered.count == 0);
+                break;
+            }
+            gathered.count += 1;
             bytes += job.len();
-            proposes |= job.proposes();
+            gathered.proposes |= job.proposes();
         }
-        (count, batch::encoded_len(bytes) as u64, proposes)
+        drop(index);
+        if gathered.count == jobs.len() {
+            bytes += self.notes.values().map(Record::encoded_len).sum::<usize>();
+        }
+        gathered.bytes = batch::encoded_len(bytes) as u64;
+        gathered
     }
 
     /// Refuses the jobs that a full disk concerns; the others still have their reserve and are kept for the next turn.
@@ -123,8 +169,6 @@ impl Writer {
         records: impl Iterator<Item = &'a Record> + Clone,
         bytes: u64,
     ) -> Result<(), Error> {
-        let hole = super::lock(&self.shared.index).hole(records.clone());
-        assert_eq!(hole, None, "an entry (group, index) is missing before what is to be appended");
         if !self.fits(bytes) {
             let next = self.spares.pop_front().expect("room was checked");
             self.used.push_back(next);

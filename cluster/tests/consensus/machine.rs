@@ -1,7 +1,7 @@
 //! A state machine that remembers what it was given.
 
-use crate::types::{self, RaftLeader, RaftLogId, StoredMembership, Types};
 use bytes::Bytes;
+use cluster::consensus::types::{self, RaftLeader, RaftLogId, StoredMembership, Types};
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, SnapshotMeta};
 use openraft::{BasicNode, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot};
@@ -20,6 +20,7 @@ struct State {
     last: Option<RaftLogId>,
     membership: StoredMembership,
     applied: Vec<(LogId, Bytes)>,
+    snapshot: Option<Meta>,
 }
 
 impl Machine {
@@ -64,12 +65,17 @@ impl RaftStateMachine<Types> for Machine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, _meta: &Meta, _snapshot: ()) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    async fn install_snapshot(&mut self, meta: &Meta, _snapshot: ()) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        state.last = meta.last_log_id;
+        state.membership = meta.last_membership.clone();
+        state.snapshot = Some(meta.clone());
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Taken>> {
-        Ok(None)
+        let meta = self.0.lock().unwrap().snapshot.clone();
+        Ok(meta.map(|meta| Taken { meta, snapshot: () }))
     }
 }
 
@@ -77,6 +83,9 @@ impl RaftSnapshotBuilder<Types> for Machine {
     type SnapshotData = ();
 
     async fn build_snapshot(&mut self) -> io::Result<Taken> {
-        Err(io::ErrorKind::Unsupported.into())
+        let mut state = self.0.lock().unwrap();
+        let meta = Meta { last_log_id: state.last, last_membership: state.membership.clone() };
+        state.snapshot = Some(meta.clone());
+        Ok(Taken { meta, snapshot: () })
     }
 }

@@ -3,23 +3,23 @@
 mod machine;
 mod network;
 mod store;
-mod types;
+mod suite;
 
 use bytes::Bytes;
+use cluster::consensus::types::{self, Payload, RaftVote, Types};
+use cluster::consensus::{Store, Timing};
 use cluster::wal::{Kind, State, Wal};
 use cluster::{Options, Storage};
 use machine::Machine;
 use network::NoNetwork;
 use openraft::storage::RaftLogStorage;
-use openraft::{BasicNode, Raft};
+use openraft::{BasicNode, Config, Raft};
 use runtime::files::{Files, sim::Sim};
 use runtime::log::{LogId, ShardLog, Tenure};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use store::Store;
-use types::{Payload, RaftVote, Types};
 
 const FOLDER: &str = "log";
 const GROUP: u32 = 5;
@@ -61,15 +61,16 @@ fn leads(log: &Arc<dyn ShardLog>) -> Option<u64> {
 }
 
 async fn raft(wal: &Arc<Wal>, machine: &Machine) -> Raft<Types, Machine> {
-    let store = Store { wal: wal.clone(), group: GROUP };
-    Raft::new(NODE, types::config(), NoNetwork, store, machine.clone()).await.unwrap()
+    let config = Config { enable_elect: false, ..Timing::default().config(true).unwrap() };
+    let store = Store::new(wal.clone(), GROUP);
+    Raft::new(NODE, Arc::new(config), NoNetwork, store, machine.clone()).await.unwrap()
 }
 
 /// Elects the only voter in a term of its own. The local rule's vote is a won election, in which consensus would go on
 /// as the leader without another; a vote for the next term ends it.
 async fn elect(log: &Arc<Wal>, machine: &Machine) -> Raft<Types, Machine> {
     let local = log.state(GROUP).vote.unwrap();
-    let mut store = Store { wal: log.clone(), group: GROUP };
+    let mut store = Store::new(log.clone(), GROUP);
     store.save_vote(&RaftVote::new(local.term + 1, NODE)).await.unwrap();
     let raft = raft(log, machine).await;
     assert_eq!(raft.current_leader().await, None);

@@ -1,6 +1,6 @@
 //! No network: the group has one voter.
 
-use crate::types::{RaftLeader, RaftVote, Types};
+use cluster::consensus::types::{RaftLeader, RaftVote, Types};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{

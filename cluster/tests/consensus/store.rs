@@ -1,100 +1,146 @@
-//! Consensus' log storage over one group of the log.
+//! What the store promises beyond openraft's suite: entries before they are durable, and long logs.
 
-use crate::types::{self, RaftEntry, RaftLogId, RaftVote, Types};
+use crate::{GROUP, wal};
+use bytes::Bytes;
+use cluster::consensus::types::{self, Payload, RaftEntry, Types};
+use cluster::consensus::{Reader, Store};
 use cluster::wal::{Record, Wal};
-use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{LogState, OptionalSend, RaftLogReader};
-use runtime::log::Error;
-use std::fmt::Debug;
+use futures_util::FutureExt;
+use openraft::EntryPayload;
+use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
+use openraft::type_config::TypeConfigExt;
+use runtime::files::sim::Sim;
+use runtime::log::LogId;
+use std::future::Future;
 use std::io;
-use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
 
-#[derive(Clone)]
-pub(crate) struct Store {
-    pub(crate) wal: Arc<Wal>,
-    pub(crate) group: u32,
+/// Keeps the log's writer from writing, until it is dropped.
+struct Held(#[expect(dead_code, reason = "the writer goes on when it is dropped")] mpsc::Sender<()>);
+
+fn hold(wal: &Wal) -> Held {
+    let (sender, receiver) = mpsc::channel();
+    let (arrived, arrival) = mpsc::channel();
+    let wait = move |_| {
+        arrived.send(()).unwrap();
+        assert!(receiver.recv().is_err(), "nothing is sent");
+    };
+    wal.append(Vec::new(), Box::new(wait));
+    arrival.recv().unwrap();
+    Held(sender)
 }
 
-impl Store {
-    async fn durable(&self, records: Vec<Record>) -> io::Result<()> {
-        let (sender, fate) = oneshot::channel();
-        self.wal.append(records, Box::new(move |result: Result<(), Error>| drop(sender.send(result))));
-        fate.await.expect("every job is answered").map_err(io::Error::other)
-    }
+fn id(term: u64, index: u64) -> LogId {
+    LogId { term, index }
 }
 
-impl RaftLogReader<Types> for Store {
-    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
-        &mut self,
-        range: R,
-    ) -> io::Result<Vec<RaftEntry>> {
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(before) => before + 1,
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(last) => last + 1,
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => u64::MAX,
-        };
-        let entries = self.wal.read(self.group, start..end, usize::MAX).map_err(io::Error::other)?;
-        entries.into_iter().map(types::entry).collect()
-    }
-
-    async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
-        Ok(self.wal.state(self.group).vote.map(types::vote_to_raft))
-    }
+fn entry(id: LogId, bytes: usize) -> RaftEntry {
+    let payload = EntryPayload::Normal(Payload(Bytes::from(vec![id.index as u8; bytes])));
+    RaftEntry { log_id: types::to_raft(id), payload }
 }
 
-impl RaftLogStorage<Types> for Store {
-    type LogReader = Self;
+/// Begins to append entries of a term. The answer comes when they are durable.
+async fn append(store: &mut Store, entries: Vec<RaftEntry>) -> impl Future<Output = io::Result<()>> + use<> {
+    let (sender, flushed) = Types::oneshot();
+    store.append(entries, IOFlushed::signal(sender)).await.unwrap();
+    async { flushed.await.unwrap() }
+}
 
-    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
-        let state = self.wal.state(self.group);
-        let (purged, last) = (state.purged.map(types::to_raft), state.last.map(types::to_raft));
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last })
-    }
+async fn read(reader: &mut Reader) -> Vec<LogId> {
+    let entries = reader.try_get_log_entries(..).await.unwrap();
+    entries.iter().map(|entry| types::from_raft(&entry.log_id)).collect()
+}
 
-    async fn get_log_reader(&mut self) -> Self {
-        self.clone()
-    }
+fn store(disk: &Sim) -> (Arc<Wal>, Store) {
+    let wal = wal(disk);
+    (wal.clone(), Store::new(wal, GROUP))
+}
 
-    async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
-        self.durable(vec![Record::vote(self.group, types::vote_from_raft(vote))]).await
-    }
+#[tokio::test]
+async fn an_entry_can_be_read_before_it_is_durable() {
+    let (wal, mut store) = store(&Sim::new(1));
+    append(&mut store, vec![entry(id(1, 0), 10)]).await.await.unwrap();
+    let mut reader = store.get_log_reader().await;
+    let held = hold(&wal);
 
-    async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
-        match committed {
-            Some(id) => self.durable(vec![Record::committed(self.group, types::from_raft(&id))]).await,
-            None => Ok(()),
-        }
-    }
+    let mut durable = pin!(append(&mut store, vec![entry(id(1, 1), 10), entry(id(2, 2), 10)]).await);
 
-    async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
-        Ok(self.wal.state(self.group).committed.map(types::to_raft))
-    }
+    assert_eq!(read(&mut reader).await, [id(1, 0), id(1, 1), id(2, 2)]);
+    assert_eq!(store.get_log_state().await.unwrap().last_log_id, Some(types::to_raft(id(2, 2))));
+    let terms = reader.get_key_log_ids(types::to_raft(id(1, 0))..=types::to_raft(id(2, 2))).await.unwrap();
+    assert_eq!(terms, [types::to_raft(id(1, 1)), types::to_raft(id(2, 2))]);
+    assert_eq!(wal.state(GROUP).last, Some(id(1, 0)), "the log shows what is durable");
+    assert!(durable.as_mut().now_or_never().is_none());
+    drop(held);
+    durable.await.unwrap();
+    assert_eq!(wal.state(GROUP).last, Some(id(2, 2)));
+    assert_eq!(read(&mut reader).await, [id(1, 0), id(1, 1), id(2, 2)]);
+}
 
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
-    where
-        I: IntoIterator<Item = RaftEntry> + OptionalSend,
-        I::IntoIter: OptionalSend,
+#[tokio::test]
+async fn a_truncated_entry_is_gone_though_it_was_still_on_its_way_to_the_disk() {
+    let (wal, mut store) = store(&Sim::new(1));
+    let mut reader = store.get_log_reader().await;
+    let held = hold(&wal);
+    let durable = append(&mut store, (0..3).map(|index| entry(id(1, index), 10)).collect()).await;
+
     {
-        let group = self.group;
-        let records: Vec<Record> = entries.into_iter().map(|entry| types::record(group, entry)).collect();
-        // What is appended must be readable when this returns, and the log shows only what is durable.
-        let fate = self.durable(records).await;
-        callback.io_completed(fate);
-        Ok(())
+        let mut truncated = pin!(store.truncate_after(Some(types::to_raft(id(1, 0)))));
+        assert!(truncated.as_mut().now_or_never().is_none());
+        assert_eq!(read(&mut reader).await, [id(1, 0)]);
+        drop(held);
+        truncated.await.unwrap();
+    }
+    durable.await.unwrap();
+    append(&mut store, vec![entry(id(2, 1), 10)]).await.await.unwrap();
+
+    assert_eq!(read(&mut reader).await, [id(1, 0), id(2, 1)]);
+    assert_eq!(wal.state(GROUP).last, Some(id(2, 1)));
+}
+
+#[tokio::test]
+async fn a_long_log_is_read_whole_and_in_messages_of_limited_size() {
+    let (_wal, mut store) = store(&Sim::new(1));
+    let mut reader = store.get_log_reader().await;
+    for index in 0..40 {
+        append(&mut store, vec![entry(id(1, index), 300_000)]).await.await.unwrap();
     }
 
-    async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
-        self.durable(vec![Record::truncate(self.group, last.map_or(0, |last| last.index + 1))]).await
-    }
+    let all = reader.try_get_log_entries(..).await.unwrap();
+    let message = reader.limited_get_log_entries(5, 40).await.unwrap();
+    let large = reader.limited_get_log_entries(39, 40).await.unwrap();
 
-    async fn purge(&mut self, id: RaftLogId) -> io::Result<()> {
-        self.durable(vec![Record::purged(self.group, types::from_raft(&id))]).await
-    }
+    let expected: Vec<RaftEntry> = (0..40).map(|index| entry(id(1, index), 300_000)).collect();
+    assert_eq!(all, expected);
+    assert_eq!(message, expected[5..8]);
+    assert_eq!(large, expected[39..]);
+}
+
+#[tokio::test]
+async fn the_committed_mark_waits_for_nothing_and_is_there_after_the_close() {
+    let disk = Sim::new(1);
+    let (wal, mut store) = store(&disk);
+    append(&mut store, vec![entry(id(1, 0), 10), entry(id(1, 1), 10)]).await.await.unwrap();
+
+    store.save_committed(Some(types::to_raft(id(1, 0)))).now_or_never().unwrap().unwrap();
+    store.save_committed(Some(types::to_raft(id(1, 1)))).now_or_never().unwrap().unwrap();
+    wal.close();
+    drop((wal, store));
+
+    let (_wal, mut store) = self::store(&disk);
+    assert_eq!(store.read_committed().await.unwrap(), Some(types::to_raft(id(1, 1))));
+}
+
+#[tokio::test]
+async fn a_committed_mark_whose_entry_a_crash_took_says_no_more_than_there_is() {
+    let (wal, mut store) = store(&Sim::new(1));
+    append(&mut store, vec![entry(id(1, 0), 10)]).await.await.unwrap();
+    let (sender, fate) = mpsc::channel();
+    let ahead = vec![Record::committed(GROUP, id(2, 7))];
+
+    wal.append(ahead, Box::new(move |result| drop(sender.send(result))));
+    fate.recv().unwrap().unwrap();
+
+    assert_eq!(store.read_committed().await.unwrap(), Some(types::to_raft(id(1, 0))));
 }

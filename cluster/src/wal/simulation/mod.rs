@@ -4,14 +4,18 @@
 //! effect of some first ones of those whose fate is unknown, and nothing else. Each run ends with a phase without
 //! faults in which the log must take, keep, move and drop entries again.
 
+mod harm;
 mod model;
 mod run;
 
-use super::record::{Record, Vote};
-use super::segment;
+use super::job::Job;
+use super::record::{Kind, Record, Vote};
+use super::{lock, segment};
 use crate::Error;
+use bytes::Bytes;
 use model::Model;
 use run::Run;
+use runtime::log::LogId;
 use std::path::Path;
 
 const FOLDER: &str = "log";
@@ -93,6 +97,53 @@ fn a_full_disk_still_takes_votes() {
         run.reopen().unwrap();
         assert_eq!(Model::read(run.writer()).unwrap(), run.model.visible());
     }
+}
+
+#[test]
+fn what_follows_an_entry_that_found_no_room_is_refused_too() {
+    let mut run = Run::new(1);
+    run.fill_disk();
+    let next = run.model.next(0);
+    let entry = |index| vec![Record::entry(0, Kind::Blank, LogId { term: 9, index }, Bytes::new())];
+
+    run.submit(entry(next + 1), Job::upkeep);
+    run.submit(entry(next), Job::upkeep);
+    run.work();
+
+    assert_eq!(run.model.next(0), next + 1, "the one that fits is written");
+    run.reopen().unwrap();
+    assert_eq!(Model::read(run.writer()).unwrap(), run.model.visible());
+}
+
+#[test]
+fn a_note_is_written_with_the_batch_that_has_its_entry() {
+    let mut run = Run::new(1);
+    let first = run.model.next(0);
+    let id = |index| LogId { term: 1, index };
+    let large = || Bytes::from(vec![1; 5000]);
+
+    run.submit(vec![Record::entry(0, Kind::Normal, id(first), large())], Job::new);
+    run.submit(vec![Record::entry(0, Kind::Normal, id(first + 1), large())], Job::new);
+    run.note_committed(0, id(first + 1));
+    run.turn();
+    let before = lock(&run.writer().shared.index).state(0);
+    run.work();
+
+    assert_eq!((before.last, before.committed), (Some(id(first)), None));
+    assert_eq!(lock(&run.writer().shared.index).state(0).committed, Some(id(first + 1)));
+}
+
+#[test]
+fn a_note_that_no_batch_came_for_is_written_at_the_close() {
+    let mut run = Run::new(1);
+    run.append(Record::entry(0, Kind::Blank, LogId { term: 1, index: 0 }, Bytes::new()));
+    run.note_committed(0, LogId { term: 1, index: 0 });
+
+    run.close();
+    run.reopen().unwrap();
+
+    let state = lock(&run.writer().shared.index).state(0);
+    assert_eq!(state.committed, Some(LogId { term: 1, index: 0 }));
 }
 
 #[test]

@@ -43,7 +43,11 @@ impl Model {
         for id in ids {
             let mut group = Group { state: lock(index).state(id), ..Group::default() };
             let first = group.state.purged.map_or(0, |purged| purged.index + 1);
-            for (expected, entry) in (first..).zip(read::read(index, id, first..u64::MAX, usize::MAX)?) {
+            let entries = read::read(index, id, first..u64::MAX, usize::MAX)?;
+            if let Some(recent) = read::recent(index, id, first..u64::MAX, usize::MAX) {
+                assert_eq!(recent, entries, "what is in memory of group {id} is what is on the disk");
+            }
+            for (expected, entry) in (first..).zip(entries) {
                 assert_eq!(entry.id.index, expected, "the entries of group {id} have no gaps");
                 group.entries.insert(expected, (entry.kind, entry.id.term, entry.payload));
             }
@@ -62,7 +66,7 @@ impl Model {
 }
 
 impl Group {
-    fn apply(&mut self, record: &Record) {
+    pub(super) fn apply(&mut self, record: &Record) {
         let Record { id, payload, .. } = record;
         match record.kind {
             Kind::Vote => self.state.vote = record.as_vote(),
@@ -76,7 +80,10 @@ impl Group {
                 self.entries = self.entries.split_off(&(id.index + 1));
             }
             kind => {
-                self.entries.insert(id.index, (kind, id.term, payload.clone()));
+                // What lies before the dropped entries is no entry: the membership of a state from elsewhere.
+                if self.state.purged.is_none_or(|purged| purged.index < id.index) {
+                    self.entries.insert(id.index, (kind, id.term, payload.clone()));
+                }
                 if kind == Kind::Membership {
                     self.memberships.insert(id.index, (*id, payload.clone()));
                 }

@@ -1,9 +1,9 @@
 //! One simulated life of a log: proposals, turns, chores, faults and restarts, in an order that follows from a seed.
 
 use super::FOLDER;
-use super::model::Model;
+use super::model::{Group, Model};
 use crate::wal::chore::Chore;
-use crate::wal::job::Job;
+use crate::wal::job::{Done, Job};
 use crate::wal::record::{Kind, Record, Vote};
 use crate::wal::writer::{Turn, Writer};
 use crate::{Error, Options};
@@ -15,24 +15,29 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-const GROUPS: u64 = 5;
+pub(super) const GROUPS: u64 = 5;
+
+/// How many proposals of a group are in flight at most.
+const IN_FLIGHT: usize = 4;
 
 type Fate = Result<(), LogError>;
 
 pub(super) struct Run {
-    seed: u64,
-    random: Random,
-    disk: Sim,
+    pub(super) seed: u64,
+    pub(super) random: Random,
+    pub(super) disk: Sim,
     options: Options,
-    writer: Option<Writer>,
+    pub(super) writer: Option<Writer>,
     jobs: VecDeque<Job>,
     chore: Option<Chore>,
     /// The effect of all that was acknowledged.
     pub(super) model: Model,
     /// What was proposed and not yet answered, in order.
-    waiting: BTreeMap<u64, Vec<Record>>,
+    pub(super) waiting: BTreeMap<u64, Vec<Record>>,
     /// What was answered with `Unknown` since the last restart, in order.
     unknown: Vec<Vec<Record>>,
+    /// What was noted since the last restart of how far groups are committed.
+    noted: BTreeMap<u32, Vec<LogId>>,
     fates: Arc<Mutex<Vec<(u64, Fate)>>>,
     proposed: u64,
     pub(super) trace: Vec<String>,
@@ -61,6 +66,7 @@ impl Run {
             model: Model::default(),
             waiting: BTreeMap::new(),
             unknown: Vec::new(),
+            noted: BTreeMap::new(),
             fates: Arc::default(),
             proposed: 0,
             trace: Vec::new(),
@@ -82,7 +88,8 @@ impl Run {
         for _ in 0..count {
             match self.random.below(100) {
                 0..45 => self.propose(),
-                45..70 => self.turn(),
+                45..50 => self.note(),
+                50..70 => self.turn(),
                 70..80 => drop(self.writer_mut().tidy()),
                 80..93 => self.chore(),
                 93..97 => self.fault(),
@@ -126,27 +133,55 @@ impl Run {
 
     fn propose(&mut self) {
         let group = self.random.below(GROUPS) as u32;
-        // A group has one proposal in flight.
-        if self.waiting.values().flatten().any(|record| record.group == group) {
+        let is_of_group = |records: &&Vec<Record>| records.iter().any(|record| record.group == group);
+        if self.waiting.values().filter(is_of_group).count() == IN_FLIGHT {
             return;
         }
         let records = self.records(group);
-        self.submit(records);
+        let job = if self.random.chance(50) { Job::upkeep } else { Job::new };
+        self.submit(records, job);
     }
 
-    fn submit(&mut self, records: Vec<Record>) {
+    /// Notes how far a group is committed; the groups that write that down themselves do not.
+    fn note(&mut self) {
+        let group = 2 * self.random.below(GROUPS / 2 + 1) as u32;
+        if let Some(last) = self.ahead(group).state.last {
+            self.note_committed(group, last);
+        }
+    }
+
+    pub(super) fn note_committed(&mut self, group: u32, id: LogId) {
+        self.writer_mut().note(BTreeMap::from([(group, Record::committed(group, id))]));
+        self.noted.entry(group).or_default().push(id);
+    }
+
+    /// The writer ends as it does when the log is closed.
+    pub(super) fn close(&mut self) {
+        self.writer_mut().write_notes();
+        self.drop_writer();
+    }
+
+    /// What the log will hold of a group if all that waits is written.
+    fn ahead(&self, group: u32) -> Group {
+        let mut ahead = self.model.groups.get(&group).cloned().unwrap_or_default();
+        let waiting = self.waiting.values().flatten().filter(|record| record.group == group);
+        waiting.for_each(|record| ahead.apply(record));
+        ahead
+    }
+
+    pub(super) fn submit(&mut self, records: Vec<Record>, job: fn(Vec<Record>, Done) -> Job) {
         let (id, fates) = (self.proposed, self.fates.clone());
         self.proposed += 1;
         self.waiting.insert(id, records.clone());
         let done = Box::new(move |fate| fates.lock().unwrap().push((id, fate)));
-        self.jobs.push_back(Job::new(records, done));
+        self.jobs.push_back(job(records, done));
     }
 
     /// What a group may write next.
     fn records(&mut self, group: u32) -> Vec<Record> {
-        let Self { random, model, .. } = self;
-        let next = model.next(group);
-        let state = model.groups.get(&group).map(|group| group.state.clone()).unwrap_or_default();
+        let Group { state, entries, .. } = self.ahead(group);
+        let random = &mut self.random;
+        let next = state.last.map_or(0, |last| last.index + 1);
         let term = state.last.map_or(0, |last| last.term) + random.below(2);
         let len = match random.below(20) {
             0 => 9000,
@@ -158,25 +193,36 @@ impl Run {
         match random.below(20) {
             0 => vec![entry(Kind::Membership, next, payload.slice(..payload.len().min(100)))],
             1 => vec![Record::vote(group, Vote { term, node: random.below(3), committed: true })],
-            2 => state.last.map(|last| Record::committed(group, last)).into_iter().collect(),
-            3 => vec![Record::generation(model.generation + 1)],
+            2 if group % 2 == 1 => {
+                state.last.map(|last| Record::committed(group, last)).into_iter().collect()
+            }
+            3 => vec![Record::generation(self.model.generation + 1)],
             4 => {
                 let first = state.purged.map_or(0, |purged| purged.index + 1);
                 let since = first + random.below(next - first + 1);
                 vec![Record::truncate(group, since), entry(Kind::Blank, since, Bytes::new())]
             }
-            5..8 => {
-                let entries = model.groups.get(&group).map(|group| &group.entries);
-                let skip = random.below(entries.map_or(0, BTreeMap::len) as u64) as usize;
-                let upto = entries.and_then(|entries| entries.iter().nth(skip));
-                let id = upto.map(|(index, (_, term, _))| LogId { term: *term, index: *index });
+            5 => {
+                let id = LogId { term, index: next + random.below(5) };
+                let least = state.membership.map_or(0, |(id, _)| id.index);
+                let before = LogId { term, index: least + random.below(id.index + 1 - least) };
+                let membership =
+                    Record::entry(group, Kind::Membership, before, Bytes::from_static(b"theirs"));
+                vec![Record::purged(group, id), Record { moved: true, ..membership }]
+            }
+            6..9 => {
+                let skip = random.below(entries.len() as u64) as usize;
+                let id = entries
+                    .iter()
+                    .nth(skip)
+                    .map(|(index, (_, term, _))| LogId { term: *term, index: *index });
                 id.map(|id| Record::purged(group, id)).into_iter().collect()
             }
             _ => vec![entry(Kind::Normal, next, payload)],
         }
     }
 
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         if self.jobs.is_empty() {
             return;
         }
@@ -198,7 +244,7 @@ impl Run {
         }
     }
 
-    fn finish_chores(&mut self) {
+    pub(super) fn finish_chores(&mut self) {
         loop {
             self.chore();
             if self.chore.is_none() {
@@ -252,7 +298,7 @@ impl Run {
     }
 
     /// What waited for the writer when it went has an unknown fate.
-    fn drop_writer(&mut self) {
+    pub(super) fn drop_writer(&mut self) {
         self.take_fates();
         self.jobs.clear();
         self.take_fates();
@@ -264,12 +310,24 @@ impl Run {
     fn compare(&mut self, found: Model) {
         let mut candidate = self.model.clone();
         let mut unknown = std::mem::take(&mut self.unknown).into_iter();
+        let noted = std::mem::take(&mut self.noted);
+        // Whether a note was written nobody knows. It may be about an entry that found no room.
+        let settle = |candidate: &mut Model| {
+            for (group, ids) in &noted {
+                let found = found.groups.get(group).and_then(|group| group.state.committed);
+                if let Some(found) = found.filter(|found| ids.contains(found)) {
+                    candidate.groups.entry(*group).or_default().state.committed = Some(found);
+                }
+            }
+        };
+        settle(&mut candidate);
         while candidate.visible() != found {
             let next = unknown.next();
             let next = next.unwrap_or_else(|| {
                 panic!("seed {}: found {found:#?}\nacknowledged {:#?}", self.seed, self.model.visible())
             });
             next.iter().for_each(|record| candidate.apply(record));
+            settle(&mut candidate);
         }
         self.model = candidate;
     }
@@ -281,7 +339,7 @@ impl Run {
         Ok(())
     }
 
-    fn take_fates(&mut self) {
+    pub(super) fn take_fates(&mut self) {
         let fates = std::mem::take(&mut *self.fates.lock().unwrap());
         for (id, fate) in fates {
             let records = self.waiting.remove(&id).expect("each is answered once");
@@ -302,38 +360,6 @@ impl Run {
         }
     }
 
-    /// Proposes entries as small as a vote until the disk has no room for one more.
-    pub(super) fn fill_disk(&mut self) {
-        self.finish_chores();
-        self.disk.set_capacity(self.disk.used());
-        loop {
-            let before = self.model.next(0);
-            let id = LogId { term: self.term(0), index: before };
-            self.submit(vec![Record::entry(0, Kind::Normal, id, Bytes::from_static(&[0; 9]))]);
-            while !self.jobs.is_empty() {
-                self.turn();
-                self.finish_chores();
-            }
-            self.take_fates();
-            if self.model.next(0) == before {
-                return;
-            }
-        }
-    }
-
-    /// Proposes an entry of each group, and answers how many batches the next turn made of them.
-    pub(super) fn batches_of_all_groups(&mut self) -> u64 {
-        let before = self.writer().shared.meter.read().count;
-        for group in 0..GROUPS as u32 {
-            let id = LogId { term: self.term(group), index: self.model.next(group) };
-            self.submit(vec![Record::entry(group, Kind::Normal, id, Bytes::new())]);
-        }
-        self.turn();
-        self.take_fates();
-        assert!(self.waiting.is_empty(), "seed {}: every group was answered", self.seed);
-        self.writer().shared.meter.read().count - before
-    }
-
     /// Appends a proposal of any group, and sees it acknowledged.
     pub(super) fn append_one(&mut self) {
         let group = self.random.below(GROUPS) as u32;
@@ -343,59 +369,24 @@ impl Run {
         self.append(Record::entry(group, Kind::Normal, id, payload));
     }
 
-    fn term(&self, group: u32) -> u64 {
+    pub(super) fn term(&self, group: u32) -> u64 {
         self.model.groups.get(&group).and_then(|group| group.state.last).map_or(0, |last| last.term)
     }
 
     pub(super) fn append(&mut self, record: Record) {
         let mut expected = self.model.clone();
         expected.apply(&record);
-        self.submit(vec![record]);
+        self.submit(vec![record], Job::new);
+        self.work();
+        assert_eq!(self.model, expected, "seed {}: the proposal was acknowledged", self.seed);
+    }
+
+    /// Drives the writer until all that waits is answered.
+    pub(super) fn work(&mut self) {
         while !self.jobs.is_empty() {
             self.turn();
             self.finish_chores();
         }
         self.take_fates();
-        assert_eq!(self.model, expected, "seed {}: the proposal was acknowledged", self.seed);
-    }
-
-    pub(super) fn fill_segments(&mut self, count: usize) {
-        while self.writer().used.len() < count {
-            self.append_one();
-        }
-        self.take_fates();
-    }
-
-    /// Leaves the first sector of a batch in the file, as a power loss may.
-    pub(super) fn tear_next(&mut self) {
-        let writer = self.writer.take().expect("the log is open");
-        let segment = writer.used.back().expect("one is in use");
-        let mut bytes = Vec::new();
-        let record = Record::entry(1, Kind::Normal, LogId { term: 1, index: 7 }, vec![7; 2000].into());
-        crate::wal::batch::encode(&mut bytes, writer.number, segment.salt, [&record].into_iter(), |_, _| {});
-        segment.file.write_at(&bytes[..512], writer.offset).unwrap();
-        segment.file.sync_data().unwrap();
-    }
-
-    /// Whether nothing lies behind the last batch.
-    pub(super) fn tail_is_zero(&self) -> bool {
-        let segment = self.writer().used.back().expect("one is in use");
-        let mut bytes = vec![0; (segment.capacity - self.writer().offset) as usize];
-        segment.file.read_at(&mut bytes, self.writer().offset).unwrap();
-        bytes.iter().all(|byte| *byte == 0)
-    }
-
-    pub(super) fn flip_any_bit(&mut self) {
-        self.drop_writer();
-        let names = self.disk.list(Path::new(FOLDER)).unwrap();
-        let name = &names[self.random.below(names.len() as u64) as usize];
-        let path = Path::new(FOLDER).join(name);
-        let len = self.disk.open(&path).unwrap().len().unwrap();
-        self.disk.flip(&path, self.random.below(len), self.random.below(8) as u8).unwrap();
-    }
-
-    pub(super) fn remove_file(&mut self, path: &Path) {
-        self.drop_writer();
-        self.disk.remove(path).unwrap();
     }
 }
