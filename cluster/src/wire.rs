@@ -5,7 +5,9 @@
 //! So each message must be one whose loss is healed by whoever sent it. What is too large for a message goes as a stream
 //! of its own ([`Wire::bulk`]), beside the lanes and behind them.
 //!
-//! [`crate::transport`] is the wire over QUIC. Tests have one in memory.
+//! [`memory`] is a wire for tests.
+
+pub mod memory;
 
 use bytes::Bytes;
 use std::future::Future;

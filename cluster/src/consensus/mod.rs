@@ -7,14 +7,25 @@
 //! [`Store`] is the log as openraft writes it, and [`Reader`] as its tasks read it. Both share the entries that wait for
 //! the disk: appending returns at once, so that an entry is on its way to the other nodes while it is being synced here.
 //!
-//! Not here yet: the network, the state machine, and the groups that use them.
+//! A [`Desk`] hears what the other nodes say to this one's groups, on a [wire](crate::wire), and makes the [`Links`] by
+//! which each group calls them.
+//!
+//! Not here yet: the state machine, the sending of state to a node that lacks dropped entries, and the groups that use
+//! all this.
 
+mod body;
+mod calls;
+mod codec;
 mod config;
 mod entries;
+mod network;
 mod reader;
+mod serve;
 mod store;
 pub mod types;
 
 pub use config::Timing;
+pub use network::{Link, Links};
 pub use reader::Reader;
+pub use serve::Desk;
 pub use store::Store;

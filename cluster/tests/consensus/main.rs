@@ -2,6 +2,7 @@
 
 mod machine;
 mod network;
+mod replication;
 mod store;
 mod suite;
 

@@ -89,7 +89,7 @@ impl StoreBuilder<Types, Beginning, Machine> for OnSimulatedDisk {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn the_log_is_what_openraft_wants() {
     Suite::test_all(OnSimulatedDisk).await.unwrap();
 }

@@ -1,0 +1,113 @@
+//! What other nodes say to the groups of this one: it is handed to openraft, and the answer goes back.
+
+use super::Timing;
+use super::calls::Calls;
+use super::codec::{Envelope, Message};
+use super::network::Links;
+use super::types::Types;
+use crate::wire::{Boxed, BulkRead, Contact, Hears, Lane, Wire};
+use bytes::Bytes;
+use openraft::Raft;
+use openraft::storage::RaftStateMachine;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+/// The groups of a node towards the other nodes. `M` is the groups' state machine.
+pub struct Desk<M: RaftStateMachine<Types>> {
+    calls: Arc<Calls>,
+    groups: RwLock<BTreeMap<u32, Raft<Types, M>>>,
+}
+
+impl<M: RaftStateMachine<Types>> Desk<M> {
+    /// A desk without groups, which sends and answers on a wire.
+    #[must_use]
+    pub fn new(wire: Arc<dyn Wire>, timing: &Timing) -> Self {
+        // Longer than a leader waits for a quorum before it is replaced, so that no slow answer counts as none.
+        let deadline = 2 * *timing.election.end();
+        Self { calls: Arc::new(Calls::new(wire, deadline)), groups: RwLock::default() }
+    }
+
+    /// How a group reaches its other nodes.
+    #[must_use]
+    pub fn links(&self, group: u32) -> Links<M::SnapshotData> {
+        Links { calls: self.calls.clone(), group, state: PhantomData }
+    }
+
+    /// From now on the group hears what is said to it.
+    pub fn open(&self, group: u32, raft: Raft<Types, M>) {
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(group, raft);
+    }
+
+    /// From now on the group hears nothing.
+    pub fn close(&self, group: u32) {
+        let closed = self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
+        drop(closed);
+    }
+
+    fn groups(&self) -> RwLockReadGuard<'_, BTreeMap<u32, Raft<Types, M>>> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: RaftStateMachine<Types>> Hears for Desk<M> {
+    fn heard(&self, from: Contact, _lane: Lane, message: Bytes) {
+        let Envelope { group, call, message } = match Envelope::decode(&message) {
+            Ok(envelope) => envelope,
+            Err(error) => return tracing::warn!(from = from.node, %error, "left a message out"),
+        };
+        if message.is_answer() {
+            return self.calls.answered(from.node, call, message);
+        }
+        let Some(raft) = self.groups().get(&group).cloned() else {
+            let refused = Message::Refused(format!("group {group} is not here"));
+            return self.calls.answer(from.node, group, call, refused);
+        };
+        let calls = self.calls.clone();
+        // One task a call. A node has as many under way as it has links to this one, and gives each up after a while.
+        tokio::spawn(async move {
+            let answer = respond(&raft, message).await;
+            calls.answer(from.node, group, call, answer);
+        });
+    }
+
+    fn bulk(&self, _from: Contact, _what: Bytes, _stream: Box<dyn BulkRead>) -> Boxed<Result<Bytes, String>> {
+        Box::pin(async { Err("this node takes no state yet".to_owned()) })
+    }
+
+    /// What waits for a node that is back is tried at once.
+    fn reached(&self, peer: Contact) {
+        let groups: Vec<Raft<Types, M>> = self.groups().values().cloned().collect();
+        for raft in groups {
+            tokio::spawn(async move {
+                // A group that has ended needs nobody.
+                drop(raft.trigger().reset_backoff([peer.node]).await);
+            });
+        }
+    }
+
+    fn lost(&self, peer: u64) {
+        self.calls.lost(peer);
+    }
+}
+
+async fn respond<M: RaftStateMachine<Types>>(raft: &Raft<Types, M>, message: Message) -> Message {
+    let answer = match message {
+        Message::Append(request) => {
+            raft.append_entries(request).await.map(Message::Appended).map_err(|error| error.to_string())
+        }
+        Message::Vote(request) => {
+            raft.vote(request).await.map(Message::Voted).map_err(|error| error.to_string())
+        }
+        Message::PreVote(request) => {
+            raft.pre_vote(request).await.map(Message::Voted).map_err(|error| error.to_string())
+        }
+        Message::Transfer(request) => raft
+            .handle_transfer_leader(request)
+            .await
+            .map(Message::Transferred)
+            .map_err(|error| error.to_string()),
+        answer => Err(format!("this is no call: {answer:?}")),
+    };
+    answer.unwrap_or_else(Message::Refused)
+}
