@@ -1,7 +1,7 @@
 //! Three nodes of one process replicate a group over a wire in memory, each on a disk of its own.
 
 use crate::machine::Machine;
-use crate::{GROUP, PATIENCE, wal};
+use crate::{GROUP, PATIENCE, propose, replayed, storage, wal};
 use bytes::Bytes;
 use cluster::consensus::types::{self, Payload, Types};
 use cluster::consensus::{Desk, Store, Timing};
@@ -35,27 +35,36 @@ struct Running {
 }
 
 impl Cluster {
-    /// Three nodes that know of each other, with a leader.
-    async fn new() -> Self {
+    /// Three nodes that do not run.
+    fn asleep() -> Self {
         let mesh = Mesh::new(1, Duration::ZERO..Duration::from_millis(2));
         let election = Duration::from_millis(400)..=Duration::from_millis(800);
         let timing = Timing { heartbeat: Duration::from_millis(80), election };
         let node = |n| (n, Node { disk: Sim::new(n), starts: 0, running: None });
-        let mut cluster = Self { mesh, timing, nodes: (1..=3).map(node).collect() };
-        for n in 1..=3 {
+        Self { mesh, timing, nodes: ALL.map(node).into() }
+    }
+
+    /// Three nodes that know of each other.
+    async fn new() -> Self {
+        let mut cluster = Self::asleep();
+        for n in ALL {
             cluster.start(n).await;
         }
-        let members: BTreeMap<u64, BasicNode> = (1..=3).map(|n| (n, BasicNode::new(""))).collect();
+        let members: BTreeMap<u64, BasicNode> = ALL.map(|n| (n, BasicNode::new(""))).into();
         cluster.raft(1).initialize(members).await.unwrap();
         cluster
     }
 
     async fn start(&mut self, n: u64) {
+        self.start_as(n, false).await;
+    }
+
+    async fn start_as(&mut self, n: u64, alone: bool) {
         let node = self.nodes.get_mut(&n).unwrap();
         node.starts += 1;
         let (wal, machine) = (wal(&node.disk), Machine::default());
         let desk = Arc::new(Desk::new(self.mesh.wire(n), &self.timing));
-        let config = Arc::new(self.timing.config(false).unwrap());
+        let config = Arc::new(self.timing.config(alone).unwrap());
         let store = Store::new(wal.clone(), GROUP);
         let raft = Raft::new(n, config, desk.links(GROUP), store, machine.clone()).await.unwrap();
         desk.open(GROUP, raft.clone());
@@ -200,4 +209,40 @@ async fn a_leader_hands_its_place_over() {
     cluster.leader(heir, &[heir]).await;
     written.push(cluster.write(&ALL, "after".into()).await);
     cluster.all_have_applied(&written).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_log_grows_to_three_nodes_in_its_term_and_becomes_a_lone_log_again() {
+    let mut cluster = Cluster::asleep();
+    let disk = cluster.nodes[&1].disk.clone();
+    let local = storage(&disk);
+    let mut written: Vec<(LogId, Bytes)> = Vec::new();
+    for payload in ["alone", "still alone"] {
+        written.push((propose(&local.shard_log(GROUP - 1), payload.as_bytes()), payload.into()));
+    }
+    drop(local);
+    let term = written[0].0.term;
+
+    cluster.start_as(1, true).await;
+    cluster.leader(1, &[1]).await;
+    written.push(cluster.write(&[1], "by consensus".into()).await);
+    assert_eq!(written[2].0, LogId { term, index: written[1].0.index + 1 }, "no election, no blank entry");
+    cluster.start(2).await;
+    cluster.start(3).await;
+    for n in [2, 3] {
+        cluster.raft(1).add_learner(n, BasicNode::new(""), true).await.unwrap();
+    }
+    cluster.raft(1).change_membership(ALL, false).await.unwrap();
+    written.push(cluster.write(&[1], "by three".into()).await);
+    cluster.all_have_applied(&written).await;
+    assert_eq!(written[3].0.term, term, "one term through it all");
+
+    cluster.raft(1).change_membership([1], false).await.unwrap();
+    for n in ALL {
+        cluster.lose_power(n).await;
+    }
+    let local = storage(&disk);
+    let log = local.shard_log(GROUP - 1);
+    assert_eq!(replayed(&log), written);
+    assert!(propose(&log, b"alone again") > written[3].0);
 }
