@@ -5,6 +5,7 @@ use super::calls::Calls;
 use super::codec::{Envelope, Message};
 use super::network::Links;
 use super::types::Types;
+use crate::wal::Wal;
 use crate::wire::{Boxed, BulkRead, Contact, Hears, Lane, Wire};
 use bytes::Bytes;
 use openraft::Raft;
@@ -16,16 +17,17 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 /// The groups of a node towards the other nodes. `M` is the groups' state machine.
 pub struct Desk<M: RaftStateMachine<Types>> {
     calls: Arc<Calls>,
+    wal: Arc<Wal>,
     groups: RwLock<BTreeMap<u32, Raft<Types, M>>>,
 }
 
 impl<M: RaftStateMachine<Types>> Desk<M> {
-    /// A desk without groups, which sends and answers on a wire.
+    /// A desk without groups, which sends and answers on a wire. The groups' logs are in `wal`.
     #[must_use]
-    pub fn new(wire: Arc<dyn Wire>, timing: &Timing) -> Self {
+    pub fn new(wire: Arc<dyn Wire>, timing: &Timing, wal: Arc<Wal>) -> Self {
         // Longer than a leader waits for a quorum before it is replaced, so that no slow answer counts as none.
         let deadline = 2 * *timing.election.end();
-        Self { calls: Arc::new(Calls::new(wire, deadline)), groups: RwLock::default() }
+        Self { calls: Arc::new(Calls::new(wire, deadline)), wal, groups: RwLock::default() }
     }
 
     /// How a group reaches its other nodes.
@@ -63,10 +65,10 @@ impl<M: RaftStateMachine<Types>> Hears for Desk<M> {
             let refused = Message::Refused(format!("group {group} is not here"));
             return self.calls.answer(from.node, group, call, refused);
         };
-        let calls = self.calls.clone();
+        let (calls, wal) = (self.calls.clone(), self.wal.clone());
         // One task a call. A node has as many under way as it has links to this one, and gives each up after a while.
         tokio::spawn(async move {
-            let answer = respond(&raft, message).await;
+            let answer = respond(&raft, &wal, message).await;
             calls.answer(from.node, group, call, answer);
         });
     }
@@ -91,8 +93,15 @@ impl<M: RaftStateMachine<Types>> Hears for Desk<M> {
     }
 }
 
-async fn respond<M: RaftStateMachine<Types>>(raft: &Raft<Types, M>, message: Message) -> Message {
+async fn respond<M: RaftStateMachine<Types>>(raft: &Raft<Types, M>, wal: &Wal, message: Message) -> Message {
     let answer = match message {
+        // On a full disk the leader is heard, and what it sends is refused: it tries again.
+        Message::Append(request)
+            if !request.entries.is_empty()
+                && let Err(reason) = wal.room() =>
+        {
+            Err(format!("the disk is full: {reason}"))
+        }
         Message::Append(request) => {
             raft.append_entries(request).await.map(Message::Appended).map_err(|error| error.to_string())
         }

@@ -43,7 +43,7 @@ use runtime::files::Files;
 use runtime::log::LogId;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use writer::{Shared, Writer};
@@ -52,6 +52,9 @@ use writer::{Shared, Writer};
 pub struct Wal {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    reserve_bytes: u64,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -62,12 +65,15 @@ impl Wal {
     /// # Errors
     /// When what was durable is not there any more, or the disk fails: see [`Error`].
     pub fn open(files: Arc<dyn Files>, folder: &Path, options: Options) -> Result<Self, Error> {
-        let writer = Writer::open(files, folder, options, RandomState::new().hash_one(folder))?;
+        let reserve_bytes = options.reserve_bytes;
+        let entropy = RandomState::new().hash_one(folder);
+        let writer = Writer::open(files.clone(), folder, options, entropy)?;
         let shared = writer.shared.clone();
         let queue = Arc::new(Queue::default());
         let thread = threads::start(writer, queue.clone())
             .map_err(|source| Error::io("starting the threads of the log in", folder, source))?;
-        Ok(Self { shared, queue, thread: Mutex::new(Some(thread)) })
+        let folder = folder.to_owned();
+        Ok(Self { shared, queue, files, folder, reserve_bytes, thread: Mutex::new(Some(thread)) })
     }
 
     /// Appends records, all in one batch, and calls `done` on the writer's thread once they are durable.
@@ -135,6 +141,18 @@ impl Wal {
     #[must_use]
     pub fn terms(&self, group: u32, range: Range<u64>) -> Vec<LogId> {
         lock(&self.shared.index).terms(group, range)
+    }
+
+    /// Whether the disk has room beyond the reserve, or why not. Asks the disk.
+    ///
+    /// It is for consensus, which ends when an append is refused, and so may use the reserve: it asks before it takes
+    /// entries from anybody.
+    ///
+    /// # Errors
+    /// Why there is no room.
+    pub fn room(&self) -> Result<(), String> {
+        let free = self.files.free_space(&self.folder);
+        room::beyond_reserve(&self.folder, free, self.reserve_bytes)
     }
 
     /// How long the batches took to become durable.

@@ -8,6 +8,7 @@ use super::chore::{Chore, Finished};
 use super::segment::HEADER;
 use super::writer::Writer;
 use std::io;
+use std::path::Path;
 
 /// Unused segments that the writer wants ready: one to go on with, and one for marks alone when the disk is full.
 const SPARES: usize = 2;
@@ -46,13 +47,9 @@ impl Writer {
     }
 
     fn beyond_reserve(&self, bytes: u64) -> Result<(), String> {
-        let free = self.free_space()?;
         let beyond = (HEADER as u64 + bytes).saturating_sub(self.active().capacity);
         let needed = self.options.reserve_bytes + beyond;
-        if free >= needed {
-            return Ok(());
-        }
-        Err(format!("{} has {free} bytes free, {needed} are needed", self.folder.display()))
+        beyond_reserve(&self.folder, self.files.free_space(&self.folder), needed)
     }
 
     /// Hands out the next chore, if there is one and none is out.
@@ -89,7 +86,8 @@ impl Writer {
     /// Whether another segment may take room. The first spare is what the reserve is for.
     fn can_make(&self) -> bool {
         let reserve = if self.spares.is_empty() { 0 } else { self.options.reserve_bytes };
-        !self.cramped && self.free_space().is_ok_and(|free| free >= self.options.segment_bytes + reserve)
+        let free = self.files.free_space(&self.folder);
+        !self.cramped && free.is_ok_and(|free| free >= self.options.segment_bytes + reserve)
     }
 
     /// Takes a chore's result back.
@@ -120,10 +118,14 @@ impl Writer {
         tracing::warn!("the disk has no room for the log's next segment");
         self.cramped = true;
     }
+}
 
-    fn free_space(&self) -> Result<u64, String> {
-        let free = self.files.free_space(&self.folder);
-        free.map_err(|error| format!("the free space of {} is not known: {error}", self.folder.display()))
+/// Whether a disk has as much free as is needed.
+pub(super) fn beyond_reserve(folder: &Path, free: io::Result<u64>, needed: u64) -> Result<(), String> {
+    match free {
+        Ok(free) if free >= needed => Ok(()),
+        Ok(free) => Err(format!("{} has {free} bytes free, {needed} are needed", folder.display())),
+        Err(error) => Err(format!("the free space of {} is not known: {error}", folder.display())),
     }
 }
 

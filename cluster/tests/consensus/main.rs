@@ -28,7 +28,7 @@ const NODE: u64 = 1;
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
 
 fn options() -> Options {
-    Options { node: NODE, segment_bytes: 64 << 10, reserve_bytes: 0, ..Options::default() }
+    Options { node: NODE, segment_bytes: 64 << 10, reserve_bytes: 64 << 10, ..Options::default() }
 }
 
 fn wal(disk: &Sim) -> Arc<Wal> {

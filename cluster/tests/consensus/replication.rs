@@ -7,6 +7,7 @@ use cluster::consensus::types::{self, Payload, Types};
 use cluster::consensus::{Desk, Store, Timing};
 use cluster::wal::Wal;
 use cluster::wire::memory::Mesh;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{BasicNode, Raft, ServerState};
 use runtime::files::sim::Sim;
 use runtime::log::LogId;
@@ -63,7 +64,7 @@ impl Cluster {
         let node = self.nodes.get_mut(&n).unwrap();
         node.starts += 1;
         let (wal, machine) = (wal(&node.disk), Machine::default());
-        let desk = Arc::new(Desk::new(self.mesh.wire(n), &self.timing));
+        let desk = Arc::new(Desk::new(self.mesh.wire(n), &self.timing, wal.clone()));
         let config = Arc::new(self.timing.config(alone).unwrap());
         let store = Store::new(wal.clone(), GROUP);
         let raft = Raft::new(n, config, desk.links(GROUP), store, machine.clone()).await.unwrap();
@@ -176,6 +177,27 @@ async fn a_node_that_lost_power_catches_up() {
         written.push(cluster.write(&ALL, vec![n; 200_000].into()).await);
     }
     cluster.start(follower).await;
+
+    cluster.all_have_applied(&written).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_with_a_full_disk_takes_nothing_and_catches_up_when_there_is_room() {
+    let cluster = Cluster::new().await;
+    let leader = cluster.leader(1, &ALL).await;
+    let mut written = vec![cluster.write(&ALL, "first".into()).await];
+    let follower = others(leader)[0];
+    let disk = cluster.nodes[&follower].disk.clone();
+    cluster.all_have_applied(&written).await;
+
+    disk.set_capacity(disk.used() + 1000);
+    for n in 0..10 {
+        written.push(cluster.write(&ALL, vec![n; 20_000].into()).await);
+    }
+    let Running { raft, wal, .. } = cluster.nodes[&follower].running.as_ref().unwrap();
+    assert_eq!(wal.state(GROUP).last, Some(written[0].0));
+    raft.metrics().borrow_watched().running_state.clone().unwrap();
+    disk.set_capacity(u64::MAX);
 
     cluster.all_have_applied(&written).await;
 }
