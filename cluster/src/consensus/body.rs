@@ -132,8 +132,8 @@ pub(super) fn write_append(request: AppendEntriesRequest<Types>, out: &mut Vec<u
     Append { vote: vote.into(), previous, committed, entries: sent.collect() }.write(out);
 }
 
-/// Reads a leader's message. The payloads share its bytes.
-pub(super) fn read_append(body: &[u8], message: &Bytes) -> Result<AppendEntriesRequest<Types>, String> {
+/// Reads a leader's message. Payloads are copied out: they are kept for long, and would keep all that the message came with.
+pub(super) fn read_append(body: &[u8]) -> Result<AppendEntriesRequest<Types>, String> {
     let Append { vote, previous, committed, entries } = Append::read(body)?;
     let mut next = previous.map_or(Some(0), |previous| previous.index.checked_add(1));
     let mut read = Vec::with_capacity(entries.len());
@@ -146,7 +146,7 @@ pub(super) fn read_append(body: &[u8], message: &Bytes) -> Result<AppendEntriesR
         }
         next = place.index.checked_add(1);
         let kind = Kind::from_byte(kind).ok_or_else(|| format!("{kind} is no kind of an entry"))?;
-        let entry = Entry { kind, id: place.into(), payload: message.slice_ref(payload) };
+        let entry = Entry { kind, id: place.into(), payload: Bytes::copy_from_slice(payload) };
         read.push(types::entry_to_raft(entry).map_err(|error| error.to_string())?);
     }
     Ok(AppendEntriesRequest {

@@ -92,15 +92,14 @@ impl Envelope {
         bytes.into()
     }
 
-    /// Reads a message. The payloads of its entries share its bytes.
-    pub(super) fn decode(bytes: &Bytes) -> Result<Self, Unreadable> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = |reason: String| Unreadable { len: bytes.len(), reason };
         let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
             return Err(unreadable("it has no whole header".to_owned()));
         };
         let [g0, g1, g2, g3, kind, call @ ..] = *header;
         let message = match kind {
-            1 => body::read_append(body, bytes).map(Message::Append),
+            1 => body::read_append(body).map(Message::Append),
             2 => VoteCall::read(body).map(|call| Message::Vote(call.into())),
             3 => VoteCall::read(body).map(|call| Message::PreVote(call.into())),
             4 => Transfer::read(body).map(|transfer| Message::Transfer(transfer.into())),
@@ -207,13 +206,13 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes: Vec<u8>, kind in 0_u8..10, at: prop::sample::Index, bit in 0_u8..8) {
             let header = [&[0, 0, 0, 0, kind, 0, 0, 0, 0, 0, 0, 0, 0], &bytes[..]].concat();
-            let _ = Envelope::decode(&header.into());
+            let _ = Envelope::decode(&header);
 
             for message in messages() {
                 let mut bytes = Envelope { group: 1, call: 1, message }.encode().to_vec();
                 let at = at.index(bytes.len());
                 bytes[at] ^= 1 << bit;
-                let _ = Envelope::decode(&bytes.into());
+                let _ = Envelope::decode(&bytes);
             }
         }
     }
