@@ -62,6 +62,14 @@ pub enum Error {
         /// This node.
         node: u64,
     },
+    /// Consensus does not start on a group.
+    #[error("group {group} does not start: {reason}; run `twinfold log verify` before restarting")]
+    Consensus {
+        /// The group.
+        group: u32,
+        /// What it says.
+        reason: String,
+    },
     /// An option makes no sense.
     #[error("option `{option}` is too small: {value}, at least {min} is needed")]
     Option {

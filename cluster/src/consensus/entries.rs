@@ -89,16 +89,32 @@ impl Entries {
 
     /// Entries from the start of a range, as many as have `bytes` in sum, but at least one if there is one.
     pub(super) async fn read(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<Entry>> {
+        match self.recent(range, bytes) {
+            Ok(found) => Ok(found),
+            Err(durable) => self.read_disk(durable, bytes).await,
+        }
+    }
+
+    /// As [`Entries::read`], for whoever may wait for the disk.
+    pub(super) fn read_blocking(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Error> {
+        self.recent(range, bytes).or_else(|durable| self.wal.read(self.group, durable, bytes))
+    }
+
+    /// As [`Entries::read`], where that needs no disk.
+    ///
+    /// # Errors
+    /// The range that has to be read from the disk.
+    pub(super) fn recent(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Range<u64>> {
         let (first, waiting) = self.waiting_in(&range, bytes);
         let durable = range.start..range.end.min(first);
         if durable.is_empty() {
             return Ok(waiting);
         }
-        let found = match self.wal.recent(self.group, durable.clone(), bytes) {
-            Some(found) => found,
-            None => self.read_disk(durable, bytes).await?,
-        };
-        Ok(if found.is_empty() { waiting } else { found })
+        match self.wal.recent(self.group, durable.clone(), bytes) {
+            Some(found) if found.is_empty() => Ok(waiting),
+            Some(found) => Ok(found),
+            None => Err(durable),
+        }
     }
 
     async fn read_disk(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<Entry>> {

@@ -10,22 +10,31 @@
 //! A [`Desk`] hears what the other nodes say to this one's groups, on a [wire](crate::wire), and makes the [`Links`] by
 //! which each group calls them.
 //!
-//! Not here yet: the state machine, the sending of state to a node that lacks dropped entries, and the groups that use
-//! all this.
+//! [`Replicated`] is the log of a shard under consensus. Its [`Machine`] holds no state: it says how far the log is
+//! committed, and the shard reads the entries itself.
+//!
+//! Not here yet: the sending of state to a node that lacks dropped entries, and groups that change from one rule to the
+//! other while a node runs.
 
 mod body;
 mod calls;
 mod codec;
 mod config;
 mod entries;
+mod leading;
+mod machine;
 mod network;
 mod reader;
+mod replicated;
 mod serve;
 mod store;
+mod telling;
 pub mod types;
 
 pub use config::Timing;
+pub use machine::Machine;
 pub use network::{Link, Links};
 pub use reader::Reader;
+pub use replicated::Replicated;
 pub use serve::Desk;
 pub use store::Store;

@@ -26,6 +26,11 @@ impl Store {
     pub fn new(wal: Arc<Wal>, group: u32) -> Self {
         Self { group, entries: Entries::new(wal, group) }
     }
+
+    /// The entries, as others read them who are not openraft's.
+    pub(super) fn entries(&self) -> Entries {
+        self.entries.clone()
+    }
 }
 
 impl RaftLogStorage<Types> for Store {

@@ -6,7 +6,8 @@
 use crate::membership::Membership;
 use crate::wal::{Entry, Kind, Vote};
 use bytes::Bytes;
-use openraft::impls::{BoxedErrorSource, InlineBatch, ProgressResponder, leader_id_std};
+use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_std};
+use openraft::raft::responder::Responder;
 use openraft::vote::RaftLeaderId;
 use openraft::{BasicNode, EntryPayload, OptionalSend, RaftTypeConfig};
 use openraft_rt_tokio::TokioRuntime;
@@ -45,7 +46,7 @@ impl RaftTypeConfig for Types {
     type Entry = RaftEntry;
     type AsyncRuntime = TokioRuntime;
     type Responder<T>
-        = ProgressResponder<Self, T>
+        = Heard<T>
     where
         T: OptionalSend + 'static;
     type Batch<T>
@@ -53,6 +54,22 @@ impl RaftTypeConfig for Types {
     where
         T: OptionalSend + 'static;
     type ErrorSource = BoxedErrorSource;
+}
+
+/// Hears the fate of a proposal, on openraft's own task.
+pub struct Heard<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Heard<T> {
+    /// Hands the fate on.
+    pub fn new(heard: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Box::new(heard))
+    }
+}
+
+impl<T: OptionalSend + 'static> Responder<Types, T> for Heard<T> {
+    fn on_complete(self, result: T) {
+        (self.0)(result);
+    }
 }
 
 /// Who leads, or wants to.
@@ -123,6 +140,11 @@ pub fn entry_to_raft(entry: Entry) -> io::Result<RaftEntry> {
         kind => return Err(io::Error::other(format!("{kind:?} is no entry"))),
     };
     Ok(RaftEntry { log_id: to_raft(entry.id), payload })
+}
+
+/// A membership of the log, with its place.
+pub(super) fn stored_membership(id: LogId, bytes: &[u8]) -> io::Result<StoredMembership> {
+    Ok(StoredMembership::new(Some(to_raft(id)), membership_to_raft(bytes)?))
 }
 
 fn membership_from_raft(membership: &RaftMembership) -> Membership {

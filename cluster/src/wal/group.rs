@@ -66,11 +66,14 @@ impl Group {
             committed: self.committed.as_ref().map(|mark| mark.record.id),
             purged,
             last: last.or(purged),
-            membership: self.memberships.last_key_value().map(|(_, mark)| {
-                let Record { id, payload, .. } = &mark.record;
-                (*id, payload.clone())
-            }),
+            membership: self.membership(u64::MAX),
         }
+    }
+
+    /// The last membership through an index.
+    pub(crate) fn membership(&self, through: u64) -> Option<(LogId, Bytes)> {
+        let (_, Mark { record, .. }) = self.memberships.range(..=through).next_back()?;
+        Some((record.id, record.payload.clone()))
     }
 
     /// The index that the next entry has.

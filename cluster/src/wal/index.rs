@@ -126,6 +126,11 @@ impl Index {
         Some(LogId { term: slot.term, index })
     }
 
+    /// The last membership of a group through an index.
+    pub(crate) fn membership(&self, group: u32, through: u64) -> Option<(LogId, Bytes)> {
+        self.groups.get(&group)?.membership(through)
+    }
+
     /// The last entry of each term among a group's entries in a range.
     pub(crate) fn terms(&self, group: u32, range: Range<u64>) -> Vec<LogId> {
         let Some(entries) = self.groups.get(&group).map(|group| &group.entries) else { return Vec::new() };

@@ -37,6 +37,7 @@ pub use read::Entry;
 pub use record::{Kind, Record, Vote};
 
 use crate::{Error, Options};
+use bytes::Bytes;
 use job::Job;
 use queue::Queue;
 use runtime::files::Files;
@@ -135,6 +136,12 @@ impl Wal {
     #[must_use]
     pub fn recent(&self, group: u32, range: Range<u64>, bytes: usize) -> Option<Vec<Entry>> {
         read::recent(&self.shared.index, group, range, bytes)
+    }
+
+    /// The membership that holds at an index, with its place, as far as it is durable.
+    #[must_use]
+    pub fn membership(&self, group: u32, through: u64) -> Option<(LogId, Bytes)> {
+        lock(&self.shared.index).membership(group, through)
     }
 
     /// The last entry of each term among a group's durable entries in a range.

@@ -3,6 +3,7 @@
 mod machine;
 mod network;
 mod replication;
+mod shards;
 mod store;
 mod suite;
 

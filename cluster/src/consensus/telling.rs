@@ -1,0 +1,251 @@
+//! What a shard hears of a replicated log, in one order.
+//!
+//! A commit, the loss of the lead and the next one come from different tasks. All of them pass through one lock, and the
+//! ear and the callbacks are called under it, so that none overtakes another: a proposal is answered before the shard
+//! hears that it follows, and is answered once.
+//!
+//! A proposal whose tenure has ended may still be committed; then it is told like anybody's entry.
+
+use runtime::log::{Done, Ear, Error, LogId, Standing, Tenure, Told};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Between consensus and one shard.
+pub(super) struct Telling {
+    inner: Mutex<Inner>,
+    /// Somebody new listens, to whom nothing of the one before may be told as news.
+    asked: Notify,
+}
+
+struct Inner {
+    ear: Option<Ear>,
+    leads: Option<Tenure>,
+    flight: Option<Flight>,
+    /// Everything through this index is committed, and can be read.
+    conveyed: u64,
+    tenures: u64,
+    flights: u64,
+}
+
+/// A proposal that is under way.
+struct Flight {
+    number: u64,
+    tenure: Tenure,
+    since: Instant,
+    done: Done,
+}
+
+impl Telling {
+    pub(super) fn new(conveyed: u64) -> Self {
+        let inner = Inner { ear: None, leads: None, flight: None, conveyed, tenures: 0, flights: 0 };
+        Self { inner: Mutex::new(inner), asked: Notify::new() }
+    }
+
+    /// Tells another ear from now on. A tenure ends with the ear that was told of it: what the one before proposed must
+    /// be committed, or be gone, before the new one leads.
+    pub(super) fn listen(&self, ear: Ear) -> Standing {
+        let mut inner = self.inner();
+        inner.depose();
+        inner.ear = Some(ear);
+        self.asked.notify_one();
+        Standing { through: inner.conveyed, leads: None }
+    }
+
+    /// Waits until somebody new listens.
+    pub(super) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Takes a proposal: its number, or none when it was refused.
+    pub(super) fn begin(&self, tenure: Tenure, done: Done) -> Option<u64> {
+        let mut inner = self.inner();
+        if inner.leads != Some(tenure) || inner.flight.is_some() {
+            done(Err(Error::NotLeader { term: tenure.term }));
+            return None;
+        }
+        inner.flights += 1;
+        let number = inner.flights;
+        inner.flight = Some(Flight { number, tenure, since: Instant::now(), done });
+        Some(number)
+    }
+
+    /// A proposal was not appended, or nobody knows. One that was answered already is left alone.
+    pub(super) fn refused(&self, number: u64, error: Error) {
+        let mut inner = self.inner();
+        if let Some(flight) = inner.flight.take_if(|flight| flight.number == number) {
+            (flight.done)(Err(error));
+        }
+    }
+
+    /// A proposal is committed, and everything before it was told.
+    pub(super) fn accepted(&self, number: u64, id: LogId) {
+        let mut inner = self.inner();
+        inner.conveyed = inner.conveyed.max(id.index);
+        match inner.flight.take_if(|flight| flight.number == number) {
+            Some(flight) => (flight.done)(Ok(id)),
+            None => inner.tell(Told::Committed { through: id.index }),
+        }
+    }
+
+    /// An entry of another node, or of an earlier time, is committed.
+    pub(super) fn committed(&self, index: u64) {
+        let mut inner = self.inner();
+        inner.conveyed = inner.conveyed.max(index);
+        inner.tell(Told::Committed { through: index });
+    }
+
+    /// An entry of consensus' own is committed.
+    pub(super) fn passed(&self, index: u64) {
+        let mut inner = self.inner();
+        inner.conveyed = inner.conveyed.max(index);
+    }
+
+    /// This node leads in a term, and all that it proposed before is committed or gone.
+    pub(super) fn leads(&self, term: u64) {
+        let mut inner = self.inner();
+        inner.depose();
+        inner.tenures += 1;
+        let tenure = Tenure { term, number: inner.tenures };
+        inner.leads = Some(tenure);
+        let through = inner.conveyed;
+        inner.tell(Told::Leads { tenure, through });
+    }
+
+    /// This node does not lead.
+    pub(super) fn follows(&self, leader: Option<u64>) {
+        let mut inner = self.inner();
+        inner.depose();
+        inner.tell(Told::Follows { leader });
+    }
+
+    /// The tenure that the shard was last told of, while it holds.
+    pub(super) fn tenure(&self) -> Option<Tenure> {
+        self.inner().leads
+    }
+
+    /// Since when a proposal is under way.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.inner().flight.as_ref().map(|flight| flight.since)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // What is called under it hands on and returns; if it panics all the same, what it was told of is done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn depose(&mut self) {
+        self.leads = None;
+        if let Some(Flight { tenure, done, .. }) = self.flight.take() {
+            done(Err(Error::Deposed { term: tenure.term }));
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        if let Some(ear) = &self.ear {
+            ear(told);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// What the shard hears, in its order.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<String>>>);
+
+    impl Heard {
+        fn ear(&self) -> Ear {
+            let heard = self.clone();
+            Box::new(move |told| heard.note(format!("{told:?}")))
+        }
+
+        fn done(&self) -> Done {
+            let heard = self.clone();
+            Box::new(move |fate| heard.note(format!("{fate:?}")))
+        }
+
+        fn note(&self, what: String) {
+            self.0.lock().unwrap().push(what);
+        }
+
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    fn leading() -> (Telling, Heard, Tenure) {
+        let (telling, heard) = (Telling::new(4), Heard::default());
+        telling.listen(heard.ear());
+        telling.leads(7);
+        let tenure = telling.tenure().unwrap();
+        heard.take();
+        (telling, heard, tenure)
+    }
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId { term, index }
+    }
+
+    #[test]
+    fn a_proposal_is_answered_by_its_commit_and_told_to_nobody() {
+        let (telling, heard, tenure) = leading();
+
+        let number = telling.begin(tenure, heard.done()).unwrap();
+        telling.accepted(number, id(7, 5));
+        telling.committed(6);
+
+        assert_eq!(
+            heard.take(),
+            [format!("{:?}", Ok::<_, Error>(id(7, 5))), "Committed { through: 6 }".into()]
+        );
+    }
+
+    #[test]
+    fn a_proposal_under_way_is_deposed_before_the_shard_follows_and_told_when_it_is_committed_later() {
+        let (telling, heard, tenure) = leading();
+
+        let number = telling.begin(tenure, heard.done()).unwrap();
+        telling.follows(Some(2));
+        telling.refused(number, Error::NotLeader { term: 7 });
+        telling.accepted(number, id(7, 5));
+
+        let expected =
+            ["Err(Deposed { term: 7 })", "Follows { leader: Some(2) }", "Committed { through: 5 }"];
+        assert_eq!(heard.take(), expected);
+    }
+
+    #[test]
+    fn a_proposal_of_a_tenure_that_ended_is_refused_though_the_term_goes_on() {
+        let (telling, heard, tenure) = leading();
+        telling.follows(None);
+        telling.leads(7);
+        heard.take();
+
+        assert!(telling.begin(tenure, heard.done()).is_none());
+
+        assert_eq!(heard.take(), ["Err(NotLeader { term: 7 })"]);
+        assert!(telling.begin(telling.tenure().unwrap(), heard.done()).is_some());
+    }
+
+    #[test]
+    fn whoever_listens_anew_leads_only_after_it_was_told_so() {
+        let (telling, heard, tenure) = leading();
+        let number = telling.begin(tenure, heard.done()).unwrap();
+        let newcomer = Heard::default();
+
+        let standing = telling.listen(newcomer.ear());
+        telling.accepted(number, id(7, 5));
+        telling.leads(7);
+
+        assert_eq!(standing, Standing { through: 4, leads: None });
+        assert_eq!(heard.take(), ["Err(Deposed { term: 7 })"]);
+        let leads = "Leads { tenure: Tenure { term: 7, number: 2 }, through: 5 }";
+        assert_eq!(newcomer.take(), ["Committed { through: 5 }", leads]);
+    }
+}
