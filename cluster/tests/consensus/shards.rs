@@ -1,157 +1,11 @@
 //! A shard's log on three nodes, as three shards hear it: one that proposes, and whoever comes after it.
 
-use crate::{GROUP, propose, storage, wal};
+use crate::GROUP;
+use crate::store::hold;
+use crate::world::{ALL, Cluster, PATIENCE};
 use bytes::Bytes;
-use cluster::consensus::{Desk, Machine, Replicated, Timing};
-use cluster::wire::memory::Mesh;
-use openraft::BasicNode;
-use runtime::files::sim::Sim;
-use runtime::log::{Ear, Error, LogId, ShardLog, Tenure, Told};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use runtime::log::{Error, LogId, ShardLog};
 use tokio::time::timeout;
-
-const ALL: [u64; 3] = [1, 2, 3];
-const PATIENCE: Duration = Duration::from_secs(20);
-const READ_BYTES: usize = 1 << 20;
-
-/// A shard: it listens, and reads what it is told of.
-struct Shard {
-    log: Arc<Replicated>,
-    heard: mpsc::UnboundedReceiver<Told>,
-    through: u64,
-    applied: Vec<(LogId, Bytes)>,
-    tenure: Option<Tenure>,
-}
-
-impl Shard {
-    fn new(log: Arc<Replicated>) -> Self {
-        let (tell, heard) = mpsc::unbounded_channel();
-        // Whoever listens no more is told in vain.
-        let ear: Ear = Box::new(move |told| tell.send(told).unwrap_or_default());
-        let standing = log.listen(ear);
-        let mut shard = Self { log, heard, through: 0, applied: Vec::new(), tenure: None };
-        shard.read(standing.through);
-        shard
-    }
-
-    fn read(&mut self, through: u64) {
-        while self.through < through {
-            let entries = self.log.recent(self.through, through, READ_BYTES);
-            let entries =
-                entries.unwrap_or_else(|| self.log.read(self.through, through, READ_BYTES).unwrap());
-            self.through = entries.last().map_or(through, |last| last.id.index);
-            self.applied.extend(entries.into_iter().map(|entry| (entry.id, entry.payload)));
-        }
-    }
-
-    /// Hears the next thing.
-    async fn hear(&mut self) -> Told {
-        let told = timeout(PATIENCE, self.heard.recv()).await.expect("something is told").unwrap();
-        match told {
-            Told::Committed { through } => self.read(through),
-            Told::Leads { tenure, through } => {
-                self.read(through);
-                self.tenure = Some(tenure);
-            }
-            Told::Follows { .. } => self.tenure = None,
-            Told::Replaced => panic!("no state was sent"),
-        }
-        told
-    }
-
-    async fn lead(&mut self) -> Tenure {
-        loop {
-            if let Some(tenure) = self.tenure {
-                return tenure;
-            }
-            self.hear().await;
-        }
-    }
-
-    async fn apply(&mut self, through: LogId) -> &[(LogId, Bytes)] {
-        while self.through < through.index {
-            self.hear().await;
-        }
-        &self.applied
-    }
-
-    fn begin(&self, tenure: Tenure, payload: &'static str) -> oneshot::Receiver<Result<LogId, Error>> {
-        let (sender, fate) = oneshot::channel();
-        self.log.propose(tenure, payload.into(), Box::new(move |result| drop(sender.send(result))));
-        fate
-    }
-
-    /// Proposes an entry, and applies it as its own.
-    async fn propose(&mut self, payload: &'static str) -> LogId {
-        let tenure = self.lead().await;
-        let fate = self.begin(tenure, payload);
-        let id = timeout(PATIENCE, fate).await.expect("a fate").unwrap().unwrap();
-        self.through = id.index;
-        self.applied.push((id, payload.into()));
-        id
-    }
-
-    async fn confirm(&self, tenure: Tenure) -> Result<(), Error> {
-        let (sender, sure) = oneshot::channel();
-        self.log.confirm(tenure, Box::new(move |result| drop(sender.send(result))));
-        timeout(PATIENCE, sure).await.expect("an answer").unwrap()
-    }
-}
-
-struct Cluster {
-    mesh: Mesh,
-    disks: BTreeMap<u64, Sim>,
-    logs: BTreeMap<u64, Arc<Replicated>>,
-}
-
-impl Cluster {
-    /// Node 1 has a log of its own, with an entry; the others have none.
-    async fn new() -> (Self, LogId) {
-        let disks: BTreeMap<u64, Sim> = ALL.map(|n| (n, Sim::new(n))).into();
-        let mesh = Mesh::new(1, Duration::ZERO..Duration::from_millis(2));
-        let mut cluster = Self { mesh, disks, logs: BTreeMap::new() };
-        let local = storage(&cluster.disks[&1]);
-        let first = propose(&local.shard_log(GROUP - 1), b"alone");
-        drop(local);
-        for n in ALL {
-            cluster.start(n).await;
-        }
-        (cluster, first)
-    }
-
-    async fn start(&mut self, n: u64) {
-        let timing = Timing { heartbeat: Duration::from_millis(80), ..Timing::default() };
-        let wal = wal(&self.disks[&n]);
-        let desk: Arc<Desk<Machine>> = Arc::new(Desk::new(self.mesh.wire(n), &timing, wal.clone()));
-        let log = Replicated::start(wal, GROUP, n, &timing, &desk).await.unwrap();
-        self.mesh.join(n, 1, desk);
-        self.logs.insert(n, Arc::new(log));
-    }
-
-    /// All three become voters.
-    async fn grow(&self) {
-        let raft = self.logs[&1].raft();
-        for n in [2, 3] {
-            raft.add_learner(n, BasicNode::new(""), true).await.unwrap();
-        }
-        raft.change_membership(ALL, false).await.unwrap();
-    }
-
-    fn shard(&self, n: u64) -> Shard {
-        Shard::new(self.logs[&n].clone())
-    }
-
-    fn cut_off(&self, n: u64) {
-        ALL.into_iter().filter(|other| *other != n).for_each(|other| self.mesh.cut(n, other));
-    }
-
-    fn mend(&self, n: u64) {
-        ALL.into_iter().filter(|other| *other != n).for_each(|other| self.mesh.mend(n, other));
-    }
-}
 
 fn payloads(applied: &[(LogId, Bytes)]) -> Vec<&str> {
     applied.iter().map(|(_, payload)| std::str::from_utf8(payload).unwrap()).collect()
@@ -209,22 +63,14 @@ async fn whoever_listens_anew_reads_what_the_one_before_proposed_before_it_leads
     let mut dies = cluster.shard(1);
     let tenure = dies.lead().await;
     cluster.grow().await;
-    let heard = Arc::new(Mutex::new(None));
-    let fate = heard.clone();
-    dies.log.propose(
-        tenure,
-        "of the one before".into(),
-        Box::new(move |result| {
-            *fate.lock().unwrap() = Some(result);
-        }),
-    );
+    let fate = dies.begin(tenure, "of the one before");
 
     let mut next = cluster.shard(1);
     let again = next.lead().await;
 
     assert!(again.term == tenure.term && again != tenure);
     assert_eq!(payloads(&next.applied), ["alone", "of the one before"]);
-    let fate = heard.lock().unwrap().take().unwrap();
+    let fate = fate.await.unwrap();
     assert!(matches!(fate, Ok(_) | Err(Error::Deposed { .. })), "{fate:?}");
     assert!(matches!(dies.begin(tenure, "late").await.unwrap(), Err(Error::NotLeader { .. })));
     next.propose("of the next").await;
@@ -259,4 +105,22 @@ async fn a_log_that_stops_leaves_no_proposal_without_an_answer() {
 
     assert_eq!(fate.await.unwrap(), Err(Error::Deposed { term: tenure.term }));
     assert!(matches!(shard.begin(tenure, "after").await.unwrap(), Err(Error::NotLeader { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_is_committed_by_the_others_and_read_while_this_nodes_disk_does_not_answer() {
+    let (cluster, _) = Cluster::new().await;
+    let mut shard = cluster.shard(1);
+    shard.lead().await;
+    cluster.grow().await;
+    let before = shard.propose("on all disks").await;
+
+    let held = hold(&cluster.wals[&1]);
+    let id = shard.propose("on two disks").await;
+    let durable = cluster.wals[&1].state(GROUP).last;
+    let read = shard.log.read(before.index, id.index, 1).unwrap();
+    drop(held);
+
+    assert!(durable < Some(id));
+    assert_eq!(read.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id]);
 }

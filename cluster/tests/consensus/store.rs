@@ -17,9 +17,11 @@ use std::pin::pin;
 use std::sync::{Arc, mpsc};
 
 /// Keeps the log's writer from writing, until it is dropped.
-struct Held(#[expect(dead_code, reason = "the writer goes on when it is dropped")] mpsc::Sender<()>);
+pub(crate) struct Held(
+    #[expect(dead_code, reason = "the writer goes on when it is dropped")] mpsc::Sender<()>,
+);
 
-fn hold(wal: &Wal) -> Held {
+pub(crate) fn hold(wal: &Wal) -> Held {
     let (sender, receiver) = mpsc::channel();
     let (arrived, arrival) = mpsc::channel();
     let wait = move |_| {
