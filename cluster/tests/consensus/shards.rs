@@ -124,3 +124,31 @@ async fn an_entry_is_committed_by_the_others_and_read_while_this_nodes_disk_does
     assert!(durable < Some(id));
     assert_eq!(read.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_fails_is_deposed_and_the_others_go_on() {
+    let (cluster, _) = Cluster::new().await;
+    let mut shards = ALL.map(|n| cluster.shard(n));
+    let tenure = shards[0].lead().await;
+    cluster.grow().await;
+    let last = shards[0].propose("before").await;
+    let [failed, one, two] = &mut shards;
+    one.apply(last).await;
+    two.apply(last).await;
+
+    cluster.disks[&1].fail_sync_after(0);
+    let fate = failed.begin(tenure, "under way");
+    while failed.tenure.is_some() {
+        failed.hear().await;
+    }
+    let is_first = tokio::select! { _ = one.lead() => true, _ = two.lead() => false };
+    let new = if is_first { one } else { two };
+    let last = new.propose("after").await;
+
+    let under_way = new.applied.iter().any(|(_, payload)| payload == "under way");
+    match fate.await.unwrap() {
+        Ok(_) => assert!(under_way, "the others had committed it"),
+        Err(error) => assert_eq!(error, Error::Deposed { term: tenure.term }),
+    }
+    assert!(last.term > tenure.term);
+}
