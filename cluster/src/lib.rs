@@ -10,7 +10,7 @@
 //! A lone node commits by its own fdatasync: [`LocalLog`]. The records that it writes are those of a consensus group
 //! with one voter (membership, vote, blank entry of the leader), so that consensus opens the very same log when a
 //! second node joins. The runtime sees [`runtime::log::ShardLog`] and never learns which rule committed an entry.
-//! [`consensus`] has what openraft needs of the log and of the [`wire`] between nodes for that; no group uses it yet.
+//! [`consensus`] is the other rule, by openraft over the [`wire`] between nodes; no node starts such a group yet.
 //!
 //! # The types, in the order one meets them
 //! [`Storage`] is opened on a folder, with [`Options`]: it recovers, or says with an [`Error`] what keeps it from it.
