@@ -123,9 +123,7 @@ pub(crate) enum Error {
         "the master key is not the one that the secrets in {} are sealed under\nnext: name the right one with --master-key-file, or put it into {}/master.key", .0.display(), .0.display()
     )]
     OtherMasterKey(PathBuf),
-    #[error(
-        "{0}\nnext: restore the master key of this folder, and name it with --master-key-file; `user add` makes one for a new folder"
-    )]
+    #[error("{0}\nnext: {next}", next = next_for_the_key(.0))]
     MasterKey(#[from] master::Error),
     #[error(
         "a part of the start failed: {0}\nnext: start it with TWINFOLD_LOG=info, and report what it says"
@@ -171,6 +169,16 @@ pub(crate) fn next(error: &cluster::Error) -> &'static str {
         Error::Backup { .. } => "see which backups there are, and restore another",
         Error::Option { .. } => "leave the option out, or give it a larger value",
         _ => "see how far the log is whole: twinfold log verify DIR",
+    }
+}
+
+/// What to do about a master key that cannot be used.
+fn next_for_the_key(error: &master::Error) -> &'static str {
+    match error {
+        master::Error::Open { .. } => "let nobody else read it, and start the node again",
+        _ => {
+            "restore the master key of this folder, and name it with --master-key-file; `user add` makes one for a new folder"
+        }
     }
 }
 

@@ -79,26 +79,26 @@ fn a_folder_is_not_served_under_another_master_key_nor_does_dev_make_one() {
     let node = folder.path().join("node");
     let data = node.to_str().unwrap();
     assert!(twinfold(&["user", "add", "ada", "--role", "admin", "--data", data]).status.success());
-    let key = std::fs::read_to_string(node.join("master.key")).unwrap();
+    let (key, kept) = (node.join("master.key"), folder.path().join("kept.key"));
+    std::fs::rename(&key, &kept).unwrap();
     let other = BASE64_STANDARD.encode([7; 32]);
-    std::fs::write(node.join("master.key"), other).unwrap();
 
-    let refused = twinfold(&words(folder.path()));
+    let serving = |master: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_twinfold"));
+        command.args(words(folder.path())).env("TWINFOLD_MASTER_KEY", master);
+        command
+    };
+    let refused = serving(&other).output().unwrap();
 
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(
         said.contains("is not the one that the secrets in") && said.contains("next: name the right one"),
         "{said}"
     );
-    std::fs::remove_file(node.join("master.key")).unwrap();
     let refused = twinfold(&["dev", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-    assert!(!refused.status.success() && !node.join("master.key").exists());
-    std::fs::write(node.join("master.key"), key).unwrap();
-    let (process, _) = Process::ready({
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_twinfold"));
-        command.args(words(folder.path()));
-        command
-    });
+    assert!(!refused.status.success() && !key.exists());
+    let right = std::fs::read_to_string(&kept).unwrap();
+    let (process, _) = Process::ready(serving(right.trim()));
     assert_eq!(process.stop(), Some(0));
 }
 
