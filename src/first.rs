@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cluster::Storage;
-use cluster::meta::Refusal;
 use gateway::trust::token::Text;
 use gateway::trust::vault;
 use runtime::clock::{Clock, SystemClock};
@@ -16,7 +15,7 @@ use runtime::files::disk::Disk;
 use twins::id::DEFAULT_TENANT;
 use twins::name::Name;
 
-use crate::{master, node};
+use crate::master;
 
 /// Why nobody was let in.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +28,6 @@ pub(crate) enum Error {
     Random(#[from] vault::Error),
     #[error("{0}\nnext: set TWINFOLD_MASTER_KEY, or see whether the folder may be written to")]
     MasterKey(#[from] gateway::trust::master::Error),
-    #[error("{0}\nnext: see its log: twinfold log verify DIR")]
-    Meta(#[from] Refusal),
     #[error("reading {}: {why}\nnext: name the data folder of a node, or one that is empty", folder.display())]
     Unreadable { folder: std::path::PathBuf, why: std::io::Error },
     #[error("{} holds files that are no node's data\nnext: name a folder that is empty, or is not there yet", .0.display())]
@@ -52,8 +49,6 @@ pub(crate) fn admit(
     let (definitions, at) = (storage.meta(), SystemClock.now());
     if definitions.current().version == 0 {
         master::make(folder)?;
-        let vault = vault::Vault::new(master::open(folder, None)?);
-        node::seal_under(&storage.meta(), vault.check())?;
     }
     let text = Text::new()?;
     let (id, digest, owner) = (text.id(), text.digest(), name.clone());
@@ -62,10 +57,9 @@ pub(crate) fn admit(
         let (tenant, reason) = (DEFAULT_TENANT.to_owned(), reason.clone());
         Entry { at, by: By::Folder, reason, tenant, change }
     };
-    definitions.change(
-        entry(Change::PutPrincipal { name, sort, roles: Some(roles), disabled: Some(false) }),
-        None,
-    )?;
+    // Where nothing is said of roles, those that there are stay.
+    let roles = (!roles.is_empty()).then_some(roles);
+    definitions.change(entry(Change::PutPrincipal { name, sort, roles, disabled: Some(false) }), None)?;
     definitions.change(entry(Change::AddToken { id, owner, digest, scope: None, expires }), None)?;
     Ok(text.reveal())
 }

@@ -120,7 +120,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     NobodyMayEnter(#[from] NobodyMayEnter),
     #[error(
-        "the master key is not the one that the secrets in {} are sealed under\nnext: name the right one with --master-key-file, or put it into {}/master.key", .0.display(), .0.display()
+        "the master key is not the one that the secrets in {} are sealed under\nnext: name the right one: with --master-key-file, else in TWINFOLD_MASTER_KEY, else as {}/master.key", .0.display(), .0.display()
     )]
     OtherMasterKey(PathBuf),
     #[error("{0}\nnext: {next}", next = next_for_the_key(.0))]
@@ -347,7 +347,7 @@ fn register(meta: &Meta, generation: u64) -> Result<Arc<[u32]>, Refusal> {
 }
 
 /// Lets nothing be sealed under another master key from now on.
-pub(crate) fn seal_under(meta: &Meta, check: [u8; 32]) -> Result<(), Refusal> {
+fn seal_under(meta: &Meta, check: [u8; 32]) -> Result<(), Refusal> {
     meta.execute(Command::SealUnder { check }, meta.state().version).map(drop)
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct Restored {
     pub(crate) head: Head,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
-    /// Whether it has secrets, which are sealed under a master key that no backup has.
+    /// Whether it was served, so that what is sealed in it needs a master key that no backup has.
     pub(crate) is_sealed: bool,
     /// Where the data is now that was in the folder before.
     pub(crate) aside: Option<PathBuf>,

@@ -88,6 +88,9 @@ fn a_folder_is_not_served_under_another_master_key_nor_does_dev_make_one() {
         command.args(words(folder.path())).env("TWINFOLD_MASTER_KEY", master);
         command
     };
+    let right = std::fs::read_to_string(&kept).unwrap();
+    let served = || assert_eq!(Process::ready(serving(right.trim())).0.stop(), Some(0));
+    served();
     let refused = serving(&other).output().unwrap();
 
     let said = String::from_utf8(refused.stderr).unwrap();
@@ -97,9 +100,7 @@ fn a_folder_is_not_served_under_another_master_key_nor_does_dev_make_one() {
     );
     let refused = twinfold(&["dev", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
     assert!(!refused.status.success() && !key.exists());
-    let right = std::fs::read_to_string(&kept).unwrap();
-    let (process, _) = Process::ready(serving(right.trim()));
-    assert_eq!(process.stop(), Some(0));
+    served();
 }
 
 #[test]

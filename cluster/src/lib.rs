@@ -25,7 +25,7 @@
 //! identity that it signed, is told the [`Roll`](transport::Roll) of nodes, and is started with whoever
 //! [`Hears`](wire::Hears). It sees to the connections by itself. Whom it refuses, and who refuses it, is in
 //! [`Transport::refusals`](transport::Transport::refusals), with what to do next; a message is lost with its connection,
-//! and repeated by whoever sent it. One slow node costs about 180 MiB at most: [`transport::Options`].
+//! and repeated by whoever sent it. One slow node costs about 170 MiB at most: [`transport::Options`].
 //!
 //! # What is promised
 //! * What was acknowledged is there after a crash or a power loss, in order and without gaps. What was not may be there.

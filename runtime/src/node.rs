@@ -105,7 +105,11 @@ impl Door {
 
     /// In which term its shard leads, if it does.
     pub(crate) fn lead(&self, term: Option<u64>) {
-        self.leading.store(term.unwrap_or(0), Ordering::Release);
+        let term = term.unwrap_or(0);
+        // It is asked after each message, and whoever submits reads it.
+        if self.leading.load(Ordering::Relaxed) != term {
+            self.leading.store(term, Ordering::Release);
+        }
     }
 
     /// The actor, if it leads the shard.

@@ -23,7 +23,7 @@ use crate::{first, node};
 pub(super) enum User {
     /// Add a user, or give one that is there these roles; who is disabled stays so
     #[command(
-        after_help = "Examples:\n  twinfold user add ada --role operator --role installer\n  twinfold user add ada --role admin --data ./data\n\nWith --data it writes to the data folder of a node that does not run, and prints a token: this is how the first one\ncomes in."
+        after_help = "Examples:\n  twinfold user add ada --role operator --role installer\n  twinfold user add ada --role admin --data ./data\n\nWith --data it writes to the data folder of a node that does not run, lets them in again where they were disabled, and\nprints a token: this is how the first one comes in."
     )]
     Add {
         /// 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -

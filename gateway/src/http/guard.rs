@@ -148,7 +148,9 @@ fn unambiguous(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
 /// Refuses a body of a type that is not read where it goes. What leads nowhere is refused as that.
 fn is_typed(request: &ServiceRequest) -> Result<(), Problem> {
     let checked = is_json(request.method(), request.path(), request.headers());
-    match routes::answers(request.match_pattern().as_deref(), request.method()) {
+    // Routes are found by the path as it is decoded.
+    let pattern = request.resource_map().match_pattern(request.match_info().as_str());
+    match routes::answers(pattern.as_deref(), request.method()) {
         true => checked,
         false => Ok(()),
     }

@@ -7,7 +7,7 @@ use actix_web::http::header::ETAG;
 use actix_web::web::Path;
 use runtime::access::Verb;
 use runtime::directory::{Change, Principal, Sort};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use twins::name::Name;
 use twins::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
@@ -26,12 +26,20 @@ use super::query::Query;
 pub(super) struct Membership {
     /// Of `viewer`, `operator`, `installer`, `security`, `admin`; none leaves what policies allow. Where it is left out, they
     /// stay as they are.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Vec<String>, required = false)]
     roles: Option<Vec<RoleName>>,
     /// Whether none of its tokens lets it in. Where it is left out, that stays as it is.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = bool, required = false)]
     disabled: Option<bool>,
     /// Why, for the audit: at most 512 bytes.
     reason: Option<String>,
+}
+
+/// What is said; `null` says nothing that could be meant.
+fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// A user or a service.

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -40,8 +41,10 @@ const BACKLOG: u32 = 65_535;
 /// Who may begin at once, as the time that it takes at the rate: some ticks of the timer.
 const BURST: Duration = Duration::from_millis(10);
 /// Who may be accepted and wait for a turn, as the time that it takes at the rate: a crowd that the system's queue need
-/// not turn away. The rest waits in that queue.
-const WAITING: Duration = Duration::from_secs(15);
+/// not turn away, and no more than a client waits for. The rest waits in that queue.
+const WAITING: Duration = Duration::from_secs(5);
+/// How many connections are closed at once in a second, at most; more wait in the system's queue.
+const REFUSALS: Rate = Rate { per_s: NonZeroU32::new(10_000).expect("not 0"), burst: BURST };
 
 /// A listener for MQTT over TCP, with TLS or without. Dropping it lets it run on; [`stop`](Self::stop) ends it.
 ///
@@ -183,9 +186,11 @@ impl Actor for Host {
         state.connections.spawn(async move {
             if turn.is_some() {
                 // Whoever comes too fast is not read before its turn; a node that stops does not wait for it.
-                drop(timeout_at(begun.into(), stopping.wait_for(|stops| *stops)).await);
-                if *stopping.borrow() {
-                    return connection.services.metrics.closed("the node stops");
+                let metrics = &connection.services.metrics;
+                tokio::select! {
+                    () = sleep_until(begun.into()) => {}
+                    () = left(&connection.stream) => return metrics.closed("closed by the client before its turn"),
+                    _ = stopping.wait_for(|stops| *stops) => return metrics.closed("the node stops"),
                 }
             }
             match tls {
@@ -268,6 +273,13 @@ async fn secured(
     }
 }
 
+/// Returns when a client that was not read yet has closed its end. Where it has spoken already, that is not known.
+async fn left(stream: &TcpStream) {
+    if !matches!(stream.peek(&mut [0]).await, Ok(0) | Err(_)) {
+        std::future::pending().await
+    }
+}
+
 /// Accepts connections until it is aborted, and lets them begin as fast as those who are there already can bear. Whoever
 /// waits for its turn is not read, and its time to send a CONNECT has not begun.
 async fn accept(listening: Listening, host: ActorRef<Accepted>, services: Arc<Services>) {
@@ -276,9 +288,13 @@ async fn accept(listening: Listening, host: ActorRef<Accepted>, services: Arc<Se
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut full = false;
     let (rate, mut pace) = (Rate { per_s: options.connects_per_s, burst: BURST }, Pace::default());
+    // Whoever is closed at once takes nobody's turn.
+    let mut refusals = Pace::default();
     let mut round = 0;
     loop {
-        if let Some(until) = pace.wait(Rate { burst: WAITING, ..rate }, Instant::now()) {
+        let now = Instant::now();
+        let full_until = pace.wait(Rate { burst: WAITING, ..rate }, now);
+        if let Some(until) = full_until.max(refusals.wait(REFUSALS, now)) {
             sleep_until(until.into()).await;
         }
         round += 1;
@@ -291,9 +307,8 @@ async fn accept(listening: Listening, host: ActorRef<Accepted>, services: Arc<Se
             }
         };
         let now = Instant::now();
-        let turn = pace.wait(rate, now);
-        pace.take(rate, now, 1);
         let Ok(permit) = permits.clone().try_acquire_owned() else {
+            refusals.take(REFUSALS, now, 1);
             metrics.closed("too many connections");
             if !std::mem::replace(&mut full, true) {
                 tracing::warn!(
@@ -305,12 +320,14 @@ async fn accept(listening: Listening, host: ActorRef<Accepted>, services: Arc<Se
         };
         full = false;
         let (seat, turn) = match quotas.arrive(address.ip(), now) {
-            Ok((seat, of_address)) => (seat, turn.max(of_address)),
+            Ok((seat, of_address)) => (seat, pace.wait(rate, now).max(of_address)),
             Err(limit) => {
+                refusals.take(REFUSALS, now, 1);
                 metrics.closed(limit.words());
                 continue;
             }
         };
+        pace.take(rate, now, 1);
         if let Err(error) = peer::look_after(&stream, options.vanished_timeout) {
             tracing::debug!(%error, %address, "a connection was gone before it began");
             continue;

@@ -34,9 +34,10 @@ pub struct Options {
     /// is 200 MB when all are idle. Where the system grants fewer file descriptors, it is three quarters of those that
     /// are not kept for files.
     pub connections_max: NonZeroUsize,
-    /// How many connections begin a second. The others are accepted and not read before their turn, those of the next 15 s;
-    /// the rest waits in the system's queue, and what does not fit there is tried again by their TCP. Default 1,000. Too small lets a fleet wait for long after a restart;
-    /// too large lets those who come back delay the answers to those who are there.
+    /// How many connections begin a second. The others are accepted and not read before their turn, those of the next 5 s;
+    /// the rest waits in the system's queue, and what does not fit there is tried again by their TCP. Default 1,000. Too
+    /// small lets a fleet wait for long after a restart; too large lets those who come back delay the answers to those who
+    /// are there.
     pub connects_per_s: NonZeroU32,
     /// How long a connection may take to send its CONNECT. Default 10 s. Too short cuts off slow links; too long lets
     /// anybody hold connections for nothing.

@@ -42,7 +42,8 @@ impl Directory {
         )))
     }
 
-    /// Whether it concerns nobody but who asked: a token of their own that is gone, or goes no further than the one shown.
+    /// Whether it concerns nobody but who asked: a token of their own that is gone, or goes no further than the one shown; or
+    /// what they have seen.
     fn is_own(&self, change: &Change, name: &Name, shown: &Token) -> bool {
         match change {
             Change::AddToken { owner, scope, expires, .. } => {
@@ -53,6 +54,8 @@ impl Directory {
                 .tokens
                 .get(id)
                 .is_none_or(|token| token.tenant == shown.tenant && token.owner == shown.owner),
+            // It changes nothing, and that it was seen is to be written whoever saw it.
+            Change::ShowKey { .. } => true,
             _ => false,
         }
     }
@@ -103,6 +106,16 @@ mod tests {
             directory.apply(&entry(By::Folder, change)).unwrap();
         }
         directory
+    }
+
+    #[test]
+    fn that_a_key_was_shown_is_written_whoever_saw_it() {
+        let mut directory = world();
+        let shown = Change::ShowKey { name: Name::fixed("valves"), device: Name::fixed("valve-1") };
+
+        let refused = directory.apply(&entry(by("olga", 3), shown));
+
+        assert!(matches!(refused, Err(Refused::Unknown(_))), "it needs the group, and no right: {refused:?}");
     }
 
     #[test]

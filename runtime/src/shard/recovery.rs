@@ -141,7 +141,8 @@ impl Shard {
         replayed?;
         shard.setting.registered.settle(number, &shard.registered);
         shard.hold_connections(store)?;
-        shard.following = Following::after(standing.through);
+        // A checkpoint may lie ahead of what the log says is committed.
+        shard.following = Following::after(standing.through.max(shard.applied));
         let ended = if shard.leads() { shard.ended() } else { Vec::new() };
         Ok((shard, reader, ended))
     }

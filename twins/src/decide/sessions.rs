@@ -129,7 +129,9 @@ impl Draft<'_> {
     /// The session goes on by what its device has proved now. That it holds was seen when the input came in.
     pub(super) fn prove(&mut self) -> Result<Reply, Rejection> {
         let epoch = self.epoch()?;
-        let proof = self.header.proof.as_deref().cloned().unwrap_or_default();
+        let Some(proof) = self.header.proof.as_deref().cloned() else {
+            return Err(Rejection::new(Code::NotAuthorized, "nothing was proved"));
+        };
         self.change(Change::Proved { epoch, proof });
         Ok(Reply::Done)
     }

@@ -119,7 +119,7 @@ impl Session {
                     (Reason::Credentials, why) => (Reason::NotAuthorized, why),
                     other => other,
                 };
-                self.close(now, reason, &why);
+                self.shut(now, reason, &why);
             }
         }
     }
@@ -133,7 +133,7 @@ impl Session {
                 self.codec.authenticated(METHOD, &mut self.actions.bytes);
                 self.go_on(now);
             }
-            Err(rejection) => self.close(now, Reason::NotAuthorized, rejection.message()),
+            Err(rejection) => self.shut(now, Reason::NotAuthorized, rejection.message()),
         }
     }
 

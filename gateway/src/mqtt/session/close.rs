@@ -79,6 +79,11 @@ impl Session {
         self.end_with(now, reason, why, reason != Reason::Administrative);
     }
 
+    /// Closes the connection of one that is not let in any more, who says nothing more: no will either.
+    pub(super) fn shut(&mut self, now: Instant, reason: Reason, why: &str) {
+        self.end_with(now, reason, why, false);
+    }
+
     fn end_with(&mut self, now: Instant, reason: Reason, why: &str, with_will: bool) {
         match self.phase {
             Phase::Challenged { .. } | Phase::Admitting(_) | Phase::Connecting(_) => {
