@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use cluster::transport::authority::{Authority, ClusterId};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
@@ -59,6 +60,20 @@ fn a_device_comes_in_by_its_certificate_over_mqtt_and_http() {
     assert_eq!(answer.reason(), WRONG, "which of the two counts?");
 }
 
+/// What a node of a cluster shows to the others.
+fn of_a_cluster() -> Card {
+    let now = SystemTime::now();
+    let authority = Authority::found(ClusterId(7), now).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = CertificateParams::default().serialize_request(&key).unwrap();
+    let signed = authority.sign(request.der(), 1, now).unwrap();
+    let pem = |der: &[u8]| {
+        let text = BASE64_STANDARD.encode(der);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    };
+    Card { chain: pem(&signed), key: key.serialize_pem() }
+}
+
 #[test]
 fn certificates_of_others_end_the_handshake() {
     let (node, _) = equipped();
@@ -80,6 +95,7 @@ fn certificates_of_others_end_the_handshake() {
     for (card, why) in [
         (foreign.sign("pump-1"), "nobody believes who signed it"),
         (own, "it is the node's own"),
+        (of_a_cluster(), "it is for nodes, at another door"),
         (pumps.sign_with("pump-1", over), "it has expired"),
         (pumps.sign_with("pump-1", server), "it is not for clients"),
     ] {

@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn a_path_that_is_written_in_another_way_is_guarded_as_the_same() {
+        for path in ["/v1/devices/a", "/v1/dev%69ces/a"] {
+            let put =
+                TestRequest::with_uri(path).method(Method::PUT).insert_header((CONTENT_TYPE, "text/plain"));
+            check(put, StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type").await;
+        }
+    }
+
+    #[actix_web::test]
     async fn a_method_that_a_path_does_not_know_is_a_problem_that_names_those_it_does() {
         let post = json(Method::POST, "/v1/devices/a");
         let problem = check(post, StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed").await;
