@@ -64,7 +64,7 @@ pub(super) enum Pace {
 /// What came of all messages of a load.
 #[derive(Debug, Clone)]
 pub(super) struct Counts {
-    /// Acknowledged while it was measured.
+    /// Sent, and acknowledged, while it was measured.
     pub(super) acked: u64,
     /// Refused, or lost with their connection.
     pub(super) errors: u64,
@@ -319,10 +319,12 @@ impl Counts {
     }
 
     fn acknowledged(&mut self, at: u64, now: u64) {
-        if at >= self.from {
-            self.latencies.record_ns(now.saturating_sub(at), 1);
+        // What was to be sent before is no part of the measurement, however late it is acknowledged.
+        if at < self.from {
+            return;
         }
-        if (self.from..self.until).contains(&now) {
+        self.latencies.record_ns(now.saturating_sub(at), 1);
+        if now < self.until {
             self.acked += 1;
         }
     }
