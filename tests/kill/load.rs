@@ -32,9 +32,14 @@ pub fn register(api: &Api, history: &History) {
         let (status, body) =
             api.put(&format!("/devices/{device}"), &json!({ "kind": "alarm" })).expect("it answers");
         assert_eq!(status, 201, "{body}");
-        if says_again(device) {
-            history.unordered(device);
-        }
+    }
+    register_enrolled(history);
+}
+
+/// Devices that register themselves when they connect.
+pub fn register_enrolled(history: &History) {
+    for device in DEVICES.iter().filter(|device| says_again(device)) {
+        history.unordered(device);
     }
 }
 
@@ -42,10 +47,40 @@ fn says_again(device: &str) -> bool {
     device.starts_with("again")
 }
 
+/// Where the nodes of a fleet are, and what is shown to them.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// One node, or several of a cluster: whoever loses one goes to the next.
+    pub nodes: Vec<Addresses>,
+    /// The token of an application; a node that asks for none gets none.
+    pub token: Option<String>,
+    /// The keys of the devices, in their order.
+    pub keys: Vec<String>,
+}
+
+impl Doors {
+    /// One node that asks for nothing.
+    pub fn open(node: Addresses) -> Self {
+        Self { nodes: vec![node], token: None, keys: vec![String::new(); DEVICES.len()] }
+    }
+
+    /// The API of a node, counted on past the last one.
+    pub fn api(&self, node: usize) -> Api {
+        let at = self.nodes[node % self.nodes.len()].http;
+        self.token.as_ref().map_or_else(|| Api::of(at), |token| Api::with_token(at, token))
+    }
+
+    /// A client of a device, at a node.
+    fn device(&self, number: usize, node: usize) -> Device {
+        let at = self.nodes[node % self.nodes.len()].mqtt;
+        Device::with_key(at, DEVICES[number], true, &self.keys[number])
+    }
+}
+
 /// What all who make the load share.
 #[derive(Clone)]
 struct Shared {
-    at: Addresses,
+    doors: Doors,
     history: Arc<History>,
     speaking: Arc<AtomicBool>,
     /// A session that was to be kept was not there.
@@ -60,12 +95,12 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn start(at: Addresses, history: Arc<History>) -> Self {
+    pub fn start(doors: Doors, history: Arc<History>) -> Self {
         let runtime = Runtime::new().expect("threads can be started");
         let speaking = Arc::new(AtomicBool::new(true));
-        let shared = Shared { at, history, speaking, forgotten: Arc::default() };
-        for device in DEVICES {
-            runtime.spawn(live(device, shared.clone()));
+        let shared = Shared { doors, history, speaking, forgotten: Arc::default() };
+        for number in 0..DEVICES.len() {
+            runtime.spawn(live(number, shared.clone()));
         }
         let (sends, reads) = (shared.clone(), shared.clone());
         let applications =
@@ -96,15 +131,16 @@ struct Life {
     duties: Duties,
 }
 
-/// A device connects again and again.
-async fn live(id: &'static str, shared: Shared) {
-    let mut life = Life::default();
-    let mut device = Device::new(shared.at.mqtt, id, true);
+/// A device connects again and again. Where it is a new client each time, it goes from node to node.
+async fn live(number: usize, shared: Shared) {
+    let (id, mut life, mut node) = (DEVICES[number], Life::default(), number);
+    let mut device = shared.doors.device(number, node);
     loop {
         let _ended = connection(id, &mut device, &mut life, &shared).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         if !says_again(id) {
-            device = Device::new(shared.at.mqtt, id, true);
+            node += 1;
+            device = shared.doors.device(number, node);
             // What this client has not said, the next one does.
             life.duties.answer_all_again();
         }
@@ -219,8 +255,8 @@ impl Duties {
 /// An application sends commands to one device after the other: plain ones, ones that live shortly, ones of which only
 /// the latest counts, and ones that it says again until they are answered.
 fn command(shared: &Shared) {
-    let Shared { at, history, speaking, .. } = shared;
-    let api = Api::of(at.http);
+    let Shared { doors, history, speaking, .. } = shared;
+    let apis: Vec<_> = (0..doors.nodes.len()).map(|node| doors.api(node)).collect();
     for (n, device) in (0..).zip(DEVICES.iter().cycle()) {
         if !speaking.load(Ordering::Relaxed) {
             return;
@@ -242,8 +278,8 @@ fn command(shared: &Shared) {
         });
         let path = format!("/twins/{device}/commands");
         let answer = match what {
-            What::Command { repeated: true, .. } => insist(&api, &path, &format!("key-{serial}"), &order),
-            _ => api.post(&path, &order),
+            What::Command { repeated: true, .. } => insist(&apis, &path, &format!("key-{serial}"), &order),
+            _ => apis[n / DEVICES.len() % apis.len()].post(&path, &order),
         };
         if let Some((202, body)) = answer {
             history.taken(serial, body["id"].as_str().expect("a command has an id"));
@@ -252,9 +288,9 @@ fn command(shared: &Shared) {
     }
 }
 
-/// Says it until it is answered for good, under one key.
-fn insist(api: &Api, path: &str, key: &str, order: &Value) -> Option<(u16, Value)> {
-    for _ in 0..500 {
+/// Says it until it is answered for good, under one key, to one node after the other.
+fn insist(apis: &[Api], path: &str, key: &str, order: &Value) -> Option<(u16, Value)> {
+    for api in apis.iter().cycle().take(500) {
         match api.post_once(path, key, order) {
             Some((status, body)) if status < 500 => return Some((status, body)),
             _ => std::thread::sleep(Duration::from_millis(20)),
@@ -265,9 +301,10 @@ fn insist(api: &Api, path: &str, key: &str, order: &Value) -> Option<(u16, Value
 
 /// An application reads what the plain devices report.
 fn read(shared: &Shared) {
-    let Shared { at, history, speaking, .. } = shared;
-    let api = Api::of(at.http);
-    for device in DEVICES.iter().filter(|device| !says_again(device)).cycle() {
+    let Shared { doors, history, speaking, .. } = shared;
+    let apis: Vec<_> = (0..doors.nodes.len()).map(|node| doors.api(node)).collect();
+    for (device, api) in DEVICES.iter().filter(|device| !says_again(device)).cycle().zip(apis.iter().cycle())
+    {
         if !speaking.load(Ordering::Relaxed) {
             return;
         }

@@ -9,19 +9,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod judge;
 mod kind;
 mod load;
+mod moments;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use judge::{await_commands, broken};
 use libtest_mimic::{Arguments, Trial};
-use serde_json::Value;
-use twins::time::Timestamp;
-
-use load::Load;
-use support::history::{History, Shown, Step};
+use load::{Doors, Load};
+use moments::Moments;
+use support::history::History;
 use support::http::Api;
 use support::process::{Addresses, Process};
 
@@ -55,13 +56,13 @@ fn killed(kills: u64, seed: u64) {
     let program = std::env::current_exe().expect("this program is a file");
     let start = || Process::dev(&program, &["serve"], data.path(), at, &HURRIED);
     let history = Arc::new(History::default());
-    let mut moments = Moments(seed);
+    let mut moments = Moments::new(seed);
 
     let mut node = start();
     load::register(&Api::of(at.http), &history);
-    let load = Load::start(at, history.clone());
+    let load = Load::start(Doors::open(at), history.clone());
     for _ in 0..kills {
-        std::thread::sleep(moments.next());
+        std::thread::sleep(Duration::from_millis(50 + moments.below(500)));
         node.kill();
         node = start();
     }
@@ -80,76 +81,4 @@ fn killed(kills: u64, seed: u64) {
     let broken = broken(&api, &history);
     assert!(broken.is_empty(), "seed {seed}: {} promises were broken:\n{}", broken.len(), broken.join("\n"));
     assert_eq!(node.stop(), Some(0), "SIGTERM ends it in order");
-}
-
-/// Waits until every command that was taken has ended.
-fn await_commands(api: &Api, history: &History) {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        let open = |device: &&str| history.open_commands(device, &shown(api, device));
-        let open: usize = load::DEVICES.iter().map(open).sum();
-        if open == 0 {
-            return;
-        }
-        assert!(Instant::now() < end, "{open} commands never ended");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// What the node broke. Calls between twins that were under way at the last kill are still being made, for a while.
-fn broken(api: &Api, history: &History) -> Vec<String> {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        let broken = load::DEVICES.iter().flat_map(|device| history.broken(device, &shown(api, device)));
-        let broken: Vec<_> = broken.collect();
-        if broken.is_empty() || Instant::now() > end {
-            return broken;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// What the node shows of a device.
-fn shown(api: &Api, device: &str) -> Shown {
-    let (status, twin) = api.get(&format!("/twins/{device}")).expect("the node answers");
-    assert_eq!(status, 200, "{twin}");
-    let samples = api.all(&format!("/twins/{device}/telemetry?channel=serial"), "from");
-    let events = api.all(&format!("/twins/{device}/events?type=event"), "from");
-    let fired = events.iter().filter(|event| event["data"]["name"] == "fired");
-    let heard = api.all(&format!("/twins/{}/events?type=event", kind::neighbour(device)), "from");
-    let told =
-        heard.iter().filter(|event| event["data"]["name"] == "tallied" && event["data"]["data"][0] == device);
-    let steps = api.all(&format!("/twins/{device}/events?type=command"), "from");
-    Shown {
-        n: twin["reported"]["n"].as_u64().unwrap_or(0),
-        samples: samples.iter().filter_map(|sample| sample["data"]["value"].as_u64()).collect(),
-        fired: fired.filter_map(|event| event["data"]["data"].as_u64()).collect(),
-        told: told.filter_map(|event| event["data"]["data"][1].as_u64()).collect(),
-        steps: steps.iter().map(step).collect(),
-    }
-}
-
-fn step(event: &Value) -> Step {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let at: Timestamp = text(&event["received"]).parse().expect("a record has its time");
-    let data = &event["data"];
-    Step {
-        id: text(&data["id"]),
-        name: text(&data["name"]),
-        state: text(&data["state"]),
-        at_ms: at.as_millis(),
-    }
-}
-
-/// Moments to kill at: SplitMix64 of a seed, so that a run can be repeated.
-struct Moments(u64);
-
-impl Moments {
-    fn next(&mut self) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Duration::from_millis(50 + (z ^ (z >> 31)) % 500)
-    }
 }

@@ -34,8 +34,13 @@ pub enum Happened {
 impl Device {
     /// Makes a client; it connects when it is polled.
     pub fn new(address: SocketAddr, id: &str, keep: bool) -> Self {
+        Self::with_key(address, id, keep, "")
+    }
+
+    /// The same with a key of its own.
+    pub fn with_key(address: SocketAddr, id: &str, keep: bool, key: &str) -> Self {
         let mut options = MqttOptions::new(id, address.ip().to_string(), address.port());
-        options.set_credentials(id, "").set_clean_session(!keep).set_keep_alive(Duration::from_secs(5));
+        options.set_credentials(id, key).set_clean_session(!keep).set_keep_alive(Duration::from_secs(5));
         // The client takes a packet id again while the release of its last message is not complete, if it comes round to
         // it, and after a reconnect says the new message first: to the node that is the old one. So it gets many ids.
         options.set_max_packet_size(1 << 20, 1 << 20).set_inflight(20_000);

@@ -129,6 +129,30 @@ impl History {
         self.inner().unordered.insert(twin.to_owned());
     }
 
+    /// A moment, for [`wait_since`](Self::wait_since).
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// From then to the next acknowledgement to a twin.
+    pub fn wait_since(&self, twin: &str, moment: Duration) -> Option<Duration> {
+        let inner = self.inner();
+        let mine = inner.said.iter().filter(|said| said.twin == twin);
+        mine.filter_map(|said| said.acknowledged?.checked_sub(moment)).min()
+    }
+
+    /// The longest time between two acknowledgements to one twin.
+    pub fn longest_pause(&self, twins: &[&str]) -> Duration {
+        let inner = self.inner();
+        let longest = twins.iter().filter_map(|twin| {
+            let mine = inner.said.iter().filter(|said| said.twin == *twin);
+            let mut moments: Vec<_> = mine.filter_map(|said| said.acknowledged).collect();
+            moments.sort();
+            moments.windows(2).map(|pair| pair[1] - pair[0]).max()
+        });
+        longest.max().unwrap_or_default()
+    }
+
     /// How much was promised.
     pub fn promises(&self) -> usize {
         self.inner().said.iter().filter(|said| said.acknowledged.is_some()).count()

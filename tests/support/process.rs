@@ -122,6 +122,16 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::HUP).expect("it runs");
     }
 
+    /// SIGSTOP: it does nothing from now on, and does not know.
+    pub fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("it runs");
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub fn go_on(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("it runs");
+    }
+
     /// SIGTERM, without waiting for what comes of it.
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
