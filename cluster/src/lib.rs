@@ -7,10 +7,11 @@
 //! proposed at once, the less each entry costs. [`wal`] describes the files byte by byte.
 //!
 //! # Two commit rules
-//! A lone node commits by its own fdatasync: [`LocalLog`]. The records that it writes are those of a consensus group
-//! with one voter (membership, vote, blank entry of the leader), so that consensus opens the very same log when a
-//! second node joins. The runtime sees [`runtime::log::ShardLog`] and never learns which rule committed an entry.
-//! [`consensus`] is the other rule, by openraft over the [`wire`] between nodes; no node starts such a group yet.
+//! A lone node commits by its own fdatasync. The records that it writes are those of a consensus group with one voter
+//! (membership, vote, blank entry of the leader), so that consensus opens the very same log when a second node joins.
+//! [`consensus`] is the other rule, by openraft over the [`wire`] between nodes. A [`group::Group`] is a shard's log under
+//! both, and changes from one to the other while the shard proposes; the runtime sees [`runtime::log::ShardLog`] and
+//! never learns which rule committed an entry. No node joins others yet.
 //!
 //! # The types, in the order one meets them
 //! [`Storage`] is opened on a folder, with [`Options`]: it recovers, or says with an [`Error`] what keeps it from it.
@@ -76,8 +77,8 @@
 mod backup;
 pub mod consensus;
 mod error;
+pub mod group;
 pub mod inspect;
-mod local;
 pub mod membership;
 pub mod meta;
 pub mod metrics;
@@ -90,7 +91,6 @@ pub mod wire;
 
 pub use backup::restore;
 pub use error::Error;
-pub use local::LocalLog;
 pub use options::Options;
 pub use storage::{META_GROUP, SHARDS, Storage};
 pub use watch::Watch;

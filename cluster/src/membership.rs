@@ -28,6 +28,19 @@ impl Membership {
         self.configs == [BTreeSet::from([node])] && self.nodes.keys().eq([&node])
     }
 
+    /// Who decides, in either set while there are two.
+    #[must_use]
+    pub fn voters(&self) -> BTreeSet<u64> {
+        self.configs.iter().flatten().copied().collect()
+    }
+
+    /// Who has the log and does not decide.
+    #[must_use]
+    pub fn learners(&self) -> BTreeSet<u64> {
+        let voters = self.voters();
+        self.nodes.keys().copied().filter(|node| !voters.contains(node)).collect()
+    }
+
     /// Its bytes: minicbor, fields by number.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

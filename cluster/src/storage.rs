@@ -1,9 +1,11 @@
 //! A node's storage: one folder, one log, all groups on it.
 
 use crate::backup::Saver;
-use crate::local::{self, LocalLog};
+use crate::consensus::{Desk, Timing};
+use crate::group::{self, Group, Stuck};
 use crate::meta::Meta;
 use crate::wal::{Syncs, Wal};
+use crate::wire::{Hears, Wire};
 use crate::{Error, Options, Watch};
 use runtime::backup::Definitions;
 use runtime::files::{Files, Lock};
@@ -22,7 +24,8 @@ pub const SHARDS: u32 = 64;
 pub struct Storage {
     wal: Arc<Wal>,
     meta: Arc<Meta>,
-    shards: Vec<Arc<LocalLog>>,
+    /// The meta group, then those of the shards.
+    groups: Vec<Arc<Group>>,
     generation: u64,
     watch: Watch,
     _lock: Box<dyn Lock>,
@@ -39,12 +42,14 @@ impl Storage {
         let (node, reserve_bytes) = (options.node, options.reserve_bytes);
         let wal = Arc::new(Wal::open(files.clone(), folder, options)?);
         let watch = Watch { wal: wal.clone(), files, folder: folder.to_owned(), reserve_bytes };
-        let groups: Vec<u32> = (META_GROUP..=SHARDS).collect();
-        let mut logs = local::lead(&wal, node, &groups)?.into_iter().map(Arc::new);
-        let meta = Meta::open(logs.next().expect("the meta group is the first"))?;
+        let numbers: Vec<u32> = (META_GROUP..=SHARDS).collect();
+        let groups = group::open(&wal, node, &numbers, wal.generation() == 0)?;
+        // Nobody can be asked yet who leads it.
+        let meta_group = groups.first().filter(|group| group.view().leader == Some(node));
+        let meta = Meta::open(meta_group.ok_or(Error::NotAlone { group: META_GROUP, node })?.clone())?;
         let generation = wal.generation();
         tracing::info!(node, generation, folder = %folder.display(), "the storage is open");
-        Ok(Self { wal, meta: Arc::new(meta), shards: logs.collect(), generation, watch, _lock: lock })
+        Ok(Self { wal, meta: Arc::new(meta), groups, generation, watch, _lock: lock })
     }
 
     /// How often the node was started on this folder, this time included: 1 is the first.
@@ -66,7 +71,36 @@ impl Storage {
     #[must_use]
     pub fn shard_log(&self, shard: u32) -> Arc<dyn ShardLog> {
         assert!(shard < SHARDS, "shard {shard} is none of 0..{SHARDS}");
-        self.shards[shard as usize].clone()
+        self.groups[shard as usize + 1].clone()
+    }
+
+    /// A group: 0 is the meta group, `n + 1` that of shard `n`.
+    ///
+    /// # Panics
+    /// When there is no such group.
+    #[must_use]
+    pub fn group(&self, group: u32) -> Arc<Group> {
+        self.groups[group as usize].clone()
+    }
+
+    /// Joins all groups to a wire: those that are not this node's alone take part from now on, the others go on alone
+    /// and can [grow](Group::grow). Answers who hears what comes by the wire.
+    ///
+    /// # Errors
+    /// [`Stuck`] when consensus does not start on a group.
+    pub async fn join(&self, wire: Arc<dyn Wire>, timing: &Timing) -> Result<Arc<dyn Hears>, Stuck> {
+        let desk = Arc::new(Desk::new(wire, timing, self.wal.clone()));
+        for group in &self.groups {
+            group.join(desk.clone()).await?;
+        }
+        Ok(desk)
+    }
+
+    /// Leaves the wire: groups that are not this node's alone end here.
+    pub async fn leave(&self) {
+        for group in &self.groups {
+            group.leave().await;
+        }
     }
 
     /// What a backup keeps of the log; [`crate::restore`] reads it.

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 /// The entries of one group.
 #[derive(Clone)]
-pub(super) struct Entries {
+pub(crate) struct Entries {
     wal: Arc<Wal>,
     group: u32,
     /// What was appended and is not durable yet, by index, without gaps. What is queued holds this and not the log, so
@@ -26,8 +26,16 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    pub(super) fn new(wal: Arc<Wal>, group: u32) -> Self {
+    pub(crate) fn new(wal: Arc<Wal>, group: u32) -> Self {
         Self { wal, group, waiting: Arc::default() }
+    }
+
+    pub(super) fn group(&self) -> u32 {
+        self.group
+    }
+
+    pub(super) fn wal(&self) -> &Arc<Wal> {
+        &self.wal
     }
 
     /// Appends entries. When this returns they can be read; `flushed` hears when they are durable.
@@ -53,6 +61,11 @@ impl Entries {
         self.wal.append_upkeep(records, Box::new(done));
     }
 
+    /// Answers when all that was appended before is durable.
+    pub(super) async fn settle(&self) -> io::Result<()> {
+        self.write_all(Vec::new()).await
+    }
+
     /// Drops the entries from an index on.
     pub(super) async fn truncate(&self, since: u64) -> io::Result<()> {
         self.waiting().split_off(&since);
@@ -67,8 +80,12 @@ impl Entries {
 
     /// Writes a record, and answers when it is durable.
     pub(super) async fn write(&self, record: Record) -> io::Result<()> {
+        self.write_all(vec![record]).await
+    }
+
+    async fn write_all(&self, records: Vec<Record>) -> io::Result<()> {
         let (sender, fate) = oneshot::channel();
-        self.wal.append_upkeep(vec![record], Box::new(move |result| drop(sender.send(result))));
+        self.wal.append_upkeep(records, Box::new(move |result| drop(sender.send(result))));
         fate.await.expect("every job is answered").map_err(io::Error::other)
     }
 
@@ -78,7 +95,7 @@ impl Entries {
     }
 
     /// What the group's log says of itself, with what waits.
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         let waits = self.waiting().last_key_value().map(|(_, entry)| entry.id);
         let mut state = self.wal.state(self.group);
         state.last = waits.or(state.last);
@@ -96,7 +113,7 @@ impl Entries {
     }
 
     /// As [`Entries::read`], for whoever may wait for the disk.
-    pub(super) fn read_blocking(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Error> {
+    pub(crate) fn read_blocking(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Error> {
         self.recent(range, bytes).or_else(|durable| self.wal.read(self.group, durable, bytes))
     }
 
@@ -104,7 +121,7 @@ impl Entries {
     ///
     /// # Errors
     /// The range that has to be read from the disk.
-    pub(super) fn recent(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Range<u64>> {
+    pub(crate) fn recent(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, Range<u64>> {
         let (first, waiting) = self.waiting_in(&range, bytes);
         let durable = range.start..range.end.min(first);
         if durable.is_empty() {

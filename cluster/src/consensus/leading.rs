@@ -6,19 +6,20 @@
 //! so an entry of an incarnation that died is committed before the next one leads, or never.
 
 use super::machine::Machine;
-use super::telling::Telling;
 use super::types::Types;
+use crate::group::Telling;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{Raft, RaftMetrics, ReadPolicy, ServerState};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// The pause after a barrier that was not passed.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Tells a shard who leads, until consensus ends. A proposal that waits longer than `patience` ends the tenure.
-pub(super) async fn watch(raft: Raft<Types, Machine>, telling: Arc<Telling>, patience: Duration) {
+/// Tells a shard who leads, until consensus ends. A proposal that waits longer than `patience` ends the tenure. One that
+/// the shard was told of before goes on if this node leads in its term.
+pub(super) async fn watch(raft: &Raft<Types, Machine>, telling: &Telling, patience: Duration) {
     let mut metrics = raft.metrics();
     let mut told: Option<Option<u64>> = None;
     loop {
@@ -34,7 +35,7 @@ pub(super) async fn watch(raft: Raft<Types, Machine>, telling: Arc<Telling>, pat
                 if tenure.is_some() {
                     telling.follows(None);
                 }
-                if barrier(&raft, term, patience).await {
+                if barrier(raft, term, patience).await {
                     told = None;
                     telling.leads(term);
                 } else {
@@ -82,7 +83,16 @@ async fn barrier(raft: &Raft<Types, Machine>, term: u64, patience: Duration) -> 
 
 /// Whether a quorum says, after this call, that this node leads.
 pub(super) async fn confirmed(raft: &Raft<Types, Machine>, patience: Duration) -> bool {
-    let asked = timeout(patience, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
-    let Ok(Ok(linearizer)) = asked else { return false };
-    matches!(timeout(patience, linearizer.await_ready(raft)).await, Ok(Ok(_)))
+    // Where the voters change meanwhile, the answers of those before may count for nothing: then it is asked again.
+    for _ in 0..2 {
+        let asked = timeout(patience, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
+        match asked {
+            Ok(Ok(linearizer)) => {
+                return matches!(timeout(patience, linearizer.await_ready(raft)).await, Ok(Ok(_)));
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) => {}
+            Ok(Err(_)) | Err(_) => return false,
+        }
+    }
+    false
 }

@@ -3,8 +3,8 @@
 //! It holds no state of twins. The shard reads the entries from the log when it likes, so that one that is slow holds
 //! nothing up here: openraft's core waits for whoever applies.
 
-use super::telling::Telling;
 use super::types::{self, RaftLeader, RaftLogId, StoredMembership, Types};
+use crate::group::Telling;
 use crate::wal::Wal;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, SnapshotMeta};

@@ -10,31 +10,34 @@
 //! A [`Desk`] hears what the other nodes say to this one's groups, on a [wire](crate::wire), and makes the [`Links`] by
 //! which each group calls them.
 //!
-//! [`Replicated`] is the log of a shard under consensus. Its [`Machine`] holds no state: it says how far the log is
-//! committed, and the shard reads the entries itself.
+//! `Running` is consensus on one group while it runs; the [group](crate::group) starts it, ends it, and starts it again
+//! when it has failed. Its [`Machine`] holds no state: it says how far the log is committed, and the shard reads the
+//! entries itself.
 //!
-//! Not here yet: the sending of state to a node that lacks dropped entries, and groups that change from one rule to the
-//! other while a node runs.
+//! Not here yet: the sending of state to a node that lacks dropped entries.
 
 mod body;
 mod calls;
 mod codec;
 mod config;
+mod confirming;
 mod entries;
 mod leading;
 mod machine;
+mod members;
 mod network;
+mod proposing;
 mod reader;
-mod replicated;
+mod running;
 mod serve;
 mod store;
-mod telling;
 pub mod types;
 
 pub use config::Timing;
+pub(crate) use entries::Entries;
 pub use machine::Machine;
 pub use network::{Link, Links};
 pub use reader::Reader;
-pub use replicated::Replicated;
+pub(crate) use running::Running;
 pub use serve::Desk;
 pub use store::Store;

@@ -18,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 pub struct Desk<M: RaftStateMachine<Types>> {
     calls: Arc<Calls>,
     wal: Arc<Wal>,
+    timing: Timing,
     groups: RwLock<BTreeMap<u32, Raft<Types, M>>>,
 }
 
@@ -27,7 +28,12 @@ impl<M: RaftStateMachine<Types>> Desk<M> {
     pub fn new(wire: Arc<dyn Wire>, timing: &Timing, wal: Arc<Wal>) -> Self {
         // Longer than a leader waits for a quorum before it is replaced, so that no slow answer counts as none.
         let deadline = 2 * *timing.election.end();
-        Self { calls: Arc::new(Calls::new(wire, deadline)), wal, groups: RwLock::default() }
+        let calls = Arc::new(Calls::new(wire, deadline));
+        Self { calls, wal, timing: timing.clone(), groups: RwLock::default() }
+    }
+
+    pub(super) fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     /// How a group reaches its other nodes.

@@ -3,11 +3,14 @@
 //! openraft's core does nothing else while it waits for one of these calls, heartbeats included. So appending and the
 //! committed mark return at once. A vote is awaited, as it must be durable before it is told; so are the rare truncation
 //! and purge, after which a reader sees the rest alone.
+//!
+//! A change of the members is awaited as well. Whoever it removes elects nobody any more, once it has heard of it, and votes
+//! for none who has not: were the leader to lose its power before it has the change itself, nobody could lead again.
 
 use super::entries::Entries;
 use super::reader::Reader;
 use super::types::{self, RaftEntry, RaftLogId, RaftVote, Types};
-use crate::wal::{Record, Wal};
+use crate::wal::{Entry, Kind, Record, Wal};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use std::io;
@@ -24,12 +27,12 @@ impl Store {
     /// before appended has been answered.
     #[must_use]
     pub fn new(wal: Arc<Wal>, group: u32) -> Self {
-        Self { group, entries: Entries::new(wal, group) }
+        Self::over(Entries::new(wal, group))
     }
 
-    /// The entries, as others read them who are not openraft's.
-    pub(super) fn entries(&self) -> Entries {
-        self.entries.clone()
+    /// As [`Store::new`], over entries that others read as well.
+    pub(super) fn over(entries: Entries) -> Self {
+        Self { group: entries.group(), entries }
     }
 }
 
@@ -66,8 +69,10 @@ impl RaftLogStorage<Types> for Store {
         I: IntoIterator<Item = RaftEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.entries.append(entries.into_iter().map(types::entry_from_raft).collect(), flushed);
-        Ok(())
+        let entries: Vec<Entry> = entries.into_iter().map(types::entry_from_raft).collect();
+        let changes_members = entries.iter().any(|entry| entry.kind == Kind::Membership);
+        self.entries.append(entries, flushed);
+        if changes_members { self.entries.settle().await } else { Ok(()) }
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {

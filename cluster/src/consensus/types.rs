@@ -147,7 +147,7 @@ pub(super) fn stored_membership(id: LogId, bytes: &[u8]) -> io::Result<StoredMem
     Ok(StoredMembership::new(Some(to_raft(id)), membership_to_raft(bytes)?))
 }
 
-fn membership_from_raft(membership: &RaftMembership) -> Membership {
+pub(super) fn membership_from_raft(membership: &RaftMembership) -> Membership {
     let nodes = membership.nodes().map(|(node, address)| (*node, address.addr.clone())).collect();
     Membership { configs: membership.get_joint_config().clone(), nodes }
 }

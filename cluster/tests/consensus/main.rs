@@ -1,13 +1,10 @@
 //! Consensus opens the very log that the local rule wrote, and the local rule opens it again afterwards.
 
-mod chaos;
 mod machine;
 mod network;
 mod replication;
-mod shards;
 mod store;
 mod suite;
-mod world;
 
 use bytes::Bytes;
 use cluster::consensus::types::{self, Payload, RaftVote, Types};

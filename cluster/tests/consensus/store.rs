@@ -17,11 +17,9 @@ use std::pin::pin;
 use std::sync::{Arc, mpsc};
 
 /// Keeps the log's writer from writing, until it is dropped.
-pub(crate) struct Held(
-    #[expect(dead_code, reason = "the writer goes on when it is dropped")] mpsc::Sender<()>,
-);
+struct Held(#[expect(dead_code, reason = "the writer goes on when it is dropped")] mpsc::Sender<()>);
 
-pub(crate) fn hold(wal: &Wal) -> Held {
+fn hold(wal: &Wal) -> Held {
     let (sender, receiver) = mpsc::channel();
     let (arrived, arrival) = mpsc::channel();
     let wait = move |_| {

@@ -1,8 +1,6 @@
 //! A shard's log on three nodes, as three shards hear it: one that proposes, and whoever comes after it.
 
-use crate::GROUP;
-use crate::store::hold;
-use crate::world::{ALL, Cluster, PATIENCE};
+use crate::world::{ALL, Cluster, GROUP, PATIENCE, hold};
 use bytes::Bytes;
 use runtime::log::{Error, LogId, ShardLog};
 use tokio::time::timeout;
@@ -101,7 +99,7 @@ async fn a_log_that_stops_leaves_no_proposal_without_an_answer() {
     cluster.cut_off(1);
     let fate = shard.begin(tenure, "under way");
 
-    cluster.logs[&1].stop().await;
+    cluster.logs[&1].leave().await;
 
     assert_eq!(fate.await.unwrap(), Err(Error::Deposed { term: tenure.term }));
     assert!(matches!(shard.begin(tenure, "after").await.unwrap(), Err(Error::NotLeader { .. })));

@@ -1,18 +1,21 @@
-//! What a shard hears of a replicated log, in one order.
+//! What a shard hears of its log, in one order, whichever rule commits.
 //!
 //! A commit, the loss of the lead and the next one come from different tasks. All of them pass through one lock, and the
 //! ear and the callbacks are called under it, so that none overtakes another: a proposal is answered before the shard
 //! hears that it follows, and is answered once.
 //!
 //! A proposal whose tenure has ended may still be committed; then it is told like anybody's entry.
+//!
+//! It lives as long as the group is here, so that a tenure outlives a change of the rule, and no number of one is given
+//! twice.
 
 use runtime::log::{Done, Ear, Error, LogId, Standing, Tenure, Told};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Between consensus and one shard.
-pub(super) struct Telling {
+/// Between a log and its shard.
+pub(crate) struct Telling {
     inner: Mutex<Inner>,
     /// Somebody new listens, to whom nothing of the one before may be told as news.
     asked: Notify,
@@ -37,28 +40,34 @@ struct Flight {
 }
 
 impl Telling {
-    pub(super) fn new(conveyed: u64) -> Self {
-        let inner = Inner { ear: None, leads: None, flight: None, conveyed, tenures: 0, flights: 0 };
+    /// Of a log that is committed through an index, and that this node leads in a tenure if it does.
+    pub(crate) fn new(conveyed: u64, leads: Option<Tenure>) -> Self {
+        let inner = Inner { ear: None, leads, flight: None, conveyed, tenures: 0, flights: 0 };
         Self { inner: Mutex::new(inner), asked: Notify::new() }
     }
 
     /// Tells another ear from now on. A tenure ends with the ear that was told of it: what the one before proposed must
     /// be committed, or be gone, before the new one leads.
-    pub(super) fn listen(&self, ear: Ear) -> Standing {
+    ///
+    /// Where nobody else can lead, and nothing is under way, there is nothing to wait for: the tenure is kept.
+    pub(crate) fn listen(&self, ear: Ear, is_alone: bool) -> Standing {
         let mut inner = self.inner();
-        inner.depose();
         inner.ear = Some(ear);
+        if is_alone && inner.flight.is_none() {
+            return Standing { through: inner.conveyed, leads: inner.leads };
+        }
+        inner.depose();
         self.asked.notify_one();
         Standing { through: inner.conveyed, leads: None }
     }
 
     /// Waits until somebody new listens.
-    pub(super) async fn asked(&self) {
+    pub(crate) async fn asked(&self) {
         self.asked.notified().await;
     }
 
     /// Takes a proposal: its number, or none when it was refused.
-    pub(super) fn begin(&self, tenure: Tenure, done: Done) -> Option<u64> {
+    pub(crate) fn begin(&self, tenure: Tenure, done: Done) -> Option<u64> {
         let mut inner = self.inner();
         if inner.leads != Some(tenure) || inner.flight.is_some() {
             done(Err(Error::NotLeader { term: tenure.term }));
@@ -71,7 +80,7 @@ impl Telling {
     }
 
     /// A proposal was not appended, or nobody knows. One that was answered already is left alone.
-    pub(super) fn refused(&self, number: u64, error: Error) {
+    pub(crate) fn refused(&self, number: u64, error: Error) {
         let mut inner = self.inner();
         if let Some(flight) = inner.flight.take_if(|flight| flight.number == number) {
             (flight.done)(Err(error));
@@ -79,7 +88,7 @@ impl Telling {
     }
 
     /// A proposal is committed, and everything before it was told.
-    pub(super) fn accepted(&self, number: u64, id: LogId) {
+    pub(crate) fn accepted(&self, number: u64, id: LogId) {
         let mut inner = self.inner();
         inner.conveyed = inner.conveyed.max(id.index);
         match inner.flight.take_if(|flight| flight.number == number) {
@@ -89,43 +98,66 @@ impl Telling {
     }
 
     /// An entry of another node, or of an earlier time, is committed.
-    pub(super) fn committed(&self, index: u64) {
+    pub(crate) fn committed(&self, index: u64) {
         let mut inner = self.inner();
         inner.conveyed = inner.conveyed.max(index);
         inner.tell(Told::Committed { through: index });
     }
 
+    /// The log was read anew, and says that everything through an index is committed, told or not.
+    pub(crate) fn found(&self, index: u64) {
+        let mut inner = self.inner();
+        if index > inner.conveyed {
+            inner.conveyed = index;
+            inner.tell(Told::Committed { through: index });
+        }
+    }
+
     /// An entry of consensus' own is committed.
-    pub(super) fn passed(&self, index: u64) {
+    pub(crate) fn passed(&self, index: u64) {
         let mut inner = self.inner();
         inner.conveyed = inner.conveyed.max(index);
     }
 
     /// This node leads in a term, and all that it proposed before is committed or gone.
-    pub(super) fn leads(&self, term: u64) {
+    pub(crate) fn leads(&self, term: u64) {
+        self.inner().leads(term);
+    }
+
+    /// As [`Telling::leads`], where the tenure before may go on: then nobody hears of it.
+    pub(crate) fn resume(&self, term: u64) {
         let mut inner = self.inner();
-        inner.depose();
-        inner.tenures += 1;
-        let tenure = Tenure { term, number: inner.tenures };
-        inner.leads = Some(tenure);
-        let through = inner.conveyed;
-        inner.tell(Told::Leads { tenure, through });
+        if inner.leads.is_none_or(|tenure| tenure.term != term) {
+            inner.leads(term);
+        }
     }
 
     /// This node does not lead.
-    pub(super) fn follows(&self, leader: Option<u64>) {
+    pub(crate) fn follows(&self, leader: Option<u64>) {
         let mut inner = self.inner();
         inner.depose();
         inner.tell(Told::Follows { leader });
     }
 
+    /// Does something for a proposal if it waits for its answer, before anything else can be told: what is appended for it
+    /// is then appended in its tenure. It must not call back.
+    pub(crate) fn while_awaited<T>(&self, number: u64, send: impl FnOnce() -> T) -> Option<T> {
+        let inner = self.inner();
+        inner.flight.as_ref().is_some_and(|flight| flight.number == number).then(send)
+    }
+
+    /// Whether a proposal waits for its answer.
+    pub(crate) fn awaits(&self, number: u64) -> bool {
+        self.inner().flight.as_ref().is_some_and(|flight| flight.number == number)
+    }
+
     /// The tenure that the shard was last told of, while it holds.
-    pub(super) fn tenure(&self) -> Option<Tenure> {
+    pub(crate) fn tenure(&self) -> Option<Tenure> {
         self.inner().leads
     }
 
     /// Since when a proposal is under way.
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(crate) fn since(&self) -> Option<Instant> {
         self.inner().flight.as_ref().map(|flight| flight.since)
     }
 
@@ -136,6 +168,14 @@ impl Telling {
 }
 
 impl Inner {
+    fn leads(&mut self, term: u64) {
+        self.depose();
+        self.tenures += 1;
+        let tenure = Tenure { term, number: self.tenures };
+        self.leads = Some(tenure);
+        self.tell(Told::Leads { tenure, through: self.conveyed });
+    }
+
     fn depose(&mut self) {
         self.leads = None;
         if let Some(Flight { tenure, done, .. }) = self.flight.take() {
@@ -180,8 +220,8 @@ mod tests {
     }
 
     fn leading() -> (Telling, Heard, Tenure) {
-        let (telling, heard) = (Telling::new(4), Heard::default());
-        telling.listen(heard.ear());
+        let (telling, heard) = (Telling::new(4, None), Heard::default());
+        telling.listen(heard.ear(), false);
         telling.leads(7);
         let tenure = telling.tenure().unwrap();
         heard.take();
@@ -239,7 +279,7 @@ mod tests {
         let number = telling.begin(tenure, heard.done()).unwrap();
         let newcomer = Heard::default();
 
-        let standing = telling.listen(newcomer.ear());
+        let standing = telling.listen(newcomer.ear(), false);
         telling.accepted(number, id(7, 5));
         telling.leads(7);
 
@@ -247,5 +287,22 @@ mod tests {
         assert_eq!(heard.take(), ["Err(Deposed { term: 7 })"]);
         let leads = "Leads { tenure: Tenure { term: 7, number: 2 }, through: 5 }";
         assert_eq!(newcomer.take(), ["Committed { through: 5 }", leads]);
+    }
+
+    #[test]
+    fn where_nobody_else_can_lead_whoever_listens_anew_waits_only_for_what_is_under_way() {
+        let (telling, heard, tenure) = leading();
+        assert_eq!(telling.listen(heard.ear(), true), Standing { through: 4, leads: Some(tenure) });
+        let number = telling.begin(tenure, heard.done()).unwrap();
+        heard.take();
+
+        let standing = telling.listen(heard.ear(), true);
+        telling.accepted(number, id(7, 5));
+        telling.resume(7);
+        telling.resume(7);
+
+        assert_eq!(standing, Standing { through: 4, leads: None });
+        let leads = "Leads { tenure: Tenure { term: 7, number: 2 }, through: 5 }";
+        assert_eq!(heard.take(), ["Err(Deposed { term: 7 })", "Committed { through: 5 }", leads]);
     }
 }

@@ -1,21 +1,24 @@
 //! Three nodes of one process with a shard on each, which hears its log as the runtime's do: news and answers in one order.
 
-use crate::{GROUP, propose, storage, wal};
 use bytes::Bytes;
-use cluster::consensus::{Desk, Machine, Replicated, Timing};
+use cluster::Options;
+use cluster::consensus::{Desk, Machine, Timing};
+use cluster::group::{self, Change, Group, Stuck};
 use cluster::wal::Wal;
 use cluster::wire::memory::Mesh;
-use openraft::BasicNode;
-use runtime::files::sim::Sim;
+use runtime::files::{Files, sim::Sim};
 use runtime::log::{Error, LogId, ShardLog, Tenure, Told};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 pub(crate) const ALL: [u64; 3] = [1, 2, 3];
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const GROUP: u32 = 5;
+const FOLDER: &str = "log";
 const READ_BYTES: usize = 1 << 20;
 
 /// What comes to a shard, in the order in which it comes.
@@ -26,7 +29,7 @@ enum Mail {
 
 /// A shard: it listens, and reads what it is told of.
 pub(crate) struct Shard {
-    pub(crate) log: Arc<Replicated>,
+    pub(crate) log: Arc<Group>,
     post: mpsc::UnboundedSender<Mail>,
     mail: mpsc::UnboundedReceiver<Mail>,
     through: u64,
@@ -37,12 +40,13 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    fn new(log: Arc<Replicated>) -> Self {
+    pub(crate) fn new(log: Arc<Group>) -> Self {
         let (post, mail) = mpsc::unbounded_channel();
         let told = post.clone();
         // Whoever listens no more is told in vain.
         let standing = log.listen(Box::new(move |what| told.send(Mail::Told(what)).unwrap_or_default()));
-        let mut shard = Self { log, post, mail, through: 0, applied: Vec::new(), tenure: None, waits: false };
+        let tenure = standing.leads;
+        let mut shard = Self { log, post, mail, through: 0, applied: Vec::new(), tenure, waits: false };
         shard.read(standing.through);
         shard
     }
@@ -150,55 +154,113 @@ impl Shard {
     }
 }
 
+/// Keeps a log's writer from writing, until it is dropped.
+pub(crate) struct Held(
+    #[expect(dead_code, reason = "the writer goes on when it is dropped")] blocking::Sender<()>,
+);
+
+pub(crate) fn hold(wal: &Wal) -> Held {
+    let (sender, receiver) = blocking::channel();
+    let (arrived, arrival) = blocking::channel();
+    let wait = move |_| {
+        arrived.send(()).unwrap();
+        assert!(receiver.recv().is_err(), "nothing is sent");
+    };
+    wal.append(Vec::new(), Box::new(wait));
+    arrival.recv().unwrap();
+    Held(sender)
+}
+
+pub(crate) fn wal(disk: &Sim, options: Options) -> Arc<Wal> {
+    disk.create_folder(Path::new(FOLDER)).unwrap();
+    Arc::new(Wal::open(Arc::new(disk.clone()), Path::new(FOLDER), options).unwrap())
+}
+
 pub(crate) struct Cluster {
     mesh: Mesh,
+    pub(crate) options: Options,
     pub(crate) disks: BTreeMap<u64, Sim>,
     pub(crate) wals: BTreeMap<u64, Arc<Wal>>,
-    pub(crate) logs: BTreeMap<u64, Arc<Replicated>>,
+    pub(crate) logs: BTreeMap<u64, Arc<Group>>,
     starts: u64,
 }
 
 impl Cluster {
-    /// Node 1 has a log of its own, with an entry; the others have none.
-    pub(crate) async fn new() -> (Self, LogId) {
+    /// Node 1 has a log of its own, under the local rule; the others have none.
+    pub(crate) async fn lone() -> Self {
+        Self::lone_with(Options::default()).await
+    }
+
+    pub(crate) async fn lone_with(options: Options) -> Self {
+        let options = Options { segment_bytes: 64 << 10, reserve_bytes: 64 << 10, ..options };
         let disks: BTreeMap<u64, Sim> = ALL.map(|n| (n, Sim::new(n))).into();
         let mesh = Mesh::new(1, Duration::ZERO..Duration::from_millis(2));
-        let mut cluster = Self { mesh, disks, wals: BTreeMap::new(), logs: BTreeMap::new(), starts: 0 };
-        let local = storage(&cluster.disks[&1]);
-        let first = propose(&local.shard_log(GROUP - 1), b"alone");
-        drop(local);
+        let (wals, logs) = (BTreeMap::new(), BTreeMap::new());
+        let mut cluster = Self { mesh, options, disks, wals, logs, starts: 0 };
         for n in ALL {
             cluster.start(n).await;
         }
+        cluster
+    }
+
+    /// Node 1 has a log of its own, with an entry that it committed alone; consensus runs on all.
+    pub(crate) async fn new() -> (Self, LogId) {
+        let cluster = Self::lone().await;
+        let first = cluster.shard(1).propose("alone").await;
+        cluster.open_up().await;
         (cluster, first)
     }
 
     pub(crate) async fn start(&mut self, n: u64) {
         let timing = Timing { heartbeat: Duration::from_millis(80), ..Timing::default() };
-        let wal = wal(&self.disks[&n]);
+        let wal = wal(&self.disks[&n], Options { node: n, ..self.options.clone() });
+        let begins = n == 1 && wal.generation() == 0;
+        let log = group::open(&wal, n, &[GROUP], begins).unwrap().remove(0);
         let desk: Arc<Desk<Machine>> = Arc::new(Desk::new(self.mesh.wire(n), &timing, wal.clone()));
-        let log = Replicated::start(wal.clone(), GROUP, n, &timing, &desk).await.unwrap();
         self.starts += 1;
-        self.mesh.join(n, self.starts, desk);
-        self.logs.insert(n, Arc::new(log));
+        self.mesh.join(n, self.starts, desk.clone());
+        log.join(desk).await.unwrap();
+        if n != 1 {
+            log.grow().await.unwrap();
+        }
+        self.logs.insert(n, log);
         self.wals.insert(n, wal);
     }
 
     /// The power of a node goes: what it had not made durable is lost.
     pub(crate) async fn lose_power(&mut self, n: u64) {
         self.mesh.leave(n);
-        self.logs.remove(&n).unwrap().stop().await;
+        self.logs.remove(&n).unwrap().leave().await;
         self.wals.remove(&n).unwrap().close();
         self.disks[&n].crash();
     }
 
+    /// Consensus commits on all nodes.
+    pub(crate) async fn open_up(&self) {
+        for log in self.logs.values() {
+            log.grow().await.unwrap();
+        }
+    }
+
     /// All three become voters.
     pub(crate) async fn grow(&self) {
-        let raft = self.logs[&1].raft();
-        for n in [2, 3] {
-            raft.add_learner(n, BasicNode::new(""), true).await.unwrap();
+        self.try_grow().await.unwrap();
+    }
+
+    pub(crate) async fn try_grow(&self) -> Result<(), Stuck> {
+        let log = &self.logs[&1];
+        log.grow().await?;
+        for node in [2, 3] {
+            log.change(Change::Learn { node }).await?;
         }
-        raft.change_membership(ALL, false).await.unwrap();
+        log.change(Change::Vote { voters: ALL.into() }).await
+    }
+
+    /// Node 1 is alone again.
+    pub(crate) async fn try_shrink(&self) -> Result<(), Stuck> {
+        let log = &self.logs[&1];
+        log.change(Change::Vote { voters: BTreeSet::from([1]) }).await?;
+        log.shrink().await
     }
 
     pub(crate) fn shard(&self, n: u64) -> Shard {

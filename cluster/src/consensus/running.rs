@@ -1,0 +1,120 @@
+//! A group that several nodes replicate, on one of them, as long as openraft runs.
+
+use super::Desk;
+use super::confirming::Confirming;
+use super::entries::Entries;
+use super::leading;
+use super::machine::Machine;
+use super::proposing::Proposing;
+use super::store::Store;
+use super::types::{self, Types};
+use crate::Error;
+use crate::group::Telling;
+use crate::membership::Membership;
+use bytes::Bytes;
+use openraft::errors::Fatal;
+use openraft::{Raft, RaftMetrics, ServerState};
+use runtime::log::{Sure, Tenure};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Consensus on one group's log, under way.
+pub(crate) struct Running {
+    pub(super) group: u32,
+    pub(super) node: u64,
+    pub(super) raft: Raft<Types, Machine>,
+    telling: Arc<Telling>,
+    patience: Duration,
+    proposing: Proposing,
+    confirming: Confirming,
+}
+
+impl Running {
+    /// Starts consensus on a group's log, and opens it at the desk. A group that has no other node goes on as the leader
+    /// of the term in its log.
+    ///
+    /// Nothing that was appended to the log before may be on its way to the disk still.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when the timing makes no sense, [`Error::Consensus`] when the log does not fit.
+    pub(crate) async fn start(
+        entries: Entries,
+        node: u64,
+        desk: &Desk<Machine>,
+        telling: Arc<Telling>,
+    ) -> Result<Self, Error> {
+        let group = entries.group();
+        let failed = |reason: String| Error::Consensus { group, reason };
+        let state = entries.state();
+        let membership = state.membership.as_ref().and_then(|(_, bytes)| Membership::decode(bytes).ok());
+        let alone = membership.is_some_and(|membership| membership.is_alone(node));
+        let config = desk.timing().config(alone)?;
+        // Whoever is alone has committed what it has.
+        let conveyed = if alone { state.last } else { state.committed };
+        // The machine begins behind that, also where the one before had not told all of it.
+        telling.found(conveyed.map_or(0, |id| id.index));
+        let machine =
+            Machine::new(entries.wal().clone(), group, telling.clone(), conveyed.map(types::to_raft))
+                .map_err(|error| failed(error.to_string()))?;
+        let raft = Raft::new(node, Arc::new(config), desk.links(group), Store::over(entries), machine)
+            .await
+            .map_err(|error: Fatal<Types>| failed(error.to_string()))?;
+        desk.open(group, raft.clone());
+        let patience = 2 * *desk.timing().election.end();
+        let confirming = Confirming::new(raft.clone(), telling.clone(), patience);
+        let proposing = Proposing::new(raft.clone(), telling.clone());
+        Ok(Self { group, node, raft, telling, patience, proposing, confirming })
+    }
+
+    /// Tells the shard who leads, until consensus ends by itself; says why it did.
+    pub(crate) async fn watch(&self) -> String {
+        leading::watch(&self.raft, &self.telling, self.patience).await;
+        self.raft.is_initialized().await.err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    /// Waits until this node leads in a term, for a while.
+    pub(crate) async fn leads_in(&self, term: u64) -> bool {
+        let wait = self.raft.wait(Some(self.patience));
+        let leads =
+            |seen: &RaftMetrics<Types>| seen.state == ServerState::Leader && seen.current_term == term;
+        wait.metrics(leads, "it leads in the term").await.is_ok()
+    }
+
+    /// Whether this node is the only one in the group for good, and leads it in a term, once all that it has is committed
+    /// and told, and everybody is answered who asked for a proof.
+    pub(crate) async fn is_alone_in(&self, term: u64) -> bool {
+        let (sender, answered) = oneshot::channel();
+        self.confirm(Tenure::whole(term), Box::new(move |sure| drop(sender.send(sure))));
+        // What it says is of no matter: it comes after the answers to all who asked before.
+        drop(answered.await);
+        let node = self.node;
+        let seen = self.raft.with_raft_state(move |state| {
+            let members = &state.membership_state;
+            let is_alone = [members.effective(), members.committed()]
+                .into_iter()
+                .all(|stored| types::membership_from_raft(stored.membership()).is_alone(node));
+            (is_alone, state.log_ids.last().map(|last| last.index))
+        });
+        let Ok((true, last)) = seen.await else { return false };
+        let wait = self.raft.wait(Some(self.patience));
+        let applied = wait.applied_index_at_least(last, "all that it has").await;
+        applied.is_ok() && self.leads_in(term).await
+    }
+
+    /// Ends consensus here. Whoever has a proposal under way is not answered by that.
+    pub(crate) async fn stop(&self) {
+        // One that failed has ended already.
+        drop(self.raft.shutdown().await);
+    }
+
+    /// Gives consensus a proposal that the shard was promised an answer to.
+    pub(crate) fn submit(&self, number: u64, term: u64, payload: Bytes) {
+        self.proposing.submit(number, term, payload);
+    }
+
+    /// Makes sure that this node leads in a tenure.
+    pub(crate) fn confirm(&self, tenure: Tenure, sure: Sure) {
+        self.confirming.ask(tenure, sure);
+    }
+}

@@ -1,0 +1,9 @@
+//! Groups on three nodes of one process, over a wire in memory: by one rule, by the other, and while they change.
+
+mod chaos;
+mod failing;
+mod lone;
+mod power;
+mod shards;
+mod switch;
+mod world;
