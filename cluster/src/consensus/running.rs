@@ -60,6 +60,9 @@ impl Running {
         let raft = Raft::new(node, Arc::new(config), desk.links(group), Store::over(entries), machine)
             .await
             .map_err(|error: Fatal<Types>| failed(error.to_string()))?;
+        // Until its core has read the log, openraft shows a group without members and term; whoever asked how the group
+        // is would believe that. The core answers this behind its first look.
+        raft.with_raft_state(|_| ()).await.map_err(|error| failed(error.to_string()))?;
         desk.open(group, raft.clone());
         let patience = 2 * *desk.timing().election.end();
         let confirming = Confirming::new(raft.clone(), telling.clone(), patience);

@@ -1,6 +1,6 @@
 //! The power goes at any operation of the disk while the rule changes: what was acknowledged is there.
 
-use crate::world::{Cluster, PATIENCE, Shard};
+use crate::world::{ALL, Cluster, PATIENCE, Shard};
 use bytes::Bytes;
 use cluster::group::Stuck;
 use runtime::log::LogId;
@@ -88,4 +88,29 @@ async fn a_lone_group_that_loses_power_while_its_rule_changes_has_what_was_ackno
     }
 
     assert!(operations > 5, "{operations} operations: the change writes to the disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_that_loses_power_while_they_change_has_what_was_acknowledged() {
+    for operations in (0..45).step_by(3) {
+        cut_after(operations, 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_has_just_begun_again_shows_the_members_in_its_log() {
+    let mut cluster = Cluster::lone().await;
+    let mut shard = cluster.shard(1);
+    shard.lead().await;
+    cluster.try_grow().await.unwrap();
+    let term = cluster.logs[&1].view().term;
+
+    for _ in 0..5 {
+        cluster.lose_power(1).await;
+        cluster.start(1).await;
+        let view = cluster.logs[&1].view();
+
+        assert_eq!(view.voters, ALL.into(), "{view:?}");
+        assert!(view.by_consensus && view.term >= term && view.last > Some(0), "{view:?}");
+    }
 }
