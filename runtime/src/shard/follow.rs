@@ -58,6 +58,11 @@ impl Following {
         Self { known: index, read: index, ..Self::default() }
     }
 
+    /// As [`Following::after`], with what is known to be committed: it may have been told while this one led.
+    pub(super) fn again(&self, index: u64) -> Self {
+        Self { known: self.known.max(index), ..Self::after(index) }
+    }
+
     /// Everything through an index is committed.
     pub(super) fn know(&mut self, through: u64) {
         self.known = self.known.max(through);
@@ -209,5 +214,20 @@ impl Shard {
             true => drop(self.held.remove(id)),
             false => drop(self.held.insert(id.clone(), epochs)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_to_a_leader_is_read_when_it_follows() {
+        let mut led = Following::after(4);
+        led.know(9);
+
+        let mut follows = led.again(6);
+
+        assert_eq!(follows.read_on(), Some((6, 9)));
     }
 }

@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::log::{Tenure, Told};
 use crate::mailbox::Mail;
 
-use super::follow::Following;
 use super::work::Work;
 use super::{Action, Failed, Shard};
 
@@ -109,7 +108,7 @@ impl Shard {
             pending.fail(unknown.clone());
         }
         self.outbox.begin_again();
-        self.following = Following::after(self.applied);
+        self.following = self.following.again(self.applied);
         tracing::info!(shard, term = self.tenure.term, "the shard does not lead any more");
     }
 
