@@ -153,6 +153,8 @@ impl Greeted {
         let Self { link, pulse, place } = self;
         let contact = link.contact();
         shared.peers.enter(link.clone());
+        // The roll may have changed since the hello was judged, when this link was not among those that it was held against.
+        shared.hold_against_roll(&link);
         tracing::info!(node = contact.node, generation = contact.generation, "a node is connected");
         hears.reached(contact);
         let ended = link.clone().carry(pulse, shared, hears).await;
@@ -177,7 +179,11 @@ impl Link {
         for lane in [Lane::Log, Lane::Forward] {
             match self.connection.open_uni().await {
                 Ok(out) => drop(tasks.spawn(self.clone().write(lane, out))),
-                Err(error) => return Ended::Lost(error),
+                Err(error) => {
+                    // What they heard comes before whoever hears it is told that the node is lost.
+                    tasks.shutdown().await;
+                    return Ended::Lost(error);
+                }
             }
         }
         // The other side opens its lanes in their order, and each is seen when something comes on it or on a later one.

@@ -222,14 +222,7 @@ impl Transport {
             *known = roll.clone();
             is_new
         });
-        for link in self.shared.peers.links() {
-            let node = link.hello.node;
-            if let Err(why) = roll.admits(node, &link.fingerprint) {
-                link.refuse(&why);
-                let refused = Refused { peer: Some(node), address: link.address(), by: By::Us, why };
-                self.shared.refusals.add(refused);
-            }
-        }
+        self.shared.peers.links().iter().for_each(|link| self.shared.hold_against_roll(link));
     }
 
     /// The address it listens on.
@@ -299,6 +292,16 @@ impl Wire for Transport {
 }
 
 impl Shared {
+    /// Ends a connection whose node may not speak any more.
+    fn hold_against_roll(&self, link: &link::Link) {
+        let node = link.hello.node;
+        let roll = self.roll.borrow().clone();
+        if let Err(why) = roll.admits(node, &link.fingerprint) {
+            link.refuse(&why);
+            self.refusals.add(Refused { peer: Some(node), address: link.address(), by: By::Us, why });
+        }
+    }
+
     /// What this node says of itself now.
     fn hello(&self) -> Hello {
         let Name { cluster, node } = self.name;
