@@ -21,6 +21,9 @@ pub struct Options {
     /// Free space in bytes below which no entry is appended, so that checkpoints, votes and deletions still find room.
     /// Default 256 MiB.
     pub reserve_bytes: u64,
+    /// Where the numbers begin that nobody shall guess. Default none: the system's. A simulation gives one, so that it can be
+    /// repeated; then they are no secret.
+    pub entropy: Option<u64>,
 }
 
 impl Default for Options {
@@ -32,6 +35,7 @@ impl Default for Options {
             tail_bytes: 8 << 20,
             spare_segments: 4,
             reserve_bytes: 256 << 20,
+            entropy: None,
         }
     }
 }

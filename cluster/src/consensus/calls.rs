@@ -1,7 +1,7 @@
 //! Calls to other nodes: a message out, and an answer, a deadline or a lost connection for it.
 
 use super::codec::{Envelope, Message};
-use crate::wire::{Lane, NotSent, Wire};
+use crate::wire::{Contact, Lane, NotSent, Wire};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,14 @@ pub(super) struct Calls {
     deadline: Duration,
     next: AtomicU64,
     /// By node and number of the call. As many as the groups have replicas, times what one sends to one at a time.
-    waiting: Mutex<BTreeMap<(u64, u64), oneshot::Sender<Message>>>,
+    waiting: Mutex<BTreeMap<(u64, u64), Waiting>>,
+}
+
+/// Whoever waits for an answer: the start of the node that was asked, and the group that it is about.
+struct Waiting {
+    of: Contact,
+    group: u32,
+    answer: oneshot::Sender<Message>,
 }
 
 /// Why a call has no answer.
@@ -35,15 +42,18 @@ pub(super) enum Failed {
 }
 
 impl Calls {
-    pub(super) fn new(wire: Arc<dyn Wire>, deadline: Duration) -> Self {
-        Self { wire, deadline, next: AtomicU64::new(0), waiting: Mutex::default() }
+    /// The calls are numbered from `first` on. That is other for each start of this node, so that what was meant for the
+    /// one before answers nothing.
+    pub(super) fn new(wire: Arc<dyn Wire>, deadline: Duration, first: u64) -> Self {
+        Self { wire, deadline, next: AtomicU64::new(first), waiting: Mutex::default() }
     }
 
     /// Says something to a node, and waits for its answer.
     pub(super) async fn call(&self, to: u64, group: u32, message: Message) -> Result<Message, Failed> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);
+        let of = self.wire.contact(to).ok_or(Failed::NotSent(to, NotSent::Unreached))?;
         let (sender, answer) = oneshot::channel();
-        self.waiting().insert((to, call), sender);
+        self.waiting().insert((to, call), Waiting { of, group, answer: sender });
         let _waits = Waits { calls: self, key: (to, call) };
         self.send(to, Envelope { group, call, message }).map_err(|error| Failed::NotSent(to, error))?;
         match tokio::time::timeout(self.deadline, answer).await {
@@ -54,17 +64,26 @@ impl Calls {
         }
     }
 
-    /// Answers a node's call. An answer that does not leave is missed by the caller's deadline.
-    pub(super) fn answer(&self, to: u64, group: u32, call: u64, message: Message) {
-        if let Err(error) = self.send(to, Envelope { group, call, message }) {
-            tracing::debug!(to, group, %error, "an answer did not leave");
+    /// Answers a node's call. An answer that does not leave is missed by the caller's deadline; one to a node that was
+    /// started again is for nobody.
+    pub(super) fn answer(&self, to: Contact, group: u32, call: u64, message: Message) {
+        if self.wire.contact(to.node) != Some(to) {
+            return;
+        }
+        if let Err(error) = self.send(to.node, Envelope { group, call, message }) {
+            tracing::debug!(to = to.node, group, %error, "an answer did not leave");
         }
     }
 
-    /// Hands an answer to whoever waits for it. One that comes late is for nobody.
-    pub(super) fn answered(&self, from: u64, call: u64, message: Message) {
-        if let Some(waiting) = self.waiting().remove(&(from, call)) {
-            drop(waiting.send(message));
+    /// Hands an answer to whoever waits for it. One that comes late is for nobody, as is one of another start of the node,
+    /// or about another group.
+    pub(super) fn answered(&self, from: Contact, group: u32, call: u64, message: Message) {
+        let mut waiting = self.waiting();
+        let key = (from.node, call);
+        if waiting.get(&key).is_some_and(|waiting| (waiting.of, waiting.group) == (from, group))
+            && let Some(waiting) = waiting.remove(&key)
+        {
+            drop(waiting.answer.send(message));
         }
     }
 
@@ -80,7 +99,7 @@ impl Calls {
         self.wire.send(to, lane, message)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), oneshot::Sender<Message>>> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,5 +113,77 @@ struct Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.calls.waiting().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Boxed, BulkWrite};
+    use std::io;
+    use tokio::task::JoinHandle;
+
+    /// A wire to one node, which keeps what is sent to it.
+    struct ToOne {
+        is: Mutex<Contact>,
+        sent: Mutex<Vec<Bytes>>,
+    }
+
+    impl Wire for ToOne {
+        fn send(&self, _: u64, _: Lane, message: Bytes) -> Result<(), NotSent> {
+            self.sent.lock().unwrap().push(message);
+            Ok(())
+        }
+
+        fn bulk(&self, _: u64, _: Bytes) -> Boxed<io::Result<Box<dyn BulkWrite>>> {
+            Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+        }
+
+        fn contact(&self, node: u64) -> Option<Contact> {
+            Some(*self.is.lock().unwrap()).filter(|contact| contact.node == node)
+        }
+    }
+
+    const PEER: Contact = Contact { node: 2, generation: 7 };
+    const GROUP: u32 = 5;
+    const FIRST: u64 = 90;
+
+    fn message(why: &str) -> Message {
+        Message::Refused(why.to_owned())
+    }
+
+    /// Calls to node 2, of which one about a group is under way.
+    async fn called() -> (Arc<ToOne>, Arc<Calls>, JoinHandle<Result<Message, Failed>>) {
+        let wire = Arc::new(ToOne { is: Mutex::new(PEER), sent: Mutex::default() });
+        let calls = Arc::new(Calls::new(wire.clone(), Duration::from_secs(60), FIRST));
+        let calling = calls.clone();
+        let call = tokio::spawn(async move { calling.call(PEER.node, GROUP, message("a call")).await });
+        while wire.sent.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        (wire, calls, call)
+    }
+
+    #[tokio::test]
+    async fn a_call_is_answered_by_the_start_of_the_node_that_was_asked_and_about_its_group() {
+        let (_, calls, call) = called().await;
+
+        calls.answered(Contact { generation: 6, ..PEER }, GROUP, FIRST, message("of the start before"));
+        calls.answered(PEER, GROUP + 1, FIRST, message("about another group"));
+        calls.answered(PEER, GROUP, FIRST + 1, message("to another call"));
+        calls.answered(PEER, GROUP, FIRST, message("this"));
+
+        let answer = call.await.unwrap();
+        assert!(matches!(answer, Err(Failed::Refused(2, why)) if why == "this"));
+    }
+
+    #[tokio::test]
+    async fn a_call_is_not_answered_to_the_next_start_of_the_node_that_made_it() {
+        let (wire, calls, _call) = called().await;
+        *wire.is.lock().unwrap() = Contact { generation: 8, ..PEER };
+
+        calls.answer(PEER, GROUP, 3, message("too late"));
+
+        assert_eq!(wire.sent.lock().unwrap().len(), 1, "the call alone");
     }
 }

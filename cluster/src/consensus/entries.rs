@@ -20,8 +20,9 @@ use tokio::sync::oneshot;
 pub(crate) struct Entries {
     wal: Arc<Wal>,
     group: u32,
-    /// What was appended and is not durable yet, by index, without gaps. What is queued holds this and not the log, so
-    /// that the log's own thread is never the last to hold the log.
+    /// What was appended and is not durable yet, by index, without gaps. What could not be appended stays, as others may
+    /// have committed it, until consensus begins again. What is queued holds this and not the log, so that the log's own
+    /// thread is never the last to hold the log.
     waiting: Arc<Mutex<BTreeMap<u64, Entry>>>,
 }
 
@@ -46,19 +47,25 @@ impl Entries {
         self.waiting().extend(entries.into_iter().map(|entry| (entry.id.index, entry)));
         let waiting = self.waiting.clone();
         let done = move |fate: Result<(), log::Error>| {
-            let mut waiting = lock(&waiting);
-            for id in ids {
-                // It may have been truncated, and another appended in its place.
-                if waiting.get(&id.index).is_some_and(|entry| entry.id == id) {
-                    waiting.remove(&id.index);
+            if fate.is_ok() {
+                let mut waiting = lock(&waiting);
+                for id in ids {
+                    // It may have been truncated, and another appended in its place.
+                    if waiting.get(&id.index).is_some_and(|entry| entry.id == id) {
+                        waiting.remove(&id.index);
+                    }
                 }
             }
-            drop(waiting);
             flushed.io_completed(fate.map_err(io::Error::other));
         };
         // Refused for want of room it would end the group's consensus, so it may use the reserve. Whoever proposes or
         // sends entries asks for room before.
         self.wal.append_upkeep(records, Box::new(done));
+    }
+
+    /// Forgets what was not made durable, once nothing is on its way to the disk: consensus begins with what is there.
+    pub(super) fn begin_again(&self) {
+        self.waiting().clear();
     }
 
     /// Answers when all that was appended before is durable.

@@ -28,6 +28,7 @@ pub(crate) struct Running {
     patience: Duration,
     proposing: Proposing,
     confirming: Confirming,
+    desk: Arc<Desk<Machine>>,
 }
 
 impl Running {
@@ -41,17 +42,19 @@ impl Running {
     pub(crate) async fn start(
         entries: Entries,
         node: u64,
-        desk: &Desk<Machine>,
+        desk: Arc<Desk<Machine>>,
         telling: Arc<Telling>,
     ) -> Result<Self, Error> {
         let group = entries.group();
         let failed = |reason: String| Error::Consensus { group, reason };
+        entries.begin_again();
         let state = entries.state();
         let membership = state.membership.as_ref().and_then(|(_, bytes)| Membership::decode(bytes).ok());
         let alone = membership.is_some_and(|membership| membership.is_alone(node));
         let config = desk.timing().config(alone)?;
-        // Whoever is alone has committed what it has.
-        let conveyed = if alone { state.last } else { state.committed };
+        // Whoever is alone has committed what it has. What was dropped is committed, whatever the mark says: by the local
+        // rule none is written with each entry.
+        let conveyed = if alone { state.last } else { state.committed.max(state.purged) };
         // The machine begins behind that, also where the one before had not told all of it.
         telling.found(conveyed.map_or(0, |id| id.index));
         let machine =
@@ -67,7 +70,7 @@ impl Running {
         let patience = 2 * *desk.timing().election.end();
         let confirming = Confirming::new(raft.clone(), telling.clone(), patience);
         let proposing = Proposing::new(raft.clone(), telling.clone());
-        Ok(Self { group, node, raft, telling, patience, proposing, confirming })
+        Ok(Self { group, node, raft, telling, patience, proposing, confirming, desk })
     }
 
     /// Tells the shard who leads, until consensus ends by itself; says why it did.
@@ -105,8 +108,9 @@ impl Running {
         applied.is_ok() && self.leads_in(term).await
     }
 
-    /// Ends consensus here. Whoever has a proposal under way is not answered by that.
+    /// Ends consensus here; from now on the group hears nothing. Whoever has a proposal under way is not answered by that.
     pub(crate) async fn stop(&self) {
+        self.desk.close(self.group);
         // One that failed has ended already.
         drop(self.raft.shutdown().await);
     }

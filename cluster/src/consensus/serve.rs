@@ -28,7 +28,7 @@ impl<M: RaftStateMachine<Types>> Desk<M> {
     pub fn new(wire: Arc<dyn Wire>, timing: &Timing, wal: Arc<Wal>) -> Self {
         // Longer than a leader waits for a quorum before it is replaced, so that no slow answer counts as none.
         let deadline = 2 * *timing.election.end();
-        let calls = Arc::new(Calls::new(wire, deadline));
+        let calls = Arc::new(Calls::new(wire, deadline, wal.draw()));
         Self { calls, wal, timing: timing.clone(), groups: RwLock::default() }
     }
 
@@ -65,17 +65,17 @@ impl<M: RaftStateMachine<Types>> Hears for Desk<M> {
             Err(error) => return tracing::warn!(from = from.node, %error, "left a message out"),
         };
         if message.is_answer() {
-            return self.calls.answered(from.node, call, message);
+            return self.calls.answered(from, group, call, message);
         }
         let Some(raft) = self.groups().get(&group).cloned() else {
             let refused = Message::Refused(format!("group {group} is not here"));
-            return self.calls.answer(from.node, group, call, refused);
+            return self.calls.answer(from, group, call, refused);
         };
         let (calls, wal) = (self.calls.clone(), self.wal.clone());
         // One task a call. A node has as many under way as it has links to this one, and gives each up after a while.
         tokio::spawn(async move {
             let answer = respond(&raft, &wal, message).await;
-            calls.answer(from.node, group, call, answer);
+            calls.answer(from, group, call, answer);
         });
     }
 

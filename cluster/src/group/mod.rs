@@ -81,7 +81,7 @@ impl Group {
     fn new(wal: Arc<Wal>, node: u64, number: u32, term: Option<u64>) -> Arc<Self> {
         let entries = Entries::new(wal.clone(), number);
         let state = entries.state();
-        let conveyed = if term.is_some() { state.last } else { state.committed };
+        let conveyed = if term.is_some() { state.last } else { state.committed.max(state.purged) };
         let telling = Telling::new(conveyed.map_or(0, |id| id.index), term.map(Tenure::whole));
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -185,15 +185,17 @@ impl ShardLog for Group {
                 "group {group} has dropped its entries through {purged}, but the state ends at {after}; restore it"
             )));
         }
-        let unreadable = |error: crate::Error| Error::Unreadable(error.to_string());
-        proposed(after, through, |range| self.entries.read_blocking(range, bytes).map_err(unreadable))
+        let committed = self.telling.conveyed();
+        let read = |range| self.entries.read_blocking(range, bytes).map_err(|error| error.to_string());
+        proposed(after, through, committed, read).map_err(Error::Unreadable)
     }
 
     fn recent(&self, after: u64, through: u64, bytes: usize) -> Option<Vec<Entry>> {
         if self.purged_past(after).is_some() {
             return None;
         }
-        proposed(after, through, |range| self.entries.recent(range, bytes).map_err(drop)).ok()
+        let read = |range| self.entries.recent(range, bytes).map_err(|_| String::new());
+        proposed(after, through, self.telling.conveyed(), read).ok()
     }
 
     fn propose(&self, tenure: Tenure, payload: Bytes, done: Done) {
@@ -226,15 +228,24 @@ impl ShardLog for Group {
 }
 
 /// The first entries of a shard between two indices, of what `read` finds there piece by piece. Entries of the log's own
-/// may be all that there is in one piece.
-fn proposed<E>(
+/// may be all that there is in one piece. Of what is committed nothing may be missing: a shard that finds none takes it
+/// that there is none.
+fn proposed(
     after: u64,
     through: u64,
-    read: impl Fn(Range<u64>) -> Result<Vec<wal::Entry>, E>,
-) -> Result<Vec<Entry>, E> {
+    committed: u64,
+    read: impl Fn(Range<u64>) -> Result<Vec<wal::Entry>, String>,
+) -> Result<Vec<Entry>, String> {
     let (mut next, end) = (after.saturating_add(1), through.saturating_add(1));
     while next < end {
         let entries = read(next..end)?;
+        let is_missing = match entries.first() {
+            Some(first) => first.id.index != next,
+            None => next <= committed,
+        };
+        if is_missing {
+            return Err(format!("entry {next} is committed, and not in the log of this node now"));
+        }
         let Some(last) = entries.last() else { break };
         next = last.id.index.saturating_add(1);
         let normal = entries.into_iter().filter(|entry| entry.kind == Kind::Normal);
@@ -244,4 +255,34 @@ fn proposed<E>(
         }
     }
     Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(indices: Range<u64>) -> impl Fn(Range<u64>) -> Result<Vec<wal::Entry>, String> {
+        move |range| {
+            let there = indices.clone().filter(|index| range.contains(index));
+            let entry = |index| wal::Entry {
+                kind: if index % 2 == 0 { Kind::Normal } else { Kind::Blank },
+                id: runtime::log::LogId { term: 1, index },
+                payload: Bytes::new(),
+            };
+            Ok(there.map(entry).collect())
+        }
+    }
+
+    #[test]
+    fn a_committed_entry_that_is_missing_is_never_read_as_none() {
+        let indices = |read: Result<Vec<Entry>, String>| {
+            read.map(|entries| entries.iter().map(|entry| entry.id.index).collect::<Vec<_>>()).ok()
+        };
+
+        assert_eq!(indices(proposed(4, 8, 8, found(0..9))), Some(vec![6, 8]));
+        assert_eq!(indices(proposed(8, 9, 9, found(0..10))), Some(vec![]), "all of it is the log's own");
+        assert_eq!(indices(proposed(4, u64::MAX, 4, found(0..5))), Some(vec![]), "there is no more");
+        assert_eq!(indices(proposed(4, 8, 8, found(6..9))), None, "one at the start");
+        assert_eq!(indices(proposed(8, 9, 9, found(0..9))), None, "one at the end");
+    }
 }

@@ -97,9 +97,6 @@ impl Group {
                 return Err(Stuck::NotAlone { group: number });
             }
             running.stop().await;
-            if let Some(desk) = group.desk.get() {
-                desk.close(number);
-            }
             match group.written().await {
                 Ok(()) if group.is_led_alone(term) => {
                     group.set(Rule::Local { term });
@@ -139,9 +136,6 @@ impl Group {
             };
             group.dismiss().await;
             running.stop().await;
-            if let Some(desk) = group.desk.get() {
-                desk.close(group.number);
-            }
             group.telling.follows(None);
             group.set(Rule::Absent);
             Ok(())
@@ -164,16 +158,17 @@ impl Group {
     }
 
     /// Begins consensus where this node does not lead.
-    async fn take_part(&self, desk: &Desk<Machine>) -> Result<(), Stuck> {
+    async fn take_part(&self, desk: &Arc<Desk<Machine>>) -> Result<(), Stuck> {
         let running = self.start(desk).await?;
         self.run(running);
         Ok(())
     }
 
     /// Starts consensus on the log, once nothing is on its way there.
-    pub(super) async fn start(&self, desk: &Desk<Machine>) -> Result<Arc<Running>, Stuck> {
+    pub(super) async fn start(&self, desk: &Arc<Desk<Machine>>) -> Result<Arc<Running>, Stuck> {
         self.written().await?;
-        let running = Running::start(self.entries.clone(), self.node, desk, self.telling.clone()).await;
+        let running =
+            Running::start(self.entries.clone(), self.node, desk.clone(), self.telling.clone()).await;
         running.map(Arc::new).or_else(|error| self.refused(error))
     }
 

@@ -156,6 +156,11 @@ impl Telling {
         self.inner().leads
     }
 
+    /// Through which index all is committed, and can be read.
+    pub(crate) fn conveyed(&self) -> u64 {
+        self.inner().conveyed
+    }
+
     /// Since when a proposal is under way.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.inner().flight.as_ref().map(|flight| flight.since)

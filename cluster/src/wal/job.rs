@@ -33,6 +33,17 @@ impl Job {
         !self.is_upkeep && self.records.iter().any(|record| record.kind == Kind::Normal)
     }
 
+    /// The groups that it adds entries to.
+    pub(crate) fn adds(&self) -> impl Iterator<Item = u32> + '_ {
+        self.records.iter().filter(|record| record.kind.is_entry()).map(|record| record.group)
+    }
+
+    /// The groups whose log ends elsewhere with it.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = u32> + '_ {
+        let changes = |kind: Kind| kind.is_entry() || kind == Kind::Truncate || kind == Kind::Purged;
+        self.records.iter().filter(move |record| changes(record.kind)).map(|record| record.group)
+    }
+
     pub(crate) fn finish(mut self, fate: Result<(), Error>) {
         self.done.take().expect("a job is finished once")(fate);
     }

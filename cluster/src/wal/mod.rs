@@ -47,6 +47,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::time::Instant;
 use writer::{Shared, Writer};
 
 /// The log of a node, open. Dropping it closes it as [`Wal::close`] does.
@@ -56,8 +58,15 @@ pub struct Wal {
     files: Arc<dyn Files>,
     folder: PathBuf,
     reserve_bytes: u64,
+    /// Whether the disk had room when it was asked last.
+    room: Mutex<Option<(Instant, Result<(), String>)>>,
+    entropy: u64,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// How long the disk's answer holds: whoever asks does so for each message, and on a thread that others wait for. The
+/// reserve is far more than what comes in meanwhile.
+const ROOM_HOLDS: Duration = Duration::from_millis(100);
 
 impl Wal {
     /// Opens the log in a folder, or begins one, and starts its threads. The folder must exist, and nobody else may
@@ -67,14 +76,15 @@ impl Wal {
     /// When what was durable is not there any more, or the disk fails: see [`Error`].
     pub fn open(files: Arc<dyn Files>, folder: &Path, options: Options) -> Result<Self, Error> {
         let reserve_bytes = options.reserve_bytes;
-        let entropy = RandomState::new().hash_one(folder);
+        let entropy = options.entropy.unwrap_or_else(|| RandomState::new().hash_one(folder));
         let writer = Writer::open(files.clone(), folder, options, entropy)?;
         let shared = writer.shared.clone();
         let queue = Arc::new(Queue::default());
         let thread = threads::start(writer, queue.clone())
             .map_err(|source| Error::io("starting the threads of the log in", folder, source))?;
         let folder = folder.to_owned();
-        Ok(Self { shared, queue, files, folder, reserve_bytes, thread: Mutex::new(Some(thread)) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { shared, queue, files, folder, reserve_bytes, room: Mutex::default(), entropy, thread })
     }
 
     /// Appends records, all in one batch, and calls `done` on the writer's thread once they are durable.
@@ -150,7 +160,7 @@ impl Wal {
         lock(&self.shared.index).terms(group, range)
     }
 
-    /// Whether the disk has room beyond the reserve, or why not. Asks the disk.
+    /// Whether the disk has room beyond the reserve, or why not. Asks the disk, ten times a second at most.
     ///
     /// It is for consensus, which ends when an append is refused, and so may use the reserve: it asks before it takes
     /// entries from anybody.
@@ -158,8 +168,21 @@ impl Wal {
     /// # Errors
     /// Why there is no room.
     pub fn room(&self) -> Result<(), String> {
+        let mut room = lock(&self.room);
+        if let Some((since, room)) = &*room
+            && since.elapsed() < ROOM_HOLDS
+        {
+            return room.clone();
+        }
         let free = self.files.free_space(&self.folder);
-        room::beyond_reserve(&self.folder, free, self.reserve_bytes)
+        let found = room::beyond_reserve(&self.folder, free, self.reserve_bytes);
+        *room = Some((Instant::now(), found.clone()));
+        found
+    }
+
+    /// A number that nobody can guess, other for each start of the node.
+    pub(crate) fn draw(&self) -> u64 {
+        salt(!self.entropy, self.generation())
     }
 
     /// How long the batches took to become durable.

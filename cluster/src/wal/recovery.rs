@@ -16,7 +16,7 @@ use super::segment::{self, HEADER};
 use super::writer::{Shared, Writer};
 use crate::{Error, Options};
 use runtime::files::Files;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -73,6 +73,7 @@ impl Writer {
             number: scan.next,
             notes: BTreeMap::new(),
             buffer: Vec::new(),
+            refused: BTreeSet::new(),
             chore_is_out: false,
             cramped: false,
             stopped: None,

@@ -20,7 +20,7 @@ use crate::Options;
 use runtime::files::Files;
 use runtime::log::Error;
 use runtime::path::step;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -53,6 +53,9 @@ pub(crate) struct Writer {
     pub(super) number: u64,
     /// What the next batch takes along, by group.
     pub(super) notes: BTreeMap<u32, Record>,
+    /// Groups of which a job was refused for want of room, and no entry came since: what was proposed behind it has a gap
+    /// before it.
+    pub(super) refused: BTreeSet<u32>,
     pub(super) buffer: Vec<u8>,
     pub(super) chore_is_out: bool,
     /// The last attempt to make a segment found no room.
@@ -104,7 +107,7 @@ impl Writer {
         let Gathered { count, bytes, proposes, gap } = self.gather(jobs);
         if let Some((group, index)) = gap {
             let job = jobs.pop_front().expect("it has the gap");
-            job.finish(Err(Error::Full(format!("entry {index} of group {group} found no room before"))));
+            job.finish(Err(self.gap(group, index)));
             return Turn::Answered;
         }
         match self.room(bytes, proposes) {
@@ -114,6 +117,14 @@ impl Writer {
                 let notes = if jobs.is_empty() { std::mem::take(&mut self.notes) } else { BTreeMap::new() };
                 let records = batch.iter().flat_map(|job| &job.records).chain(notes.values());
                 let fate = self.append(records, bytes);
+                match &fate {
+                    // Only an entry closes the gap that a refused one has left.
+                    Ok(()) => batch.iter().flat_map(Job::adds).for_each(|group| {
+                        self.refused.remove(&group);
+                    }),
+                    Err(Error::Full(_)) => self.refused.extend(batch.iter().flat_map(Job::changes)),
+                    Err(_) => {}
+                }
                 batch.into_iter().for_each(|job| job.finish(fate.clone()));
             }
             Room::Soon => return Turn::Waits,
@@ -156,7 +167,17 @@ impl Writer {
         let (refused, kept): (Vec<Job>, Vec<Job>) =
             jobs.drain(..).partition(|job| !proposes || job.proposes());
         *jobs = kept.into();
+        self.refused.extend(refused.iter().flat_map(Job::changes));
         refused.into_iter().for_each(|job| job.finish(Err(Error::Full(reason.to_owned()))));
+    }
+
+    /// What to say of a job that does not follow what is there. If none before it was refused, whoever proposed it counts
+    /// wrongly, and nobody knows what else it believes.
+    fn gap(&mut self, group: u32, index: u64) -> Error {
+        match self.refused.contains(&group) {
+            true => Error::Full(format!("entry {index} of group {group} found no room before")),
+            false => self.stop(&format!("another entry than {index}, the next, came for group {group}")),
+        }
     }
 
     pub(super) fn active(&self) -> &Segment {

@@ -191,6 +191,8 @@ async fn a_follower_with_a_full_disk_takes_nothing_and_catches_up_when_there_is_
     cluster.all_have_applied(&written).await;
 
     disk.set_capacity(disk.used() + 1000);
+    // The disk is asked ten times a second.
+    tokio::time::sleep(Duration::from_millis(120)).await;
     for n in 0..10 {
         written.push(cluster.write(&ALL, vec![n; 20_000].into()).await);
     }

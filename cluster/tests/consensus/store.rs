@@ -4,17 +4,18 @@ use crate::{GROUP, wal};
 use bytes::Bytes;
 use cluster::consensus::types::{self, Payload, RaftEntry, Types};
 use cluster::consensus::{Reader, Store};
-use cluster::wal::{Record, Wal};
+use cluster::wal::{Kind, Record, Wal};
 use futures_util::FutureExt;
 use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use runtime::files::sim::Sim;
-use runtime::log::LogId;
+use runtime::log::{Error, LogId};
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 /// Keeps the log's writer from writing, until it is dropped.
 struct Held(#[expect(dead_code, reason = "the writer goes on when it is dropped")] mpsc::Sender<()>);
@@ -143,4 +144,43 @@ async fn a_committed_mark_whose_entry_a_crash_took_says_no_more_than_there_is() 
     fate.recv().unwrap().unwrap();
 
     assert_eq!(store.read_committed().await.unwrap(), Some(types::to_raft(id(1, 0))));
+}
+
+#[tokio::test]
+async fn an_entry_that_the_disk_did_not_take_is_read_all_the_same_as_others_may_have_committed_it() {
+    let disk = Sim::new(1);
+    let (wal, mut store) = store(&disk);
+    append(&mut store, vec![entry(id(1, 0), 10)]).await.await.unwrap();
+    let mut reader = store.get_log_reader().await;
+    disk.fail_sync_after(0);
+
+    append(&mut store, vec![entry(id(1, 1), 10)]).await.await.unwrap_err();
+
+    assert_eq!(wal.state(GROUP).last, Some(id(1, 0)));
+    assert_eq!(read(&mut reader).await, [id(1, 0), id(1, 1)]);
+}
+
+#[tokio::test]
+async fn an_entry_that_does_not_follow_stops_the_log_instead_of_being_said_to_find_no_room() {
+    let (wal, _store) = store(&Sim::new(1));
+    let (sender, fate) = mpsc::channel();
+    let ahead = vec![Record::entry(GROUP, Kind::Normal, id(1, 3), Bytes::new())];
+
+    wal.append(ahead, Box::new(move |result| drop(sender.send(result))));
+
+    assert!(matches!(fate.recv().unwrap(), Err(Error::Unknown(_))));
+    assert!(wal.health().why_stopped().is_some_and(|why| why.contains("entry than 0")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_disk_is_asked_for_room_ten_times_a_second_at_most() {
+    let disk = Sim::new(1);
+    let (wal, _store) = store(&disk);
+    assert_eq!(wal.room(), Ok(()));
+
+    disk.set_capacity(disk.used());
+
+    assert_eq!(wal.room(), Ok(()), "as it was a moment ago");
+    tokio::time::advance(Duration::from_millis(100)).await;
+    assert!(wal.room().is_err());
 }

@@ -3,6 +3,7 @@
 use crate::world::{ALL, Cluster, GROUP, PATIENCE, hold};
 use bytes::Bytes;
 use runtime::log::{Error, LogId, ShardLog};
+use std::time::Duration;
 use tokio::time::timeout;
 
 fn payloads(applied: &[(LogId, Bytes)]) -> Vec<&str> {
@@ -82,8 +83,12 @@ async fn a_shard_on_a_full_disk_is_refused_and_leads_on() {
     let disk = &cluster.disks[&1];
 
     disk.set_capacity(disk.used() + 1000);
+    // The disk is asked ten times a second.
+    let asked = Duration::from_millis(120);
+    tokio::time::sleep(asked).await;
     let refused = shard.begin(tenure, "no room").await.unwrap();
     disk.set_capacity(u64::MAX);
+    tokio::time::sleep(asked).await;
 
     assert!(matches!(refused, Err(Error::Full(_))), "{refused:?}");
     shard.propose("room again").await;

@@ -3,6 +3,8 @@
 use crate::world::{Cluster, GROUP, PATIENCE, Shard, hold};
 use bytes::Bytes;
 use cluster::group::{Change, Stuck};
+use cluster::membership::Membership;
+use cluster::wal::{Kind, Record};
 use runtime::log::{Error, LogId, ShardLog, Standing, Tenure};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -165,4 +167,34 @@ async fn a_group_that_is_not_on_a_node_takes_nothing_there() {
 
     assert_eq!(fate, Err(Error::NotLeader { term: 1 }));
     assert_eq!(log.shrink().await, Err(Stuck::NotLeader { group: GROUP, leader: None }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_dropped_more_than_its_mark_says_is_committed_takes_part_all_the_same() {
+    let mut cluster = Cluster::lone().await;
+    let mut shard = cluster.shard(1);
+    shard.lead().await;
+    let mut last = shard.propose("first").await;
+    for _ in 0..6 {
+        last = shard.propose("more").await;
+    }
+    let wal = cluster.wals[&1].clone();
+    let dropped = LogId { index: last.index - 1, ..last };
+    let two =
+        Membership { configs: vec![BTreeSet::from([1])], nodes: [1, 2].map(|n| (n, String::new())).into() };
+    let next = LogId { index: last.index + 1, ..last };
+    let learner = Record::entry(GROUP, Kind::Membership, next, two.encode().into());
+    let (sender, written) = tokio::sync::oneshot::channel();
+    let records = vec![Record::purged(GROUP, dropped), learner];
+    wal.append(records, Box::new(move |result| sender.send(result).unwrap()));
+    written.await.unwrap().unwrap();
+    assert!(wal.state(GROUP).committed < Some(dropped));
+    drop(wal);
+
+    cluster.lose_power(1).await;
+    cluster.start(1).await;
+
+    let mut again = Shard::after(cluster.logs[&1].clone(), dropped.index);
+    again.lead().await;
+    assert_eq!(again.applied, [(last, Bytes::from("more"))]);
 }

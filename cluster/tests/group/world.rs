@@ -41,12 +41,17 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn new(log: Arc<Group>) -> Self {
+        Self::after(log, 0)
+    }
+
+    /// A shard whose state has everything through an index.
+    pub(crate) fn after(log: Arc<Group>, through: u64) -> Self {
         let (post, mail) = mpsc::unbounded_channel();
         let told = post.clone();
         // Whoever listens no more is told in vain.
         let standing = log.listen(Box::new(move |what| told.send(Mail::Told(what)).unwrap_or_default()));
         let tenure = standing.leads;
-        let mut shard = Self { log, post, mail, through: 0, applied: Vec::new(), tenure, waits: false };
+        let mut shard = Self { log, post, mail, through, applied: Vec::new(), tenure, waits: false };
         shard.read(standing.through);
         shard
     }
