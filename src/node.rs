@@ -165,7 +165,7 @@ pub(crate) fn next(error: &cluster::Error) -> &'static str {
     match error {
         Error::Io { .. } => "see whether the data folder is one that you may write to, on a disk with room",
         Error::InUse { .. } => "stop the other node, or take another folder: --data DIR",
-        Error::NotAlone { .. } | Error::Meta { .. } => "start the binary that wrote the data folder",
+        Error::Shards { .. } | Error::Meta { .. } => "start the binary that wrote the data folder",
         Error::Backup { .. } => "see which backups there are, and restore another",
         Error::Option { .. } => "leave the option out, or give it a larger value",
         _ => "see how far the log is whole: twinfold log verify DIR",

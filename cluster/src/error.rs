@@ -54,13 +54,13 @@ pub enum Error {
         /// The first missing index.
         index: u64,
     },
-    /// The log was last written by a group of several voters, or by another node.
-    #[error("group {group} is not this node's alone (node {node}); start it with the cluster that wrote it")]
-    NotAlone {
-        /// The group.
-        group: u32,
-        /// This node.
-        node: u64,
+    /// The keys are spread over another number of shards, or over more than there may be.
+    #[error("the option `shards` is {asked}, and there are {found}; that number stays")]
+    Shards {
+        /// What the options say.
+        asked: u32,
+        /// What is agreed on.
+        found: u32,
     },
     /// Consensus does not start on a group.
     #[error("group {group} does not start: {reason}; run `twinfold log verify` before restarting")]

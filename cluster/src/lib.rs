@@ -11,10 +11,11 @@
 //! (membership, vote, blank entry of the leader), so that consensus opens the very same log when a second node joins.
 //! [`consensus`] is the other rule, by openraft over the [`wire`] between nodes. A [`group::Group`] is a shard's log under
 //! both, and changes from one to the other while the shard proposes; the runtime sees [`runtime::log::ShardLog`] and
-//! never learns which rule committed an entry. No node joins others yet.
+//! never learns which rule committed an entry. What the log says decides on the rule at a start, and never the options.
 //!
 //! # The types, in the order one meets them
 //! [`Storage`] is opened on a folder, with [`Options`]: it recovers, or says with an [`Error`] what keeps it from it.
+//! [`Storage::join`] lets it take part in groups that have other nodes, and [`Storage::leave`] hands over what it leads.
 //! [`Storage::shard_log`] hands out the log of a shard, [`Storage::meta`] the [`meta`] group with nodes and the shard map,
 //! and [`Storage::watch`] a [`Watch`] on its health for whoever reports it. [`inspect`] reads the log of a stopped node,
 //! [`restore`] makes one for a backup.
@@ -38,7 +39,8 @@
 //! * An entry lives until its shard has purged it, and segments go strictly oldest first.
 //!
 //! # Units and limits
-//! Sizes are bytes; indices count from 1, terms only rise. There are [`SHARDS`] shards, fixed when the folder is made.
+//! Sizes are bytes; indices count from 1, terms only rise. There are [`SHARDS`] shards unless the [`Options`] say fewer,
+//! fixed when the first folder is made.
 //! By default a segment has 64 MiB, a batch gathers up to 8 MiB (a larger entry is a batch of its own), the newest 8 MiB
 //! of entries are in memory, and below 256 MiB of free space nothing is appended: [`Options`] says what more and less
 //! cost. A shard has one proposal in flight in practice, a follower what its leader sends; nothing here limits it.

@@ -1,12 +1,18 @@
 //! What an operator may set of the storage.
 
-use crate::Error;
+use crate::{Error, SHARDS};
 
 /// Limits of the log. Every field has a default that suits a node with 64 shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// This node's number in its groups' memberships and votes; it stays for the life of the folder. Default 1.
     pub node: u64,
+    /// How many shards there are; it stays for the life of the cluster. Default [`SHARDS`], and at most that: a simulation
+    /// has fewer.
+    pub shards: u32,
+    /// Whether a folder that holds no log begins the groups, each of this node alone. Default true. A node that joins others
+    /// begins none: it gets them from the others.
+    pub begins: bool,
     /// Length of a segment in bytes, at least 4,096. Default 64 MiB. Too small costs a new file often; too large keeps
     /// more of the disk, and as much memory at the start, which reads one segment at a time.
     pub segment_bytes: u64,
@@ -30,6 +36,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             node: 1,
+            shards: SHARDS,
+            begins: true,
             segment_bytes: 64 << 20,
             batch_bytes: 8 << 20,
             tail_bytes: 8 << 20,
@@ -46,7 +54,11 @@ impl Options {
             ("segment_bytes", self.segment_bytes, 4096),
             ("batch_bytes", self.batch_bytes as u64, 1),
             ("spare_segments", self.spare_segments as u64, 2),
+            ("shards", u64::from(self.shards), 1),
         ];
+        if self.shards > SHARDS {
+            return Err(Error::Shards { asked: self.shards, found: SHARDS });
+        }
         match least.into_iter().find(|(_, value, min)| value < min) {
             Some((option, value, min)) => Err(Error::Option { option, value, min }),
             None => Ok(()),

@@ -1,23 +1,24 @@
 //! A node's storage: one folder, one log, all groups on it.
 
 use crate::backup::Saver;
-use crate::consensus::{Desk, Timing};
+use crate::consensus::{Desk, Machine, Timing};
 use crate::group::{self, Group, Stuck};
 use crate::meta::Meta;
 use crate::wal::{Syncs, Wal};
 use crate::wire::{Hears, Wire};
 use crate::{Error, Options, Watch};
+use futures_util::future::join_all;
 use runtime::backup::Definitions;
 use runtime::files::{Files, Lock};
 use runtime::log::ShardLog;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 /// The group of the node's own definitions.
 pub const META_GROUP: u32 = 0;
 
-/// How many shards there are, numbered from 0; shard `n` is group `n + 1` of the log.
+/// How many shards there are, numbered from 0, where the options do not say fewer; shard `n` is group `n + 1` of the log.
 pub const SHARDS: u32 = 64;
 
 /// A node's storage, open. Dropping it shuts it down.
@@ -28,28 +29,34 @@ pub struct Storage {
     groups: Vec<Arc<Group>>,
     generation: u64,
     watch: Watch,
+    desk: OnceLock<Arc<Desk<Machine>>>,
     _lock: Box<dyn Lock>,
 }
 
 impl Storage {
     /// Opens the storage in a folder, or begins it there: takes the folder's lock, recovers the log, raises the node's
-    /// generation and leads every group in a new term, with one fdatasync for all of that. Blocks; reads the whole log.
+    /// generation and leads every group that is this node's alone in a new term, with one fdatasync for all of that. What the
+    /// log says decides, and not the options: a group that has other nodes waits for [`Storage::join`], and one that is not
+    /// here for a leader who wants this node in it. Blocks; reads the whole log.
     ///
     /// # Errors
-    /// [`Error::InUse`] when another process has the folder; else those of recovery. Each says what to do.
+    /// [`Error::InUse`] when another process has the folder, [`Error::Shards`] when the keys are spread over another number
+    /// of shards; else those of recovery. Each says what to do.
     pub fn open(files: Arc<dyn Files>, folder: &Path, options: Options) -> Result<Self, Error> {
         let lock = lock(&*files, folder)?;
-        let (node, reserve_bytes) = (options.node, options.reserve_bytes);
+        let Options { node, shards, begins, reserve_bytes, .. } = options;
         let wal = Arc::new(Wal::open(files.clone(), folder, options)?);
         let watch = Watch { wal: wal.clone(), files, folder: folder.to_owned(), reserve_bytes };
-        let numbers: Vec<u32> = (META_GROUP..=SHARDS).collect();
-        let groups = group::open(&wal, node, &numbers, wal.generation() == 0)?;
-        // Nobody can be asked yet who leads it.
-        let meta_group = groups.first().filter(|group| group.view().leader == Some(node));
-        let meta = Meta::open(meta_group.ok_or(Error::NotAlone { group: META_GROUP, node })?.clone())?;
+        let numbers: Vec<u32> = (META_GROUP..=shards).collect();
+        let groups = group::open(&wal, node, &numbers, begins && wal.generation() == 0)?;
+        let meta = Meta::open(groups[META_GROUP as usize].clone())?;
+        let found = meta.state().domains.values().map(|domain| domain.shards).sum();
+        if found != 0 && found != shards {
+            return Err(Error::Shards { asked: shards, found });
+        }
         let generation = wal.generation();
         tracing::info!(node, generation, folder = %folder.display(), "the storage is open");
-        Ok(Self { wal, meta: Arc::new(meta), groups, generation, watch, _lock: lock })
+        Ok(Self { wal, meta: Arc::new(meta), groups, generation, watch, desk: OnceLock::new(), _lock: lock })
     }
 
     /// How often the node was started on this folder, this time included: 1 is the first.
@@ -64,13 +71,19 @@ impl Storage {
         self.meta.clone()
     }
 
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> u32 {
+        u32::try_from(self.groups.len() - 1).expect("their number is an option")
+    }
+
     /// The log of a shard.
     ///
     /// # Panics
-    /// When `shard` is not one of 0..[`SHARDS`].
+    /// When `shard` is not one of 0..[`Storage::shards`].
     #[must_use]
     pub fn shard_log(&self, shard: u32) -> Arc<dyn ShardLog> {
-        assert!(shard < SHARDS, "shard {shard} is none of 0..{SHARDS}");
+        assert!(shard < self.shards(), "shard {shard} is none of 0..{}", self.shards());
         self.groups[shard as usize + 1].clone()
     }
 
@@ -83,24 +96,47 @@ impl Storage {
         self.groups[group as usize].clone()
     }
 
-    /// Joins all groups to a wire: those that are not this node's alone take part from now on, the others go on alone
-    /// and can [grow](Group::grow). Answers who hears what comes by the wire.
+    /// Joins all groups to a wire: those that have other nodes take part from now on, those of this node alone go on alone
+    /// and can [grow](Group::grow), and those that are not here begin when a leader wants this node in them. Answers who
+    /// hears what comes by the wire. To be called once, on a runtime.
     ///
     /// # Errors
     /// [`Stuck`] when consensus does not start on a group.
     pub async fn join(&self, wire: Arc<dyn Wire>, timing: &Timing) -> Result<Arc<dyn Hears>, Stuck> {
-        let desk = Arc::new(Desk::new(wire, timing, self.wal.clone()));
+        let desk = self.desk.get_or_init(|| Arc::new(Desk::new(wire, timing, self.wal.clone()))).clone();
         for group in &self.groups {
             group.join(desk.clone()).await?;
         }
+        let groups: Vec<Weak<Group>> = self.groups.iter().map(Arc::downgrade).collect();
+        let runtime = tokio::runtime::Handle::current();
+        desk.wake_by(Some(Box::new(move |number| {
+            let Some(group) = groups.get(number as usize).and_then(Weak::upgrade) else { return };
+            runtime.spawn(async move { group.wake().await });
+        })));
+        self.meta.follow();
         Ok(desk)
     }
 
-    /// Leaves the wire: groups that are not this node's alone end here.
+    /// Leaves the wire for good: hands over what this node leads, all groups at once, which takes a second at most; then the
+    /// groups that have other nodes end here.
     pub async fn leave(&self) {
-        for group in &self.groups {
-            group.leave().await;
+        let handed_over = join_all(self.groups.iter().map(|group| group.hand_over())).await;
+        let led_still = handed_over.iter().filter(|handed_over| !**handed_over).count();
+        if led_still > 0 {
+            tracing::warn!(
+                groups = led_still,
+                "no other node could take the lead; they wait for an election"
+            );
         }
+        self.end().await;
+    }
+
+    /// Leaves the wire at once: who leads is found by elections.
+    pub async fn end(&self) {
+        if let Some(desk) = self.desk.get() {
+            desk.wake_by(None);
+        }
+        join_all(self.groups.iter().map(|group| group.leave())).await;
     }
 
     /// What a backup keeps of the log; [`crate::restore`] reads it.

@@ -5,6 +5,7 @@
 //! until anything says otherwise, or a proposal waits for too long. That barrier is passed anew by whoever listens anew:
 //! so an entry of an incarnation that died is committed before the next one leads, or never.
 
+use super::duty::{self, Duty};
 use super::machine::Machine;
 use super::types::Types;
 use crate::group::Telling;
@@ -12,17 +13,25 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{Raft, RaftMetrics, ReadPolicy, ServerState};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// The pause after a barrier that was not passed.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Tells a shard who leads, until consensus ends. A proposal that waits longer than `patience` ends the tenure. One that
-/// the shard was told of before goes on if this node leads in its term.
-pub(super) async fn watch(raft: &Raft<Types, Machine>, telling: &Telling, patience: Duration) {
+/// the shard was told of before goes on if this node leads in its term. A node that is not fit to lead hands over.
+pub(super) async fn watch(
+    raft: &Raft<Types, Machine>,
+    telling: &Telling,
+    patience: Duration,
+    mut duty: watch::Receiver<Duty>,
+) {
     let mut metrics = raft.metrics();
     let mut told: Option<Option<u64>> = None;
     loop {
+        let may = *duty.borrow_and_update();
+        raft.runtime_config().elect(may.stands());
         let seen = metrics.borrow_and_update().clone();
         if seen.running_state.is_err() {
             return telling.follows(None);
@@ -30,6 +39,15 @@ pub(super) async fn watch(raft: &Raft<Types, Machine>, telling: &Telling, patien
         let tenure = telling.tenure().map(|tenure| tenure.term);
         let overdue = telling.since().is_some_and(|since| since.elapsed() >= patience);
         match led_term(&seen) {
+            Some(_) if !may.is_fit => {
+                if tenure.is_some() || told != Some(None) {
+                    told = Some(None);
+                    telling.follows(None);
+                }
+                if duty::hand_over(raft).await {
+                    continue;
+                }
+            }
             Some(term) if tenure == Some(term) && !overdue => {}
             Some(term) => {
                 if tenure.is_some() {
@@ -55,6 +73,11 @@ pub(super) async fn watch(raft: &Raft<Types, Machine>, telling: &Telling, patien
         let overdue = telling.since().map_or_else(|| Instant::now() + patience, |since| since + patience);
         tokio::select! {
             changed = metrics.changed() => {
+                if changed.is_err() {
+                    return telling.follows(None);
+                }
+            }
+            changed = duty.changed() => {
                 if changed.is_err() {
                     return telling.follows(None);
                 }

@@ -21,6 +21,7 @@ mod calls;
 mod codec;
 mod config;
 mod confirming;
+mod duty;
 mod entries;
 mod leading;
 mod machine;
@@ -34,6 +35,7 @@ mod store;
 pub mod types;
 
 pub use config::Timing;
+pub(crate) use duty::Duty;
 pub(crate) use entries::Entries;
 pub use machine::Machine;
 pub use network::{Link, Links};

@@ -2,6 +2,7 @@
 
 use super::Desk;
 use super::confirming::Confirming;
+use super::duty::{Duty, HANDING_OVER_MAX};
 use super::entries::Entries;
 use super::leading;
 use super::machine::Machine;
@@ -13,11 +14,11 @@ use crate::group::Telling;
 use crate::membership::Membership;
 use bytes::Bytes;
 use openraft::errors::Fatal;
-use openraft::{Raft, RaftMetrics, ServerState};
+use openraft::{Config, Raft, RaftMetrics, ServerState};
 use runtime::log::{Sure, Tenure};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Consensus on one group's log, under way.
 pub(crate) struct Running {
@@ -29,6 +30,7 @@ pub(crate) struct Running {
     proposing: Proposing,
     confirming: Confirming,
     desk: Arc<Desk<Machine>>,
+    duty: watch::Receiver<Duty>,
 }
 
 impl Running {
@@ -44,6 +46,7 @@ impl Running {
         node: u64,
         desk: Arc<Desk<Machine>>,
         telling: Arc<Telling>,
+        duty: watch::Receiver<Duty>,
     ) -> Result<Self, Error> {
         let group = entries.group();
         let failed = |reason: String| Error::Consensus { group, reason };
@@ -51,7 +54,8 @@ impl Running {
         let state = entries.state();
         let membership = state.membership.as_ref().and_then(|(_, bytes)| Membership::decode(bytes).ok());
         let alone = membership.is_some_and(|membership| membership.is_alone(node));
-        let config = desk.timing().config(alone)?;
+        let may = *duty.borrow();
+        let config = Config { enable_elect: may.stands(), ..desk.timing().config(alone)? };
         // Whoever is alone has committed what it has. What was dropped is committed, whatever the mark says: by the local
         // rule none is written with each entry.
         let conveyed = if alone { state.last } else { state.committed.max(state.purged) };
@@ -70,12 +74,12 @@ impl Running {
         let patience = 2 * *desk.timing().election.end();
         let confirming = Confirming::new(raft.clone(), telling.clone(), patience);
         let proposing = Proposing::new(raft.clone(), telling.clone());
-        Ok(Self { group, node, raft, telling, patience, proposing, confirming, desk })
+        Ok(Self { group, node, raft, telling, patience, proposing, confirming, desk, duty })
     }
 
     /// Tells the shard who leads, until consensus ends by itself; says why it did.
     pub(crate) async fn watch(&self) -> String {
-        leading::watch(&self.raft, &self.telling, self.patience).await;
+        leading::watch(&self.raft, &self.telling, self.patience, self.duty.clone()).await;
         self.raft.is_initialized().await.err().map_or_else(String::new, |error| error.to_string())
     }
 
@@ -85,6 +89,14 @@ impl Running {
         let leads =
             |seen: &RaftMetrics<Types>| seen.state == ServerState::Leader && seen.current_term == term;
         wait.metrics(leads, "it leads in the term").await.is_ok()
+    }
+
+    /// Waits until another node leads, for as long as handing over may take. Whoever watches hands over, once this node is
+    /// not fit.
+    pub(crate) async fn is_handed_over(&self) -> bool {
+        let wait = self.raft.wait(Some(HANDING_OVER_MAX));
+        let is_led = |seen: &RaftMetrics<Types>| seen.current_leader.is_some_and(|leader| leader != seen.id);
+        wait.metrics(is_led, "another one leads").await.is_ok()
     }
 
     /// Whether this node is the only one in the group for good, and leads it in a term, once all that it has is committed

@@ -20,7 +20,11 @@ pub struct Desk<M: RaftStateMachine<Types>> {
     wal: Arc<Wal>,
     timing: Timing,
     groups: RwLock<BTreeMap<u32, Raft<Types, M>>>,
+    wakes: RwLock<Option<Wakes>>,
 }
+
+/// Hears of a group that is not here, and that another node leads and wants this one in.
+type Wakes = Box<dyn Fn(u32) + Send + Sync>;
 
 impl<M: RaftStateMachine<Types>> Desk<M> {
     /// A desk without groups, which sends and answers on a wire. The groups' logs are in `wal`.
@@ -29,7 +33,12 @@ impl<M: RaftStateMachine<Types>> Desk<M> {
         // Longer than a leader waits for a quorum before it is replaced, so that no slow answer counts as none.
         let deadline = 2 * *timing.election.end();
         let calls = Arc::new(Calls::new(wire, deadline, wal.draw()));
-        Self { calls, wal, timing: timing.clone(), groups: RwLock::default() }
+        Self { calls, wal, timing: timing.clone(), groups: RwLock::default(), wakes: RwLock::default() }
+    }
+
+    /// From now on this hears of groups that other nodes want this one in, or nobody does.
+    pub(crate) fn wake_by(&self, wakes: Option<Wakes>) {
+        *self.wakes.write().unwrap_or_else(PoisonError::into_inner) = wakes;
     }
 
     pub(super) fn timing(&self) -> &Timing {
@@ -53,6 +62,10 @@ impl<M: RaftStateMachine<Types>> Desk<M> {
         drop(closed);
     }
 
+    fn wakes(&self) -> RwLockReadGuard<'_, Option<Wakes>> {
+        self.wakes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn groups(&self) -> RwLockReadGuard<'_, BTreeMap<u32, Raft<Types, M>>> {
         self.groups.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,6 +81,10 @@ impl<M: RaftStateMachine<Types>> Hears for Desk<M> {
             return self.calls.answered(from, group, call, message);
         }
         let Some(raft) = self.groups().get(&group).cloned() else {
+            if let (Message::Append(_), Some(wakes)) = (&message, &*self.wakes()) {
+                wakes(group);
+            }
+            // It is tried again.
             let refused = Message::Refused(format!("group {group} is not here"));
             return self.calls.answer(from, group, call, refused);
         };

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A change of who takes part in a group. The group's leader carries it out.
+/// A change of who takes part in a group. The group's leader carries it out. One that is carried out already is carried out
+/// again at no cost, so whoever has not heard of the outcome repeats it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A node gets the log, and does not decide.
@@ -17,8 +18,13 @@ pub enum Change {
     },
     /// Another one leads. The shard pauses until it does.
     Transfer {
-        /// Which; it must be a voter.
+        /// Which; it must be a voter that has about all entries.
         to: u64,
+    },
+    /// A node that does not decide is out of the group.
+    Forget {
+        /// Which.
+        node: u64,
     },
 }
 
@@ -76,4 +82,6 @@ pub struct View {
     pub committed: Option<u64>,
     /// How much of the log each node has, on the leader under consensus.
     pub matched: BTreeMap<u64, u64>,
+    /// How long ago a quorum has answered the leader, in milliseconds; none where this node does not lead by consensus.
+    pub quorum_acked_ms: Option<u64>,
 }

@@ -23,7 +23,7 @@ mod telling;
 pub use change::{Change, Stuck, View};
 pub(crate) use telling::Telling;
 
-use crate::consensus::{Desk, Entries, Machine};
+use crate::consensus::{Desk, Duty, Entries, Machine};
 use crate::membership::Membership;
 use crate::wal::{self, Kind, Record, Wal};
 use bytes::Bytes;
@@ -32,6 +32,7 @@ use runtime::log::{Done, Ear, Entry, Error, ShardLog, Standing, Sure, Tenure};
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak, mpsc};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The log of one shard on one node.
@@ -48,6 +49,8 @@ pub struct Group {
     changing: tokio::sync::Mutex<()>,
     /// Tells the shard who leads, and begins again when consensus fails.
     keeper: Mutex<Option<JoinHandle<()>>>,
+    /// What this node may do in it under consensus.
+    duty: watch::Sender<Duty>,
     /// Whether a purge is being written, by the local rule.
     purging: Arc<AtomicBool>,
 }
@@ -94,6 +97,7 @@ impl Group {
             desk: OnceLock::new(),
             changing: tokio::sync::Mutex::default(),
             keeper: Mutex::default(),
+            duty: watch::Sender::new(Duty::default()),
             purging: Arc::default(),
         })
     }
@@ -125,7 +129,20 @@ impl Group {
             last: state.last.map(|id| id.index),
             committed: committed.map(|id| id.index),
             matched: Default::default(),
+            quorum_acked_ms: None,
         }
+    }
+
+    /// Whether this node stands for election under consensus; it does unless it is told not to. A node does not until its
+    /// shard has recovered, as it would lead and not serve. It votes for others all the same.
+    pub fn elects(&self, may: bool) {
+        self.duty.send_if_modified(|duty| std::mem::replace(&mut duty.elects, may) != may);
+    }
+
+    /// Whether this node may lead under consensus; it may unless it is told not to. One that leads and may not any more
+    /// refuses what its shard proposes, and hands the lead over.
+    pub fn fit(&self, is_fit: bool) {
+        self.duty.send_if_modified(|duty| std::mem::replace(&mut duty.is_fit, is_fit) != is_fit);
     }
 
     fn take(&self, tenure: Tenure, payload: Bytes, made: Use, done: Done) {

@@ -143,6 +143,34 @@ impl Group {
         left.await.unwrap_or_default();
     }
 
+    /// Takes part in consensus from now on, with an empty log, if nothing of the group is here: another node leads it, and has
+    /// said so. A group that is here is left as it is.
+    pub(crate) async fn wake(&self) {
+        let Some(desk) = self.desk.get().cloned() else { return };
+        let woken = self.whole(move |group| async move {
+            match &*group.rule() {
+                Rule::Absent => {}
+                Rule::Local { .. } | Rule::Consensus(_) | Rule::Held(_) => return Ok(()),
+            }
+            group.take_part(&desk).await
+        });
+        if let Err(stuck) = woken.await {
+            tracing::warn!(%stuck, "a group that another node leads does not begin here");
+        }
+    }
+
+    /// Hands the lead over to another node that has all entries, for good: this node does not lead the group any more. Takes
+    /// a second at most; whether another one leads then, or none did.
+    pub async fn hand_over(&self) -> bool {
+        let running = match &*self.rule() {
+            Rule::Consensus(running) => running.clone(),
+            Rule::Local { .. } | Rule::Held(_) | Rule::Absent => return true,
+        };
+        let others = running.view().voters.into_iter().any(|node| node != self.node);
+        self.fit(false);
+        others && running.is_handed_over().await
+    }
+
     /// Does something to the rule, whole even if whoever asked for it goes away, and one after the other.
     async fn whole<F>(&self, change: impl FnOnce(Arc<Self>) -> F + Send + 'static) -> Result<(), Stuck>
     where
@@ -167,8 +195,14 @@ impl Group {
     /// Starts consensus on the log, once nothing is on its way there.
     pub(super) async fn start(&self, desk: &Arc<Desk<Machine>>) -> Result<Arc<Running>, Stuck> {
         self.written().await?;
-        let running =
-            Running::start(self.entries.clone(), self.node, desk.clone(), self.telling.clone()).await;
+        let running = Running::start(
+            self.entries.clone(),
+            self.node,
+            desk.clone(),
+            self.telling.clone(),
+            self.duty.subscribe(),
+        )
+        .await;
         running.map(Arc::new).or_else(|error| self.refused(error))
     }
 

@@ -37,7 +37,7 @@ impl Definitions for Meta {
 
     fn audit(&self, from: u64, visit: &mut dyn FnMut(Line, &Entry) -> bool) -> Result<(), Refused> {
         let mut state = State::default();
-        let read = replay(&*self.log, self.through.load(Ordering::Acquire), &mut |entry| {
+        let read = replay(&*self.log, 0, self.through.load(Ordering::Acquire), &mut |entry| {
             let line = match &entry.command {
                 Command::Directory(change) if state.directory.version + 1 >= from => {
                     Some((state.directory.line(change), change.redacted()))

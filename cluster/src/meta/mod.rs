@@ -7,6 +7,7 @@
 
 mod command;
 mod definitions;
+mod following;
 mod state;
 
 pub use command::{Command, NodeState};
@@ -14,10 +15,12 @@ pub use state::{Domain, Node, SLOTS, State};
 
 use crate::Error;
 use command::Entry;
+use following::Heard;
 use runtime::directory::{Changes, Refused};
-use runtime::log::{Error as LogError, LogId, ShardLog, Standing, Tenure};
-use std::sync::atomic::{AtomicU64, Ordering};
+use runtime::log::{Error as LogError, LogId, ShardLog, Tenure};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use tokio::sync::watch;
 
 /// How much of the log is read at once, in bytes.
 const READ_BYTES: usize = 1 << 20;
@@ -25,10 +28,12 @@ const READ_BYTES: usize = 1 << 20;
 /// The meta group's state machine on this node, and the way to change it.
 pub struct Meta {
     log: Arc<dyn ShardLog>,
-    tenure: Tenure,
-    /// The last entry that is known to be committed.
+    heard: Arc<watch::Sender<Heard>>,
+    /// The last entry that the state has.
     through: AtomicU64,
     state: Mutex<Arc<State>>,
+    /// Held by whoever brings the state forward.
+    applying: Mutex<()>,
     changes: Changes,
     /// Held while a command waits for its commit, since each is decided on the state that the one before left.
     proposing: Mutex<()>,
@@ -62,22 +67,23 @@ pub enum Refusal {
 }
 
 impl Meta {
-    /// Leads the group and replays its log.
+    /// Listens to the group and replays its log.
     ///
     /// # Errors
-    /// [`Error::Log`] when the log cannot be led or read, [`Error::Meta`] when an entry is not understood.
+    /// [`Error::Log`] when the log cannot be read, [`Error::Meta`] when an entry is not understood.
     pub fn open(log: Arc<dyn ShardLog>) -> Result<Self, Error> {
-        let Standing { through, leads } = log.listen(Box::new(|_| {}));
-        let tenure = leads.ok_or(LogError::NotLeader { term: 0 })?;
-        let mut state = State::default();
-        replay(&*log, through, &mut |entry| {
-            // An entry whose condition failed is in the log all the same, and changes nothing here either.
-            drop(state.apply(entry.expected, &entry.command));
-            true
-        })?;
-        let changes = Changes::new(state.directory.version);
-        let (state, through) = (Mutex::new(Arc::new(state)), AtomicU64::new(through));
-        Ok(Self { log, tenure, through, state, changes, proposing: Mutex::new(()) })
+        let heard = following::listen(&*log);
+        let meta = Self {
+            log,
+            heard,
+            through: AtomicU64::new(0),
+            state: Mutex::default(),
+            applying: Mutex::default(),
+            changes: Changes::new(0),
+            proposing: Mutex::default(),
+        };
+        meta.catch_up()?;
+        Ok(meta)
     }
 
     /// The committed state.
@@ -92,29 +98,27 @@ impl Meta {
     /// Blocks until the commit: not for the thread of an async runtime.
     ///
     /// # Errors
-    /// See [`Refusal`].
+    /// See [`Refusal`]; [`LogError::NotLeader`] where another node leads the group.
     pub fn execute(&self, command: Command, expected: u64) -> Result<u64, Refusal> {
         let _proposing = self.proposing.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenure = self.tenure().ok_or(LogError::NotLeader { term: 0 })?;
+        self.catch_up().map_err(|error| LogError::Unreadable(error.to_string()))?;
         let before = self.state();
         let mut after = State::clone(&before);
         let version = after.apply(expected, &command)?;
         if version == before.version {
             return Ok(version);
         }
-        let id = self.commit(&Entry { expected, command })?;
-        self.through.store(id.index, Ordering::Release);
-        let directory = after.directory.version;
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
-        if directory != before.directory.version {
-            self.changes.announce(directory);
-        }
+        let id = self.commit(tenure, &Entry { expected, command })?;
+        // Nothing is between what it was decided on and the entry: nobody else proposes in this tenure.
+        self.decided(id.index, after);
         Ok(version)
     }
 
-    fn commit(&self, entry: &Entry) -> Result<LogId, LogError> {
+    fn commit(&self, tenure: Tenure, entry: &Entry) -> Result<LogId, LogError> {
         let (sender, fate) = mpsc::channel();
         let done = Box::new(move |result| drop(sender.send(result)));
-        self.log.propose(self.tenure, entry.encode().into(), done);
+        self.log.propose(tenure, entry.encode().into(), done);
         fate.recv().unwrap_or_else(|_| Err(LogError::Unknown("the log dropped the entry".to_owned())))
     }
 }
@@ -136,9 +140,13 @@ pub fn describe(payload: &[u8]) -> Option<String> {
     })
 }
 
-/// Shows the entries of the log through an index, until `visit` returns false.
-fn replay(log: &dyn ShardLog, through: u64, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Error> {
-    let mut after = 0;
+/// Shows the entries of the log behind an index and through another, until `visit` returns false.
+fn replay(
+    log: &dyn ShardLog,
+    mut after: u64,
+    through: u64,
+    visit: &mut dyn FnMut(Entry) -> bool,
+) -> Result<(), Error> {
     loop {
         let entries = log.read(after, through, READ_BYTES)?;
         let Some(last) = entries.last() else { return Ok(()) };

@@ -5,5 +5,6 @@ mod failing;
 mod lone;
 mod power;
 mod shards;
+mod storages;
 mod switch;
 mod world;
