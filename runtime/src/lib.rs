@@ -136,6 +136,7 @@ mod overruns;
 pub mod path;
 pub mod record;
 mod registered;
+pub mod replica;
 pub mod router;
 pub mod shard;
 pub mod store;
