@@ -121,9 +121,11 @@
 pub mod access;
 pub mod admission;
 pub mod backup;
+pub mod blocking;
 pub mod clock;
 pub mod directory;
 pub mod error;
+pub mod fault;
 pub mod files;
 pub mod follower;
 pub mod log;

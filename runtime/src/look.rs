@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 use twins::id::TwinId;
 use twins::twin::Twin;
 
+use crate::blocking;
 use crate::error::Error;
 use crate::node::shard_of;
 use crate::router::Router;
@@ -51,7 +52,7 @@ impl Router {
                 let _turn = inner.looks.reads.acquire().await.map_err(|_| Error::Stopping)?;
                 let (store, key) = (inner.backups.store.clone(), id.clone());
                 let read = move || store.get(shard, Space::Image, key.as_str().as_bytes());
-                let image = tokio::task::spawn_blocking(read).await.map_err(|_| gone())?;
+                let image = blocking::run(read).await.map_err(|_| gone())?;
                 let unread = |why: String| Error::Unwritten { shard, why };
                 match image.map_err(|error| unread(error.to_string()))? {
                     None => return Ok(None),

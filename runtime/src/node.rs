@@ -20,6 +20,7 @@ use twins::kind::Kinds;
 
 use crate::access::Access;
 use crate::admission::{self, Admission};
+use crate::blocking;
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::log::ShardLog;
@@ -284,7 +285,7 @@ impl Node {
         }
         drop(self.keeper.stop_and_wait(None, None).await);
         // It waits for a thread, which blocks.
-        drop(tokio::task::spawn_blocking(move || self.indexer.close()).await);
+        drop(blocking::run(move || self.indexer.close()).await);
     }
 }
 

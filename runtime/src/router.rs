@@ -21,6 +21,7 @@ use twins::time::Timestamp;
 
 use crate::access::Access;
 use crate::admission::Admission;
+use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::follower::Follower;
@@ -224,7 +225,7 @@ impl Router {
         let shard = self.shard_read(&selection);
         let doors = self.0.doors.clone();
         let turn = self.0.reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
-        let read = tokio::task::spawn_blocking(move || {
+        let read = blocking::run(move || {
             // Held by the thread, which goes on when whoever asked has gone.
             let _turn = turn;
             let reader = |shard: u32| {

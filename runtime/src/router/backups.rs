@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use twins::rejection::{Code, Rejection};
 
 use crate::backup::{self, Definitions};
+use crate::blocking;
 use crate::error::Error;
 use crate::files::Files;
 use crate::shard::actor::Message;
@@ -68,7 +69,7 @@ impl Router {
             definitions: backups.definitions.get().cloned(),
         };
         let (mut sink, pieces) = backup::Sink::new();
-        tokio::task::spawn_blocking(move || {
+        blocking::run(move || {
             let written = source.write(&mut sink);
             // Whoever hears that it is over may begin the next one.
             drop(turn);

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use twins::id::TwinId;
 use twins::name::Name;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::files::Files;
@@ -121,7 +122,7 @@ impl Actor for Host {
         let ear = myself.clone();
         // What it says meanwhile waits in the mailbox.
         let standing = self.log.listen(Box::new(move |told| drop(ear.cast(Message::Told(told)))));
-        let recovered = spawn_blocking(move || {
+        let recovered = blocking::run(move || {
             Shard::recover(Ground {
                 setting: host.setting,
                 log: &*host.log,
@@ -225,19 +226,19 @@ impl Host {
                 }
             }
             // Where it fails, the stream stops, and the shard with it.
-            Action::Sweep(sweep) => drop(spawn_blocking(move || sweep.remove())),
+            Action::Sweep(sweep) => drop(blocking::run(move || sweep.remove())),
             Action::Erase(erase) => {
-                spawn_blocking(move || {
+                blocking::run(move || {
                     myself.cast(Message::Erased(erase.run().map_err(|error| error.to_string())))
                 });
             }
             Action::Load(ids) => {
                 let (store, number) = (self.store.clone(), self.setting.number);
-                spawn_blocking(move || myself.cast(Message::Loaded(images(&*store, number, ids))));
+                blocking::run(move || myself.cast(Message::Loaded(images(&*store, number, ids))));
             }
             Action::ReadDue { tenure, after } => {
                 let (store, number) = (self.store.clone(), self.setting.number);
-                spawn_blocking(move || {
+                blocking::run(move || {
                     let rows = due::rows(&*store, number, after.as_ref());
                     myself.cast(Message::DueRead(tenure, rows.map_err(|error| error.to_string())))
                 });
@@ -246,7 +247,7 @@ impl Host {
                 Some(entries) => drop(myself.cast(Message::Followed(Ok(entries)))),
                 None => {
                     let log = self.log.clone();
-                    spawn_blocking(move || {
+                    blocking::run(move || {
                         myself.cast(Message::Followed(log.read(after, through, READ_BYTES)))
                     });
                 }
@@ -259,7 +260,7 @@ impl Host {
                 let (store, turns) = (self.store.clone(), self.checkpoints.clone());
                 tokio::spawn(async move {
                     let turn = turns.acquire_owned().await.expect("nobody closes it");
-                    spawn_blocking(move || {
+                    blocking::run(move || {
                         let written = cut.write(&*store);
                         drop(turn);
                         myself.cast(Message::Checkpointed(written))
@@ -281,7 +282,7 @@ impl Host {
         Box::new(move |sure| match sure {
             // Whoever asked may have given up.
             Err(error) => drop(answer.send(Err(error))),
-            Ok(()) => drop(spawn_blocking(move || {
+            Ok(()) => drop(blocking::run(move || {
                 answer.send(overlay.merge(&*store).map_err(|why| Error::Unwritten { shard, why }))
             })),
         })

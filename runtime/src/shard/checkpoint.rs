@@ -13,6 +13,7 @@ use twins::id::TwinId;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::fault;
 use crate::meter::{self, ShardMeter};
 use crate::path::step;
 use crate::registered::Tenants;
@@ -106,6 +107,7 @@ impl Cut {
         let _span = step!("8.checkpoint", shard, images = images.len()).entered();
         let (started, mut bytes) = (Instant::now(), 0);
         stream.sync().map_err(|error| format!("the stream could not be synced: {error}"))?;
+        fault::point("checkpoint.synced");
         let mut batch = store::Batch::default();
         let images = images.into_iter().map(|(id, twin, before)| {
             let after = Stored::of(&twin);
@@ -131,6 +133,7 @@ impl Cut {
         store
             .write(shard, batch)
             .map_err(|error| format!("the state store could not be written: {error}"))?;
+        fault::point("checkpoint.written");
         meter.checkpoints.record(started.elapsed());
         meter::add(&meter.checkpoint_bytes, bytes);
         meter::add(&meter.checkpoint_images, images.len() as u64);
