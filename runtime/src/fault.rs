@@ -17,10 +17,16 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 pub const VARIABLE: &str = "TWINFOLD_FAULT";
 
 /// Every place, in the order of the path through the node.
-pub const POINTS: [&str; 2] = [
+pub const POINTS: [&str; 6] = [
     // A checkpoint's stream is durable and its rows are not; both are, and the log does not know.
     "checkpoint.synced",
     "checkpoint.written",
+    // Some, or all, of another replica's state is there, and nothing of it is visible.
+    "replica.staging",
+    "replica.staged",
+    // It is the shard's, and the log does not know; the state before is gone.
+    "replica.switched",
+    "replica.cleared",
 ];
 
 /// Nobody has looked yet, nothing is to happen, something may be.
@@ -30,8 +36,11 @@ const ON: u8 = 2;
 
 static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
+/// What a thread does at each place.
+type Act = Box<dyn FnMut(&'static str)>;
+
 thread_local! {
-    static HOOK: RefCell<Option<Box<dyn FnMut(&'static str)>>> = const { RefCell::new(None) };
+    static HOOK: RefCell<Option<Act>> = const { RefCell::new(None) };
 }
 
 /// The place `name` is passed.

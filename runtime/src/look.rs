@@ -51,7 +51,7 @@ impl Router {
             None => {
                 let _turn = inner.looks.reads.acquire().await.map_err(|_| Error::Stopping)?;
                 let (store, key) = (inner.backups.store.clone(), id.clone());
-                let read = move || store.get(shard, Space::Image, key.as_str().as_bytes());
+                let read = move || store.get(store.home(shard)?, Space::Image, key.as_str().as_bytes());
                 let image = blocking::run(read).await.map_err(|_| gone())?;
                 let unread = |why: String| Error::Unwritten { shard, why };
                 match image.map_err(|error| unread(error.to_string()))? {

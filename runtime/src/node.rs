@@ -92,7 +92,14 @@ pub(crate) struct Door {
 
 enum Way {
     Closed(String),
-    Open { actor: ActorRef<Message>, reader: stream::Reader },
+    /// The shard is being read from another replica's state. Its stream is read meanwhile as it was.
+    Again {
+        reader: stream::Reader,
+    },
+    Open {
+        actor: ActorRef<Message>,
+        reader: stream::Reader,
+    },
 }
 
 impl Door {
@@ -102,6 +109,12 @@ impl Door {
 
     pub(crate) fn close(&self, why: &str) {
         *self.way.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Way::Closed(why.to_owned());
+    }
+
+    /// As [`Door::close`], but for those who read the stream.
+    pub(crate) fn close_again(&self) {
+        let Ok(reader) = self.reader() else { return };
+        *self.way.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Way::Again { reader };
     }
 
     /// In which term its shard leads, if it does.
@@ -124,22 +137,22 @@ impl Door {
 
     /// The actor, whether it leads the shard or follows.
     pub(crate) fn actor(&self) -> Result<ActorRef<Message>, String> {
-        self.through(|actor, _| actor.clone())
+        match &*self.way.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Way::Closed(why) => Err(why.clone()),
+            Way::Again { .. } => Err(BeginAgain.to_string()),
+            Way::Open { actor, .. } => Ok(actor.clone()),
+        }
     }
 
     pub(crate) fn reader(&self) -> Result<stream::Reader, String> {
-        self.through(|_, reader| reader.clone())
-    }
-
-    fn through<T>(&self, take: impl FnOnce(&ActorRef<Message>, &stream::Reader) -> T) -> Result<T, String> {
         match &*self.way.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Way::Closed(why) => Err(why.clone()),
-            Way::Open { actor, reader } => Ok(take(actor, reader)),
+            Way::Again { reader } | Way::Open { reader, .. } => Ok(reader.clone()),
         }
     }
 
     fn leads_to(&self, id: ActorId) -> bool {
-        self.through(|actor, _| actor.get_id() == id).unwrap_or(false)
+        self.actor().is_ok_and(|actor| actor.get_id() == id)
     }
 }
 
@@ -226,7 +239,7 @@ impl Node {
             log,
             store: parts.store.clone(),
             files: parts.files.clone(),
-            folder: parts.streams.join(number.to_string()),
+            streams: parts.streams.clone(),
             stream: options.stream,
             indexer: indexer.clone(),
             clock: parts.clock.clone(),
@@ -335,7 +348,10 @@ impl Actor for Keeper {
             return Ok(());
         };
         let shard = host.setting.number;
-        host.door.close(&why.to_string());
+        match why.is::<BeginAgain>() {
+            true => host.door.close_again(),
+            false => host.door.close(&why.to_string()),
+        }
         let (host, stopping, now) = (host.clone(), self.stopping.clone(), Instant::now());
         let mut pause = Duration::ZERO;
         if why.is::<BeginAgain>() {

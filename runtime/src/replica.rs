@@ -6,10 +6,16 @@
 //! [`Staged::install`] makes it the shard's in one synced step. Whoever holds the state before is told so by the log
 //! ([`Told::Replaced`](crate::log::Told::Replaced)) and begins again; what it still writes is refused.
 //!
-//! The room of the log asks for this before the shards run, and while they run: an implementation needs the state store
-//! and the streams' folder, and no [`Node`](crate::node::Node).
+//! The room of the log asks for this before the shards run, and while they run: [`Local`], which fills the port, needs the
+//! state store and the streams' folder, and no [`Node`](crate::node::Node).
+
+mod local;
+mod origin;
 
 use std::io::{Read, Write};
+
+pub use local::Local;
+pub(crate) use origin::is_row as is_origin;
 
 /// How far a shard's state is durable: its last checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

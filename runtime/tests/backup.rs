@@ -73,6 +73,14 @@ impl Files for Gated {
         names
     }
 
+    fn folders(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.disk.folders(folder)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.disk.remove_folder(folder)
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.disk.open(path)
     }

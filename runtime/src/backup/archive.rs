@@ -8,6 +8,10 @@ use super::Error;
 
 /// The name of the manifest, the last file.
 const MANIFEST: &str = "MANIFEST";
+/// How many files are read, at most: their names are held until the end.
+const FILES_MAX: u64 = 1 << 20;
+/// How much longer than expected a manifest is read, to say where it differs.
+const MANIFEST_SPARE: u64 = 4 << 10;
 
 /// What an archive holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,18 +43,18 @@ impl Manifest {
 }
 
 /// Writes an archive.
-pub(super) struct Packer<W: Write> {
+pub(crate) struct Packer<W: Write> {
     tar: tar::Builder<W>,
     manifest: Manifest,
 }
 
 impl<W: Write> Packer<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { tar: tar::Builder::new(out), manifest: Manifest::default() }
     }
 
     /// Adds a file of exactly this length.
-    pub(super) fn add(&mut self, name: &str, length: u64, content: impl Read) -> io::Result<()> {
+    pub(crate) fn add(&mut self, name: &str, length: u64, content: impl Read) -> io::Result<()> {
         let mut content = Checked::new(content.take(length));
         self.append(name, length, &mut content)?;
         if content.length < length {
@@ -64,7 +68,7 @@ impl<W: Write> Packer<W> {
     }
 
     /// Adds the manifest, and ends the archive.
-    pub(super) fn finish(mut self) -> io::Result<W> {
+    pub(crate) fn finish(mut self) -> io::Result<W> {
         let manifest = self.manifest.end();
         self.append(MANIFEST, manifest.len() as u64, manifest.as_bytes())?;
         let mut out = self.tar.into_inner()?;
@@ -81,19 +85,20 @@ impl<W: Write> Packer<W> {
 }
 
 /// Takes a file: its name, its length and its content.
-pub(super) type Visit<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> Result<(), Error> + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> Result<(), Error> + 'a;
 
 /// Reads an archive to its end and shows each file with its length. What was shown counts only if the answer is good.
 ///
 /// # Errors
 /// [`Error::CutOff`], [`Error::Damaged`], and those of `visit`.
-pub(super) fn unpack(from: impl Read, visit: &mut Visit<'_>) -> Result<Summary, Error> {
+pub(crate) fn unpack(from: impl Read, visit: &mut Visit<'_>) -> Result<Summary, Error> {
     let is_over = Cell::new(false);
     let mut archive = tar::Archive::new(Watched { from, is_over: &is_over });
     let unread = |files, error| unread(is_over.get(), files, error);
     let mut manifest = Manifest::default();
     let mut has_ended = false;
-    for entry in archive.entries().map_err(Error::io("reading the backup"))? {
+    // Raw: no extension of the format is understood. Names are short, and one of those would be read as a whole.
+    for entry in archive.entries().map_err(Error::io("reading the backup"))?.raw(true) {
         let files = manifest.summary.files;
         let entry = entry.map_err(|error| unread(files, error))?;
         let length = entry.size();
@@ -105,10 +110,17 @@ pub(super) fn unpack(from: impl Read, visit: &mut Visit<'_>) -> Result<Summary, 
         }
         let mut content = Checked::new(entry);
         if name == MANIFEST {
-            let mut found = String::new();
-            content.read_to_string(&mut found).map_err(|error| unread(files, error))?;
-            has_ended = compare(&found, &manifest.end())?;
+            let (mut found, expected) = (String::new(), manifest.end());
+            let most = expected.len() as u64 + MANIFEST_SPARE;
+            content.by_ref().take(most).read_to_string(&mut found).map_err(|error| unread(files, error))?;
+            has_ended = compare(&found, &expected)?;
             continue;
+        }
+        if files >= FILES_MAX {
+            return Err(Error::damaged(
+                &name,
+                format!("it comes after {FILES_MAX} files, which is the most"),
+            ));
         }
         visit(&name, length, &mut content).map_err(|error| match error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {

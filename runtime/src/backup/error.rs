@@ -56,11 +56,11 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { doing, source }
     }
 
-    pub(super) fn damaged(name: &str, why: impl Into<String>) -> Self {
+    pub(crate) fn damaged(name: &str, why: impl Into<String>) -> Self {
         Self::Damaged { name: name.to_owned(), why: why.into() }
     }
 }

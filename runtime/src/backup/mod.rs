@@ -21,9 +21,10 @@
 //!
 //! An archive without a manifest was cut off, and one that differs from it is damaged; neither is restored.
 
-mod archive;
+pub(crate) mod archive;
 mod error;
 mod head;
+pub(crate) mod part;
 mod restore;
 mod rows;
 mod sink;

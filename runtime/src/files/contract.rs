@@ -91,6 +91,27 @@ fn a_rename_replaces_and_a_removal_hides() {
 }
 
 #[test]
+fn folders_are_listed_apart_and_removed_when_they_hold_nothing() {
+    check(|files, folder| {
+        let (full, empty) = (folder.join("full"), folder.join("empty"));
+        [&full, &empty].iter().for_each(|folder| files.create_folder(folder).unwrap());
+        files.create(&full.join("f")).unwrap();
+        files.create(&folder.join("f")).unwrap();
+        assert_eq!(files.folders(folder).unwrap(), ["empty", "full"]);
+        assert_eq!(files.list(folder).unwrap(), ["f"]);
+
+        files.remove_folder(&empty).unwrap();
+        assert_eq!(files.remove_folder(&full).unwrap_err().kind(), ErrorKind::DirectoryNotEmpty);
+        files.remove(&full.join("f")).unwrap();
+        files.remove_folder(&full).unwrap();
+
+        assert!(files.folders(folder).unwrap().is_empty());
+        assert_eq!(files.remove_folder(&full).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(files.folders(&full).unwrap_err().kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
 fn a_lock_is_held_by_one() {
     check(|files, folder| {
         let path = folder.join("lock");

@@ -29,19 +29,15 @@ impl Files for Disk {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if !entry.file_type()?.is_file() {
-                continue;
-            }
-            // A name that is not UTF-8 is none of ours.
-            if let Ok(name) = entry.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        names(folder, fs::FileType::is_file)
+    }
+
+    fn folders(&self, folder: &Path) -> io::Result<Vec<String>> {
+        names(folder, fs::FileType::is_dir)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::remove_dir(folder)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -74,6 +70,23 @@ impl Files for Disk {
         file.try_lock()?;
         Ok(Box::new(file))
     }
+}
+
+/// The names of what is in a folder and of a type.
+fn names(folder: &Path, is_wanted: impl Fn(&fs::FileType) -> bool) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !is_wanted(&entry.file_type()?) {
+            continue;
+        }
+        // A name that is not UTF-8 is none of ours.
+        if let Ok(name) = entry.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 impl File for fs::File {

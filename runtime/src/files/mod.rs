@@ -31,6 +31,18 @@ pub trait Files: Send + Sync + 'static {
     /// [`io::ErrorKind::NotFound`] when there is no such folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
 
+    /// The names of the folders in a folder, sorted.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when there is no such folder.
+    fn folders(&self, folder: &Path) -> io::Result<Vec<String>>;
+
+    /// Removes a folder that holds nothing.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when it does not exist, [`io::ErrorKind::DirectoryNotEmpty`].
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
+
     /// Opens a file that exists, for reading and writing.
     ///
     /// # Errors

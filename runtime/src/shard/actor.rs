@@ -22,10 +22,10 @@ use crate::files::Files;
 use crate::log::{self, Entry, LogId, ShardLog, Tenure, Told};
 use crate::node::Door;
 use crate::router::Response;
-use crate::store::{Space, StateStore};
+use crate::store::{self, Home, Space, StateStore};
 use crate::stream;
 
-use super::checkpoint::Written;
+use super::checkpoint::{NotWritten, Written};
 use super::list::Overlay;
 use super::parcel::Parcel;
 use super::recovery::{Ground, READ_BYTES};
@@ -92,7 +92,8 @@ pub(crate) struct Host {
     pub(crate) log: Arc<dyn ShardLog>,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) files: Arc<dyn Files>,
-    pub(crate) folder: PathBuf,
+    /// Where the streams of all shards are.
+    pub(crate) streams: PathBuf,
     pub(crate) stream: stream::Options,
     pub(crate) indexer: Arc<stream::Indexer>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -129,7 +130,7 @@ impl Actor for Host {
                 standing,
                 store: &*host.store,
                 files: host.files,
-                folder: &host.folder,
+                streams: &host.streams,
                 stream: &host.stream,
                 indexer: &host.indexer,
             })
@@ -137,6 +138,7 @@ impl Actor for Host {
         let (shard, reader, ended) = recovered.await??;
         myself.cast(Message::Take(ended))?;
         self.door.open(myself, reader);
+        self.remove_former(shard.home());
         self.door.lead(shard.leading());
         self.setting.growth.grew(self.setting.number);
         self.setting.watches.began_again(self.setting.number);
@@ -170,6 +172,8 @@ impl Actor for Host {
             }
             Message::Fate(tenure, Ok(id)) => shard.committed(now, tenure, id)?,
             Message::Fate(tenure, Err(error)) => shard.refused(now, tenure, &error)?,
+            // It may have been read from that state already.
+            Message::Told(Told::Replaced) if self.is_current(shard.home()) => {}
             Message::Told(Told::Replaced) => return Err(BeginAgain.into()),
             Message::Told(told) => shard.told(now, told)?,
             Message::Followed(entries) => shard.followed(now, entries)?,
@@ -200,7 +204,7 @@ impl Actor for Host {
         hosted.save()?;
         self.finish(&myself, hosted, now)?;
         while let Some(action) = hosted.shard.poll() {
-            self.carry_out(&myself, action);
+            self.carry_out(&myself, hosted.shard.home(), action);
         }
         self.door.lead(hosted.shard.leading());
         hosted.set_alarm(&myself, now);
@@ -214,7 +218,7 @@ impl Actor for Host {
 pub(crate) struct BeginAgain;
 
 impl Host {
-    fn carry_out(&self, myself: &ActorRef<Message>, action: Action) {
+    fn carry_out(&self, myself: &ActorRef<Message>, home: Home, action: Action) {
         // What comes back to an actor that has failed meanwhile is nobody's any more.
         let myself = myself.clone();
         match action {
@@ -233,14 +237,17 @@ impl Host {
                 });
             }
             Action::Load(ids) => {
-                let (store, number) = (self.store.clone(), self.setting.number);
-                blocking::run(move || myself.cast(Message::Loaded(images(&*store, number, ids))));
+                let store = self.store.clone();
+                blocking::run(move || match images(&*store, home, ids) {
+                    Ok(images) => myself.cast(Message::Loaded(images)),
+                    Err(Superseded) => myself.cast(Message::Told(Told::Replaced)),
+                });
             }
             Action::ReadDue { tenure, after } => {
-                let (store, number) = (self.store.clone(), self.setting.number);
-                blocking::run(move || {
-                    let rows = due::rows(&*store, number, after.as_ref());
-                    myself.cast(Message::DueRead(tenure, rows.map_err(|error| error.to_string())))
+                let store = self.store.clone();
+                blocking::run(move || match due::rows(&*store, home, after.as_ref()) {
+                    Err(store::Error::Superseded { .. }) => myself.cast(Message::Told(Told::Replaced)),
+                    rows => myself.cast(Message::DueRead(tenure, rows.map_err(|error| error.to_string()))),
                 });
             }
             Action::Read { after, through } => match self.log.recent(after, through, READ_BYTES) {
@@ -263,7 +270,13 @@ impl Host {
                     blocking::run(move || {
                         let written = cut.write(&*store);
                         drop(turn);
-                        myself.cast(Message::Checkpointed(written))
+                        myself.cast(match written {
+                            // It belongs to a state that is gone.
+                            Err(NotWritten::Store(store::Error::Superseded { .. })) => {
+                                Message::Told(Told::Replaced)
+                            }
+                            written => Message::Checkpointed(written.map_err(|error| error.to_string())),
+                        })
                     });
                 });
             }
@@ -311,20 +324,45 @@ impl Host {
         Ok(())
     }
 
+    /// Whether a home is the one from which the shard would begin.
+    fn is_current(&self, home: Home) -> bool {
+        self.store.home(home.shard).is_ok_and(|current| current == home)
+    }
+
+    /// Removes the streams of the shard's former states. Whoever reads them finds the one that took their place.
+    fn remove_former(&self, current: Home) {
+        if current == Home::first(current.shard) {
+            return;
+        }
+        let (files, streams) = (self.files.clone(), self.streams.clone());
+        blocking::run(move || {
+            let is_needed = |home: Home| home.shard != current.shard || home >= current;
+            if let Err(error) = stream::remove(&*files, &streams, is_needed) {
+                let shard = current.shard;
+                tracing::warn!(shard, %error, "the stream of a former state stays until the next start");
+            }
+        });
+    }
+
     fn failed(&self, why: String) -> Failed {
         Failed { shard: self.setting.number, why }
     }
 }
 
+/// The state that was asked is not the shard's any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Superseded;
+
 /// Reads images. Blocks. Where they cannot be read together, each is read alone, so that one that is damaged fails alone.
-pub(super) fn images(store: &dyn StateStore, shard: u32, ids: Vec<TwinId>) -> Vec<Image> {
+pub(super) fn images(store: &dyn StateStore, home: Home, ids: Vec<TwinId>) -> Result<Vec<Image>, Superseded> {
     let keys: Vec<_> = ids.iter().map(|id| id.as_str().as_bytes()).collect();
-    match store.get_many(shard, Space::Image, &keys) {
-        Ok(images) => ids.into_iter().zip(images.into_iter().map(Ok)).collect(),
+    match store.get_many(home, Space::Image, &keys) {
+        Ok(images) => Ok(ids.into_iter().zip(images.into_iter().map(Ok)).collect()),
+        Err(store::Error::Superseded { .. }) => Err(Superseded),
         Err(_) => {
-            let image = |id: &TwinId| store.get(shard, Space::Image, id.as_str().as_bytes());
+            let image = |id: &TwinId| store.get(home, Space::Image, id.as_str().as_bytes());
             let image = |id: TwinId| (image(&id).map_err(|error| error.to_string()), id);
-            ids.into_iter().map(image).map(|(image, id)| (id, image)).collect()
+            Ok(ids.into_iter().map(image).map(|(image, id)| (id, image)).collect())
         }
     }
 }

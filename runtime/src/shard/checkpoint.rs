@@ -17,7 +17,7 @@ use crate::fault;
 use crate::meter::{self, ShardMeter};
 use crate::path::step;
 use crate::registered::Tenants;
-use crate::store::{self, Space, StateStore, Timer};
+use crate::store::{self, Home, Space, StateStore, Timer};
 use crate::stream;
 
 use super::erasing;
@@ -31,7 +31,7 @@ const BEHIND: (u64, u64) = (1 << 20, 4);
 
 /// A cut of a shard: everything that it has committed through one entry and the state store lacks.
 pub(crate) struct Cut {
-    shard: u32,
+    home: Home,
     marks: Marks,
     images: Vec<(TwinId, Arc<Twin>, Stored)>,
     stream: stream::Cut,
@@ -76,7 +76,7 @@ impl Marks {
 }
 
 /// The name of the marks' row.
-pub(super) const MARKS: &[u8] = b"marks";
+pub(crate) const MARKS: &[u8] = b"marks";
 
 /// The marks of a shard, where a row of its state is that.
 fn marks(space: Space, key: &[u8], value: &[u8]) -> Option<Marks> {
@@ -100,13 +100,22 @@ pub(crate) struct Written {
     images: Vec<(TwinId, Stored)>,
 }
 
+/// Why a cut was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotWritten {
+    #[error("the stream could not be synced: {0}")]
+    Stream(stream::Error),
+    #[error("the state store could not be written: {0}")]
+    Store(store::Error),
+}
+
 impl Cut {
     /// Writes it. Blocks; durable when it returns.
-    pub(crate) fn write(self, store: &dyn StateStore) -> Result<Written, String> {
-        let Self { shard, marks, images, stream, outbox, heads, erasures, meter } = self;
-        let _span = step!("8.checkpoint", shard, images = images.len()).entered();
+    pub(crate) fn write(self, store: &dyn StateStore) -> Result<Written, NotWritten> {
+        let Self { home, marks, images, stream, outbox, heads, erasures, meter } = self;
+        let _span = step!("8.checkpoint", shard = home.shard, images = images.len()).entered();
         let (started, mut bytes) = (Instant::now(), 0);
-        stream.sync().map_err(|error| format!("the stream could not be synced: {error}"))?;
+        stream.sync().map_err(NotWritten::Stream)?;
         fault::point("checkpoint.synced");
         let mut batch = store::Batch::default();
         let images = images.into_iter().map(|(id, twin, before)| {
@@ -130,9 +139,7 @@ impl Cut {
         heads.into_iter().for_each(|heads| put_heads(&mut batch, heads));
         erasing::put(&mut batch, &erasures);
         batch.put(Space::Mark, MARKS, minicbor::to_vec(&marks).expect("writing to memory does not fail"));
-        store
-            .write(shard, batch)
-            .map_err(|error| format!("the state store could not be written: {error}"))?;
+        store.write(home, batch).map_err(NotWritten::Store)?;
         fault::point("checkpoint.written");
         meter.checkpoints.record(started.elapsed());
         meter::add(&meter.checkpoint_bytes, bytes);
@@ -176,7 +183,6 @@ impl Shard {
             _ => None,
         });
         let images = images.collect();
-        let number = self.setting.number;
         let stream = self.stream.cut().map_err(|error| self.failed(error))?;
         let stream::Place { end, tail, earliest } = stream.place();
         let marks = Marks {
@@ -191,7 +197,7 @@ impl Shard {
         (self.checkpointing, self.logged, self.dirty_since) = (true, 0, None);
         let (outbox, heads) = (self.outbox.cut(), self.heads());
         let erasures = self.stream.erasures();
-        let cut = Cut { shard: number, marks, images, stream, outbox, heads, erasures, meter };
+        let cut = Cut { home: self.home, marks, images, stream, outbox, heads, erasures, meter };
         self.actions.push_back(Action::Checkpoint(cut));
         Ok(())
     }

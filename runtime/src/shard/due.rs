@@ -12,7 +12,7 @@ use twins::twin::Twin;
 
 use crate::log::Tenure;
 use crate::path::step;
-use crate::store::{self, Space, StateStore, Timer};
+use crate::store::{self, Home, Space, StateStore, Timer};
 
 use super::resident::Slot;
 use super::work::Work;
@@ -118,15 +118,16 @@ impl Shard {
 /// The rows of the index that the state store has after one, or its first; at most as many as are read at once. Blocks.
 pub(super) fn rows(
     store: &dyn StateStore,
-    shard: u32,
+    home: Home,
     after: Option<&window::Row>,
 ) -> Result<Vec<window::Row>, store::Error> {
     let after = after.map(|(due, twin)| Timer { due: *due, twin: twin.clone() }.key());
     let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
-    let keys = store.keys(shard, Space::Timer, (from, Bound::Unbounded), window::READ)?;
+    let keys = store.keys(home, Space::Timer, (from, Bound::Unbounded), window::READ)?;
     // One that is left out would make the rows look like the last ones.
     let timers: Option<Vec<_>> = keys.iter().map(|key| Timer::parse(key)).collect();
     let why = || "one is no timer".to_owned();
+    let shard = home.shard;
     let timers = timers.ok_or_else(|| store::Error::Unread { shard, space: Space::Timer, why: why() })?;
     Ok(timers.into_iter().map(|Timer { due, twin }| (due, twin)).collect())
 }

@@ -11,7 +11,7 @@ use twins::time::Timestamp;
 use twins::transition::{Change, Transition};
 use twins::trust;
 
-use crate::store::{Batch, Space, StateStore};
+use crate::store::{Batch, Home, Space, StateStore};
 use crate::stream::{ERASURES_MAX, Erasure};
 
 use super::{Action, Failed, Shard};
@@ -22,8 +22,8 @@ const ERASURES: &[u8] = b"erasures";
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What the last checkpoint remembers.
-pub(super) fn read(store: &dyn StateStore, shard: u32) -> Result<BTreeMap<TwinId, Erasure>, String> {
-    let row = store.get(shard, Space::Mark, ERASURES).map_err(|error| error.to_string())?;
+pub(super) fn read(store: &dyn StateStore, home: Home) -> Result<BTreeMap<TwinId, Erasure>, String> {
+    let row = store.get(home, Space::Mark, ERASURES).map_err(|error| error.to_string())?;
     row.map_or_else(
         || Ok(BTreeMap::new()),
         |row| minicbor::decode(&row).map_err(|error| format!("erasures: {error}")),

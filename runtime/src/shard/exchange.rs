@@ -16,7 +16,7 @@ use twins::transition::Transition;
 
 use crate::node::shard_of;
 use crate::path::step;
-use crate::store::{Space, StateStore};
+use crate::store::{Home, Space, StateStore};
 
 use super::commit::Release;
 use super::decide::FORMING_BYTES_MAX;
@@ -48,8 +48,8 @@ struct Heads {
 }
 
 impl Heads {
-    fn read(store: &dyn StateStore, shard: u32) -> Result<Self, String> {
-        let row = store.get(shard, Space::Mark, HEADS).map_err(|error| error.to_string())?;
+    fn read(store: &dyn StateStore, home: Home) -> Result<Self, String> {
+        let row = store.get(home, Space::Mark, HEADS).map_err(|error| error.to_string())?;
         let heads = row.map(|row| minicbor::decode(&row).map_err(|error| format!("channels: {error}")));
         heads.unwrap_or_else(|| Ok(Self::default()))
     }
@@ -288,19 +288,20 @@ pub(super) fn put_heads(batch: &mut crate::store::Batch, heads: Vec<u8>) {
 }
 
 /// The channels as the last checkpoint has them. Blocks.
-pub(super) fn read(store: &dyn StateStore, shard: u32) -> Result<(Outbox, Inbox), String> {
-    let heads = Heads::read(store, shard)?;
-    Ok((Outbox::read(store, shard, &heads.next)?, Inbox::from(heads.taken)))
+pub(super) fn read(store: &dyn StateStore, home: Home) -> Result<(Outbox, Inbox), String> {
+    let heads = Heads::read(store, home)?;
+    Ok((Outbox::read(store, home, &heads.next)?, Inbox::from(heads.taken)))
 }
 
 /// Makes both ends of every channel agree, in a store that was restored: each of its shards is as a checkpoint of its
 /// own left it. What the receiver has taken is not sent again; what the sender no longer has is not waited for. Blocks.
 pub(crate) fn reconcile(store: &dyn StateStore, shards: impl Iterator<Item = u32>) -> Result<(), String> {
+    let home = |shard: u32| store.home(shard).map_err(|error| error.to_string());
     let before: BTreeMap<u32, Heads> =
-        shards.map(|shard| Ok((shard, Heads::read(store, shard)?))).collect::<Result<_, String>>()?;
+        shards.map(|shard| Ok((shard, Heads::read(store, home(shard)?)?))).collect::<Result<_, String>>()?;
     let mut after = before.clone();
     for (from, heads) in &before {
-        let held = outbox::numbers(store, *from).map_err(|error| error.to_string())?;
+        let held = outbox::numbers(store, home(*from)?).map_err(|error| error.to_string())?;
         let mut gone = crate::store::Batch::new();
         for (to, next) in &heads.next {
             let taken = before.get(to).and_then(|heads| heads.taken.get(from)).copied().unwrap_or(0);
@@ -316,7 +317,7 @@ pub(crate) fn reconcile(store: &dyn StateStore, shards: impl Iterator<Item = u32
                 after.entry(*to).or_default().taken.insert(*from, first - 1);
             }
         }
-        store.write(*from, gone).map_err(|error| error.to_string())?;
+        store.write(home(*from)?, gone).map_err(|error| error.to_string())?;
     }
     for (to, heads) in &before {
         // What was taken of a shard that remembers no channel begins there anew.
@@ -327,7 +328,7 @@ pub(crate) fn reconcile(store: &dyn StateStore, shards: impl Iterator<Item = u32
     for (shard, heads) in after {
         let mut batch = crate::store::Batch::new();
         put_heads(&mut batch, heads.row());
-        store.write(shard, batch).map_err(|error| error.to_string())?;
+        store.write(home(shard)?, batch).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -358,18 +359,18 @@ mod tests {
             let next = BTreeMap::from([(1, held.end)]);
             put_heads(&mut sender, Heads { next, ..Heads::default() }.row());
         }
-        store.write(0, sender).unwrap();
+        store.write(Home::first(0), sender).unwrap();
         let mut receiver = Batch::new();
         if taken > 0 {
             let taken = BTreeMap::from([(0, taken)]);
             put_heads(&mut receiver, Heads { taken, ..Heads::default() }.row());
         }
-        store.write(1, receiver).unwrap();
+        store.write(Home::first(1), receiver).unwrap();
 
         reconcile(&store, 0..2).unwrap();
 
-        let (outbox, _) = read(&store, 0).unwrap();
-        let (_, inbox) = read(&store, 1).unwrap();
+        let (outbox, _) = read(&store, Home::first(0)).unwrap();
+        let (_, inbox) = read(&store, Home::first(1)).unwrap();
         let next = outbox.next().get(&1).copied().unwrap_or(1);
         let taken = inbox.taken().get(&0).copied().unwrap_or(0);
         assert_eq!((outbox.size().0, next - 1 - kept as u64), (kept, taken));

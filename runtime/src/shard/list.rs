@@ -7,14 +7,14 @@ use std::sync::Arc;
 use twins::id::TwinId;
 use twins::twin::Twin;
 
-use crate::store::{Space, StateStore};
+use crate::store::{Home, Space, StateStore};
 
 use super::Shard;
 use super::resident::Slot;
 
 /// What a shard knows of ids that its state store does not, or no longer rightly.
 pub(crate) struct Overlay {
-    shard: u32,
+    home: Home,
     tenant: String,
     after: Option<TwinId>,
     limit: usize,
@@ -23,6 +23,11 @@ pub(crate) struct Overlay {
 }
 
 impl Shard {
+    /// The generation of its state that it was read from.
+    pub(crate) fn home(&self) -> Home {
+        self.home
+    }
+
     /// A twin as it is committed, if it is here.
     pub(crate) fn look(&self, id: &TwinId) -> Option<Arc<Twin>> {
         match self.twins.get(id) {
@@ -49,8 +54,8 @@ impl Shard {
                 }
             }
         }
-        let (shard, tenant, after) = (self.setting.number, tenant.to_owned(), after.cloned());
-        Overlay { shard, tenant, after, limit, there, gone }
+        let (home, tenant, after) = (self.home, tenant.to_owned(), after.cloned());
+        Overlay { home, tenant, after, limit, there, gone }
     }
 }
 
@@ -63,14 +68,14 @@ impl Overlay {
 
     /// The ids in order, at most as many as were asked for. Blocks on the state store.
     pub(crate) fn merge(self, store: &dyn StateStore) -> Result<Vec<TwinId>, String> {
-        let Self { shard, tenant, after, limit, mut there, gone } = self;
+        let Self { home, tenant, after, limit, mut there, gone } = self;
         let first = format!("{tenant}/");
         let mut last = after.map_or_else(|| first.clone().into_bytes(), |id| id.as_str().as_bytes().to_vec());
         let mut found = 0;
         while found < limit {
             let range = (Bound::Excluded(last.as_slice()), Bound::Unbounded);
             let rows =
-                store.keys(shard, Space::Registered, range, limit).map_err(|error| error.to_string())?;
+                store.keys(home, Space::Registered, range, limit).map_err(|error| error.to_string())?;
             let Some(key) = rows.last() else { break };
             let key = key.clone();
             let ids = rows.iter().map_while(|key| std::str::from_utf8(key).ok());

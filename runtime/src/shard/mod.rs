@@ -64,13 +64,14 @@ use crate::mailbox::Mailbox;
 use crate::meter::{Refusals, ShardMeter};
 use crate::overruns::Overruns;
 use crate::registered::{Registered, Tenants};
+use crate::store::Home;
 use crate::stream;
 use crate::stream::growth::Growth;
 use crate::stream::retention::Retention;
 use crate::watch::Watches;
 
 use checkpoint::Cut;
-pub(crate) use checkpoint::{applied, stream_place};
+pub(crate) use checkpoint::{MARKS, applied, stream_place};
 use commit::{Flying, Forming, Release};
 pub(crate) use confirm::Then;
 use confirm::Unsure;
@@ -183,6 +184,8 @@ pub(crate) struct Setting {
 
 pub(crate) struct Shard {
     setting: Setting,
+    /// The generation of its state that it was read from.
+    home: Home,
     role: Role,
     /// Since when it leads, or led last.
     tenure: Tenure,

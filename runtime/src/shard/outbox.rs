@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use twins::time::Timestamp;
 
-use crate::store::{self, Space, StateStore};
+use crate::store::{self, Home, Space, StateStore};
 
 use super::entry::Reached;
 use super::parcel::Parcel;
@@ -65,7 +65,7 @@ impl Outbox {
     /// Reads what the last checkpoint has. `next` has each channel's next number. Blocks.
     pub(super) fn read(
         store: &dyn StateStore,
-        shard: u32,
+        home: Home,
         next: &BTreeMap<u32, u64>,
     ) -> Result<Self, String> {
         let mut outbox = Self::default();
@@ -73,7 +73,7 @@ impl Outbox {
         let mut parcels = BTreeMap::<u32, VecDeque<Arc<Parcel>>>::new();
         loop {
             let after = (Bound::Excluded(last.as_slice()), Bound::Unbounded);
-            let rows = store.scan(shard, Space::Outbox, after, ROWS_AT_ONCE);
+            let rows = store.scan(home, Space::Outbox, after, ROWS_AT_ONCE);
             let rows = rows.map_err(|error| error.to_string())?;
             let Some((key, _)) = rows.last() else { break };
             last.clone_from(key);
@@ -259,9 +259,9 @@ pub(super) fn key(to: u32, n: u64) -> Vec<u8> {
 }
 
 /// The numbers of the parcels that the state store has of a shard, in order, for each shard that they are for. Blocks.
-pub(super) fn numbers(store: &dyn StateStore, shard: u32) -> Result<BTreeMap<u32, Vec<u64>>, store::Error> {
+pub(super) fn numbers(store: &dyn StateStore, home: Home) -> Result<BTreeMap<u32, Vec<u64>>, store::Error> {
     let mut numbers = BTreeMap::<u32, Vec<u64>>::new();
-    for row in all_keys(store, shard, Space::Outbox)? {
+    for row in all_keys(store, home, Space::Outbox)? {
         if let Some((to, n)) = row.split_first_chunk().and_then(|(to, n)| Some((to, n.first_chunk()?))) {
             numbers.entry(u32::from_be_bytes(*to)).or_default().push(u64::from_be_bytes(*n));
         }

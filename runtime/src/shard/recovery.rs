@@ -14,7 +14,7 @@ use crate::log::{Entry, ShardLog, Standing};
 use crate::meter::{self, ShardMeter};
 use crate::record;
 use crate::registered::{Tenants, count};
-use crate::store::{self, Space, StateStore};
+use crate::store::{self, Home, Space, StateStore};
 use crate::stream;
 use crate::stream::retention::{Retention, Upkeep};
 
@@ -47,8 +47,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) standing: Standing,
     pub(crate) store: &'a dyn StateStore,
     pub(crate) files: Arc<dyn Files>,
-    /// Where the shard's stream is.
-    pub(crate) folder: &'a std::path::Path,
+    /// Where the streams are.
+    pub(crate) streams: &'a std::path::Path,
     pub(crate) stream: &'a stream::Options,
     pub(crate) indexer: &'a Arc<stream::Indexer>,
 }
@@ -68,28 +68,30 @@ impl Shard {
     /// Where it leads, the connections that this node held when it stopped are ended by inputs of the shard's own, which it
     /// returns.
     pub(crate) fn recover(ground: Ground<'_>) -> Result<(Self, stream::Reader, Vec<Work>), Failed> {
-        let Ground { setting, log, standing, store, files, folder, stream, indexer } = ground;
+        let Ground { setting, log, standing, store, files, streams, stream: options, indexer } = ground;
         let number = setting.number;
         let failed = |why: String| Failed { shard: number, why };
         store.reopen().map_err(|error| failed(error.to_string()))?;
-        let marks = store.get(number, Space::Mark, MARKS).map_err(|error| failed(error.to_string()))?;
+        let home = store.home(number).map_err(|error| failed(error.to_string()))?;
+        let marks = store.get(home, Space::Mark, MARKS).map_err(|error| failed(error.to_string()))?;
         let marks: Marks = match marks {
             None => Marks::default(),
             Some(row) => minicbor::decode(&row).map_err(|error| failed(format!("marks: {error}")))?,
         };
-        let opened = stream::open(files, folder, marks.stream(), indexer);
+        let opened = stream::open(files, &stream::folder(streams, home), marks.stream(), indexer);
         let (mut writer, reader) = opened.map_err(|error| failed(error.to_string()))?;
-        writer.resume_erasures(erasing::read(store, number).map_err(failed)?);
+        writer.resume_erasures(erasing::read(store, home).map_err(failed)?);
         let registered = match marks.registered {
             Some(registered) => registered,
-            None => listed(store, number).map_err(|error| failed(error.to_string()))?,
+            None => listed(store, home).map_err(|error| failed(error.to_string()))?,
         };
         setting.admission.set_behind(false);
         setting.admission.set_full(false);
-        let (outbox, inbox) = exchange::read(store, number).map_err(failed)?;
-        let retention = Retention::new(stream, setting.shards as usize);
+        let (outbox, inbox) = exchange::read(store, home).map_err(failed)?;
+        let retention = Retention::new(options, setting.shards as usize);
         let mut shard = Self {
             setting,
+            home,
             role: standing.leads.map_or(Role::Follows { leader: None }, |_| Role::Leads),
             tenure: standing.leads.unwrap_or_default(),
             following: Following::default(),
@@ -148,7 +150,7 @@ impl Shard {
     }
 
     fn read_due(&mut self, store: &dyn StateStore) -> Result<(), Failed> {
-        let rows = super::due::rows(store, self.setting.number, None).map_err(|error| self.failed(error))?;
+        let rows = super::due::rows(store, self.home, None).map_err(|error| self.failed(error))?;
         self.due = Window::of(rows);
         Ok(())
     }
@@ -241,7 +243,7 @@ impl Shard {
         if self.resident(id).is_some() {
             return Ok(());
         }
-        let image = store.get(self.setting.number, Space::Image, id.as_str().as_bytes());
+        let image = store.get(self.home, Space::Image, id.as_str().as_bytes());
         let image = image.map_err(|error| self.failed(error))?;
         if let Ok(resident) = self.read(id, Ok(image)) {
             self.settle_in(id.clone(), resident);
@@ -252,8 +254,7 @@ impl Shard {
     /// Takes note of the connections that this node held before.
     fn hold_connections(&mut self, store: &dyn StateStore) -> Result<(), Failed> {
         let mut ids: BTreeSet<TwinId> = self.twins.keys().cloned().collect();
-        let keys =
-            all_keys(store, self.setting.number, Space::Connected).map_err(|error| self.failed(error))?;
+        let keys = all_keys(store, self.home, Space::Connected).map_err(|error| self.failed(error))?;
         let keys = keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
         ids.extend(keys.filter_map(|key| TwinId::parse(key).ok()));
         for id in ids {
@@ -267,9 +268,9 @@ impl Shard {
 }
 
 /// How many twins each tenant has, as the state store lists them.
-fn listed(store: &dyn StateStore, shard: u32) -> Result<Tenants, store::Error> {
+fn listed(store: &dyn StateStore, home: Home) -> Result<Tenants, store::Error> {
     let mut registered = Tenants::new();
-    for key in all_keys(store, shard, Space::Registered)? {
+    for key in all_keys(store, home, Space::Registered)? {
         if let Ok(id) = TwinId::parse(&String::from_utf8_lossy(&key)) {
             count(&mut registered, id.tenant(), true);
         }
@@ -280,13 +281,13 @@ fn listed(store: &dyn StateStore, shard: u32) -> Result<Tenants, store::Error> {
 /// All keys of a space, read in pieces.
 pub(super) fn all_keys(
     store: &dyn StateStore,
-    shard: u32,
+    home: Home,
     space: Space,
 ) -> Result<Vec<Vec<u8>>, store::Error> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     loop {
         let after = all.last().map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_slice()));
-        let keys = store.keys(shard, space, (after, Bound::Unbounded), KEYS_AT_ONCE)?;
+        let keys = store.keys(home, space, (after, Bound::Unbounded), KEYS_AT_ONCE)?;
         if keys.is_empty() {
             return Ok(all);
         }

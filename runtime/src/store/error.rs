@@ -32,4 +32,14 @@ pub enum Error {
         /// Why the first one failed.
         why: String,
     },
+    /// The rows that were asked for are not the shard's any more: its state was replaced by another replica's.
+    #[error(
+        "generation {generation} of the rows of shard {shard} is not current any more; the shard begins again from the one that is"
+    )]
+    Superseded {
+        /// Whose.
+        shard: u32,
+        /// Which.
+        generation: u32,
+    },
 }

@@ -4,8 +4,12 @@
 //! lacks is replayed. It promises two things only. A [`Batch`] is written as a whole or not at all, and it is durable
 //! when [`StateStore::write`] returns.
 //!
-//! Rows belong to a shard and a [`Space`]; within these, keys are ordered by their bytes. Implementations: [`fjall`] on
-//! disk, and [`memory`] for tests, whose power can be lost. One contract suite holds for both.
+//! Rows belong to a shard, in one of its generations, and to a [`Space`]; within these, keys are ordered by their bytes.
+//! One generation of a shard is current. Another replica's state is written as a new one, which nobody sees until it is
+//! [switched to](StateStore::switch) as a whole; whoever still holds the [`Home`] before is refused from then on.
+//!
+//! Implementations: [`fjall`] on disk, and [`memory`] for tests, whose power can be lost. One contract suite holds for
+//! both.
 //!
 //! It is not a queue, not an index for queries, and no place for what was not committed.
 
@@ -14,11 +18,13 @@ mod batch;
 mod contract;
 mod error;
 pub mod fjall;
+mod homes;
 pub mod memory;
 mod timer;
 
 pub use batch::Batch;
 pub use error::Error;
+pub use homes::Home;
 pub use timer::Timer;
 
 use std::ops::Bound;
@@ -76,40 +82,72 @@ impl Space {
 ///
 /// # Errors
 /// After a write failed, nobody knows whether it is durable, so every later call answers [`Error::Stopped`] until
-/// [`StateStore::reopen`] succeeds. A read that failed stops nothing.
+/// [`StateStore::reopen`] succeeds. A read that failed stops nothing. A call for a home that is neither current nor being
+/// made is answered [`Error::Superseded`], and changes nothing.
 pub trait StateStore: Send + Sync + 'static {
+    /// The home that is a shard's current one.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    fn home(&self, shard: u32) -> Result<Home, Error>;
+
+    /// A new generation of a shard, empty and beside the current one. What is written to it is durable once it is
+    /// [switched to](StateStore::switch); what a crash leaves of it is discarded when the store is opened.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    fn stage(&self, shard: u32) -> Result<Home, Error>;
+
+    /// Makes a home that was staged the shard's current one, as a whole and durably. The rows of the one before stay until
+    /// they are [discarded](StateStore::discard), or the store is opened.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]: the one or the other is current, which the next start finds out. [`Error::Superseded`] where it
+    /// is not staged.
+    fn switch(&self, home: Home) -> Result<(), Error>;
+
+    /// Removes the rows of a home that is not current, some at a time.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], [`Error::Unread`]: the next start removes them.
+    ///
+    /// # Panics
+    /// When the home is current.
+    fn discard(&self, home: Home) -> Result<(), Error>;
+
     /// The value of a key.
     ///
     /// # Errors
-    /// [`Error::Unread`], [`Error::Stopped`].
-    fn get(&self, shard: u32, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+    /// [`Error::Unread`], [`Error::Stopped`], [`Error::Superseded`].
+    fn get(&self, home: Home, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
 
     /// The values of many keys, in the order of the keys.
     ///
     /// # Errors
     /// As [`StateStore::get`]; one key that cannot be read fails them all.
-    fn get_many(&self, shard: u32, space: Space, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        keys.iter().map(|key| self.get(shard, space, key)).collect()
+    fn get_many(&self, home: Home, space: Space, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        keys.iter().map(|key| self.get(home, space, key)).collect()
     }
 
     /// The first `limit` rows of a range, in the order of their keys. All of them are in memory at once: `limit` times
     /// the largest value.
     ///
     /// # Errors
-    /// [`Error::Unread`], [`Error::Stopped`].
-    fn scan(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Row>, Error>;
+    /// As [`StateStore::get`].
+    fn scan(&self, home: Home, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Row>, Error>;
 
     /// The first `limit` keys of a range, in order.
     ///
     /// # Errors
-    /// [`Error::Unread`], [`Error::Stopped`].
-    fn keys(&self, shard: u32, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Vec<u8>>, Error>;
+    /// As [`StateStore::get`].
+    fn keys(&self, home: Home, space: Space, range: Range<'_>, limit: usize) -> Result<Vec<Vec<u8>>, Error>;
 
-    /// Writes a batch as a whole. Durable when it returns.
+    /// Writes a batch as a whole. Durable when it returns, unless its home is only staged.
     ///
     /// # Errors
     /// [`Error::Stopped`]: the batch is there as a whole or not at all, which the next start finds out.
-    fn write(&self, shard: u32, batch: Batch) -> Result<(), Error>;
+    /// [`Error::Superseded`]: nothing was written.
+    fn write(&self, home: Home, batch: Batch) -> Result<(), Error>;
 
     /// Opens the store again if a write has failed; what it shows then is durable, as what was written before. A shard
     /// that begins again calls it first, and then looks at what there is.
@@ -127,7 +165,10 @@ pub trait StateStore: Send + Sync + 'static {
 
 /// The rows of a store at one moment, between two writes.
 pub trait Snapshot: Send {
-    /// Shows each row of a shard and space in the order of their keys, one at a time, until `visit` answers `false`.
+    /// The home that was a shard's current one.
+    fn home(&self, shard: u32) -> Home;
+
+    /// Shows each row of a shard's home then and a space in the order of their keys, one at a time, until `visit` answers `false`.
     ///
     /// # Errors
     /// [`Error::Unread`].

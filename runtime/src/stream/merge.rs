@@ -3,6 +3,7 @@
 //! At worst one call holds a page of [`PAGE_BYTES_MAX`] and one record more, and what it has read ahead: for each shard
 //! 192 KiB, or one record where that is larger. With 64 shards and payloads of 256 KiB that is 20 to 24 MiB.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,11 +27,37 @@ const READ: usize = 512;
 /// Bytes of one read of a shard: where one is read, and where many are.
 const READ_BYTES: (usize, usize) = (256 << 10, 64 << 10);
 
+/// How often a page is begun anew because a stream that it is read from was replaced by another one.
+const AGAIN_MAX: usize = 3;
+
 /// Reads a page. `shard` is the one to read, or all of `shards`. Blocks.
 ///
 /// # Errors
 /// [`Unread`].
 pub(crate) fn read(
+    selection: &Selection,
+    shard: Option<u32>,
+    shards: u32,
+    reader: impl Fn(u32) -> Result<Reader, String>,
+) -> Result<Page, Unread> {
+    let used = RefCell::new(Vec::new());
+    let noted = |shard: u32| {
+        let reader = reader(shard)?;
+        used.borrow_mut().push(reader.clone());
+        Ok(reader)
+    };
+    for _ in 0..AGAIN_MAX {
+        let page = read_once(selection, shard, shards, noted);
+        // The files of one that was replaced may be gone. Offsets are the same in the other one.
+        let may_be_replaced = used.take().iter().any(Reader::is_closed);
+        if !matches!(page, Err(Unread::Failed(_))) || !may_be_replaced {
+            return page;
+        }
+    }
+    read_once(selection, shard, shards, noted)
+}
+
+fn read_once(
     selection: &Selection,
     shard: Option<u32>,
     shards: u32,

@@ -53,6 +53,11 @@ impl Reader {
         self.extent.end()
     }
 
+    /// Whether its writer is gone, and there may be another stream in its place.
+    pub(super) fn is_closed(&self) -> bool {
+        self.extent.is_closed()
+    }
+
     /// Whose records are not to be seen any more, though their bytes may still be there: of what is read from now on.
     pub(super) fn erasures(&self) -> Option<Arc<BTreeMap<TwinId, Erasure>>> {
         (self.extent.erasures.len() > 0).then(|| self.extent.erasures.all())

@@ -28,6 +28,9 @@ impl Sweep {
     pub fn remove(self) -> Result<(), Error> {
         let Self { extent, before } = self;
         extent.running()?;
+        if extent.is_closed() {
+            return Ok(());
+        }
         // One after the other, so that no crash leaves a hole.
         extent.sweep(before, |first| {
             let path = segment::path(&extent.folder, first);

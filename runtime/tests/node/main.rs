@@ -9,14 +9,18 @@ use ports::{Log, Notes, Noting, Store};
 use runtime::access::Permissive;
 use runtime::clock::SystemClock;
 use runtime::error::Error;
+use runtime::files::Files;
 use runtime::files::sim::Sim;
+use runtime::follower::Follower;
 use runtime::log::{self, Tenure, Told};
 use runtime::mailbox::{Mail, Mailbox};
 use runtime::node::{Node, Options, Parts};
+use runtime::replica::{Local, Origin, Replicas};
 use runtime::router::{Response, Router, Submission};
 use runtime::shard;
 use runtime::store::memory::Memory;
-use runtime::store::{self, Space, StateStore};
+use runtime::store::{self, Home, Space, StateStore};
+use runtime::stream::{From, Selection};
 use twins::header::{Header, Mark, Transport};
 use twins::id::TwinId;
 use twins::input::Input;
@@ -33,6 +37,7 @@ struct World {
     node: Node,
     log: Arc<Log>,
     store: Memory,
+    files: Sim,
     notes: Notes,
 }
 
@@ -46,14 +51,14 @@ impl World {
             fate: Mutex::default(),
             ear: Mutex::default(),
         });
-        let store = Memory::new();
+        let (store, files) = (Memory::new(), Sim::new(1));
         let parts = Parts {
             node: (1, 1),
             kinds: Kinds::default(),
             slots: vec![0; 1 << 16].into(),
             logs: vec![log.clone()],
             store: Arc::new(Store(store.clone(), notes.clone())),
-            files: Arc::new(Noting(Sim::new(1), notes.clone())),
+            files: Arc::new(Noting(files.clone(), notes.clone())),
             streams: "/streams".into(),
             clock: Arc::new(SystemClock),
             access: Arc::new(Permissive),
@@ -61,7 +66,7 @@ impl World {
         let options = Options { shard, ..Options::default() };
         let node = Node::start(parts, options).await.expect("an empty node starts");
         notes.lock().unwrap().clear();
-        Self { node, log, store, notes }
+        Self { node, log, store, files, notes }
     }
 
     fn router(&self) -> &Router {
@@ -264,7 +269,7 @@ async fn a_listing_shows_what_is_committed_whether_it_is_written_or_not() {
     assert_eq!(list, [twin("c"), twin("d")]);
     assert_eq!(world.router().list("other", None, 10).await.unwrap(), []);
     assert_eq!(
-        world.store.keys(0, Space::Registered, store::ALL, 10).unwrap().len(),
+        world.store.keys(Home::first(0), Space::Registered, store::ALL, 10).unwrap().len(),
         0,
         "nothing is written yet"
     );
@@ -278,7 +283,7 @@ async fn a_node_that_stops_writes_everything_and_takes_nothing_more() {
 
     world.node.stop().await;
 
-    assert_eq!(world.store.keys(0, Space::Registered, store::ALL, 10).unwrap().len(), 1);
+    assert_eq!(world.store.keys(Home::first(0), Space::Registered, store::ALL, 10).unwrap().len(), 1);
     let read = router.ask(twin("a"), Header::default(), Input::Read).await;
     assert_eq!(read, Err(Error::Stopping));
 }
@@ -308,14 +313,71 @@ async fn a_leader_that_is_deposed_lives_on_and_leads_again() {
     assert_eq!(*world.log.term.lock().unwrap(), 1, "it was not begun again");
 }
 
-#[tokio::test]
-async fn a_shard_whose_state_was_replaced_begins_again_at_once() {
-    let world = World::start(shard::Options::default()).await;
-    world.register("a").await.unwrap();
+/// The ids of the twins whose registration is read next.
+async fn next_registered(follower: &mut Follower) -> Vec<String> {
+    let page = follower.next(Duration::from_secs(10)).await.expect("the stream goes on");
+    page.records.iter().map(|placed| placed.record.twin.id().to_owned()).collect()
+}
 
+#[tokio::test]
+async fn a_shard_whose_state_was_replaced_begins_again_at_once_and_its_stream_goes_on() {
+    let world = World::start(shard::Options::default()).await;
+    let router = world.router().clone();
+    let selection = Selection {
+        tenant: "default".into(),
+        twin: None,
+        generation: None,
+        shard: None,
+        kinds: Vec::new(),
+        channel: None,
+        from: From::Earliest,
+        until: None,
+        limit: 10,
+        bytes: usize::MAX,
+    };
+    let mut follower = router.follow(selection);
+    world.register("a").await.unwrap();
+    assert_eq!(next_registered(&mut follower).await, ["a"]);
+    // It begins with a checkpoint.
+    let mut pieces = router.backup().await.unwrap();
+    while pieces.recv().await.is_some() {}
+    world.register("b").await.unwrap();
+    let replicas =
+        Local::new(Arc::new(world.store.clone()), Arc::new(world.files.clone()), "/streams".as_ref());
+    let mut packed = Vec::new();
+    let applied = replicas.pack(0, &mut packed).unwrap();
+
+    world.log.tell(Told::Replaced);
+    until("it is told", || world.log.entries.lock().unwrap().len() == 2).await;
+    assert_eq!(*world.log.term.lock().unwrap(), 1, "it has the newest state already");
+    let staged = replicas.stage(0, &mut packed.as_slice()).unwrap();
+    staged.install(applied, Origin { term: 1, membership: Vec::new() }).unwrap();
     world.log.tell(Told::Replaced);
 
     until("it begins again", || *world.log.term.lock().unwrap() == 2).await;
+    until("the router knows", || router.unready().is_empty()).await;
+    assert!(router.look(&twin("a")).await.unwrap().is_some());
+    assert!(router.look(&twin("b")).await.unwrap().is_some(), "the log has it");
+    assert_eq!(next_registered(&mut follower).await, ["b"]);
+    world.register("c").await.unwrap();
+    assert_eq!(next_registered(&mut follower).await, ["c"]);
+    let folders = || world.files.folders("/streams".as_ref()).unwrap();
+    until("the stream before is removed", || folders() == ["0.1"]).await;
+    assert_eq!(*world.log.term.lock().unwrap(), 2, "once");
+}
+
+#[tokio::test]
+async fn a_shard_that_finds_its_state_replaced_before_it_is_told_begins_again() {
+    let world = World::start(shard::Options::default()).await;
+    world.register("a").await.unwrap();
+    let replicas =
+        Local::new(Arc::new(world.store.clone()), Arc::new(world.files.clone()), "/streams".as_ref());
+
+    replicas.forget(0).unwrap();
+    // A twin that is not here is read from the state that is gone.
+    drop(world.router().ask(twin("z"), Header::default(), Input::Read).await);
+
+    until("it begins again", || *world.log.term.lock().unwrap() == 2).await;
     until("the router knows", || world.router().unready().is_empty()).await;
-    assert!(world.router().look(&twin("a")).await.unwrap().is_some());
+    assert!(world.router().look(&twin("a")).await.unwrap().is_some(), "the log has it all");
 }

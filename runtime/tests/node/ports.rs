@@ -9,7 +9,7 @@ use runtime::files::sim::Sim;
 use runtime::files::{File, Files, Lock};
 use runtime::log::{self, Done, Ear, Entry, LogId, ShardLog, Standing, Tenure, Told};
 use runtime::store::memory::Memory;
-use runtime::store::{self, Batch, Range, Row, Space, StateStore};
+use runtime::store::{self, Batch, Home, Range, Row, Space, StateStore};
 
 /// What was done, in order.
 pub type Notes = Arc<Mutex<Vec<&'static str>>>;
@@ -70,32 +70,48 @@ impl ShardLog for Log {
 pub struct Store(pub Memory, pub Notes);
 
 impl StateStore for Store {
-    fn get(&self, shard: u32, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, store::Error> {
-        self.0.get(shard, space, key)
+    fn home(&self, shard: u32) -> Result<Home, store::Error> {
+        self.0.home(shard)
+    }
+
+    fn stage(&self, shard: u32) -> Result<Home, store::Error> {
+        self.0.stage(shard)
+    }
+
+    fn switch(&self, home: Home) -> Result<(), store::Error> {
+        self.0.switch(home)
+    }
+
+    fn discard(&self, home: Home) -> Result<(), store::Error> {
+        self.0.discard(home)
+    }
+
+    fn get(&self, home: Home, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, store::Error> {
+        self.0.get(home, space, key)
     }
 
     fn scan(
         &self,
-        shard: u32,
+        home: Home,
         space: Space,
         range: Range<'_>,
         limit: usize,
     ) -> Result<Vec<Row>, store::Error> {
-        self.0.scan(shard, space, range, limit)
+        self.0.scan(home, space, range, limit)
     }
 
     fn keys(
         &self,
-        shard: u32,
+        home: Home,
         space: Space,
         range: Range<'_>,
         limit: usize,
     ) -> Result<Vec<Vec<u8>>, store::Error> {
-        self.0.keys(shard, space, range, limit)
+        self.0.keys(home, space, range, limit)
     }
 
-    fn write(&self, shard: u32, batch: Batch) -> Result<(), store::Error> {
-        let written = self.0.write(shard, batch);
+    fn write(&self, home: Home, batch: Batch) -> Result<(), store::Error> {
+        let written = self.0.write(home, batch);
         self.1.lock().unwrap().push("write");
         written
     }
@@ -120,6 +136,14 @@ impl Files for Noting {
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.0.list(folder)
+    }
+
+    fn folders(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.0.folders(folder)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.0.remove_folder(folder)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {

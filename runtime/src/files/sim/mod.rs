@@ -232,6 +232,14 @@ impl Files for Sim {
         self.state().names.list(folder)
     }
 
+    fn folders(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.state().names.folders(folder)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.change(Operation::Remove)?.names.remove_folder(folder)
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let state = self.state();
         Ok(self.handle(state.names.find(path)?, state.epoch))

@@ -43,6 +43,23 @@ impl Names {
         Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
+    pub(super) fn folders(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.check(folder)?;
+        let inside = self.folders.iter().filter(|path| path.parent() == Some(folder));
+        Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+    }
+
+    /// Its removal is durable, and with it those of what was in it.
+    pub(super) fn remove_folder(&mut self, folder: &Path) -> io::Result<()> {
+        let holds = |path: &PathBuf| path.parent() == Some(folder);
+        if self.seen.keys().any(holds) || self.folders.iter().any(holds) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.sync(folder)?;
+        self.folders.remove(folder);
+        Ok(())
+    }
+
     pub(super) fn find(&self, path: &Path) -> io::Result<u64> {
         self.seen.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }

@@ -15,7 +15,7 @@ use crate::log;
 use crate::shard::outbox::{PARCELS_MAX, WINDOW};
 use crate::shard::work::{Answer, Asker, Work};
 use crate::shard::{Action, Options};
-use crate::store::{ALL, Space, StateStore};
+use crate::store::{ALL, Home, Space, StateStore};
 use crate::stream;
 
 use super::world::{Posted, World};
@@ -201,7 +201,7 @@ fn what_is_sent_is_in_the_checkpoint_until_the_other_shard_has_it() {
     let ([mut here, there], [caller, callee]) = pair();
     drop(here.say(&caller, Header::default(), call(&callee, 300)).unwrap());
     here.settle().unwrap();
-    let rows = |world: &World| world.store().keys(0, Space::Outbox, ALL, 1_000).unwrap().len();
+    let rows = |world: &World| world.store().keys(Home::first(0), Space::Outbox, ALL, 1_000).unwrap().len();
     here.now = here.now + Options::default().checkpoint_every;
     here.with(|shard, now| shard.tick(now)).unwrap();
     here.settle().unwrap();
@@ -246,7 +246,7 @@ fn a_callee_that_cannot_be_read_is_refused_and_holds_nothing_up() {
     there.crash(0);
     let mut damaged = crate::store::Batch::default();
     damaged.put(Space::Image, callee.as_str().as_bytes(), *b"no image");
-    there.store().write(1, damaged).unwrap();
+    there.store().write(Home::first(1), damaged).unwrap();
     there.start().unwrap();
     let mut worlds = [here, there];
 

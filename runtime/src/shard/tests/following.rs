@@ -1,5 +1,5 @@
-//! Two replicas of a shard with one log: one leads, the other follows as it can, each with faults and restarts of its own,
-//! and the lead goes to and fro. Whoever leads in the end, and whoever follows, is what the log says.
+//! Two replicas of a shard with one log: one leads, the other follows as it can, each with faults and restarts of its own;
+//! the lead goes to and fro, and the state of the one that leads is given to the other (`replicas.rs`). Whoever leads in the end, and whoever follows, is what the log says.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,22 +25,26 @@ const STEPS: u64 = 240;
 
 #[test]
 fn each_replica_is_what_the_log_says_whoever_led_and_whatever_failed() {
-    let mut handed_over = 0;
+    let (mut handed_over, mut moved) = (0, 0);
     for seed in 0..SEEDS {
-        handed_over += Pair::new(seed).run();
+        let run = Pair::new(seed).run();
+        (handed_over, moved) = (handed_over + run.0, moved + run.1);
     }
     assert!(handed_over > 5 * SEEDS, "the runs were too short to show anything: {handed_over}");
+    assert!(moved > SEEDS / 4, "too few states were moved to show anything: {moved}");
 }
 
 /// Two replicas.
-struct Pair {
+pub(super) struct Pair {
     /// Speaks to the one that leads.
-    run: Run,
-    other: World,
+    pub(super) run: Run,
+    pub(super) other: World,
+    /// How often the state of the one was given to the other.
+    pub(super) moved: u64,
 }
 
 impl Pair {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut run = Run::new(seed);
         if seed.is_multiple_of(2) {
             run.world.may_be_replaced();
@@ -48,18 +52,16 @@ impl Pair {
         let mut other = run.world.replica(seed + 1);
         run.world.start().expect("an empty disk can be begun");
         other.start().expect("an empty disk can be begun");
-        Self { run, other }
+        Self { run, other, moved: 0 }
     }
 
-    /// Returns how often the lead went over.
-    fn run(mut self) -> u64 {
+    /// Returns how often the lead went over, and how often a state did.
+    fn run(mut self) -> (u64, u64) {
         let mut handed_over = 0;
         for _ in 0..STEPS {
             match self.run.random.below(40) {
-                0..22 if self.run.step().is_err() => self.run.restart(),
-                0..22 => {}
-                22..39 if self.follow().is_err() => self.restart(),
-                22..39 => {}
+                0..36 => self.step(),
+                36..39 => self.move_state_at_risk(),
                 _ => {
                     self.hand_over();
                     handed_over += 1;
@@ -67,7 +69,24 @@ impl Pair {
             }
             self.run.hear();
         }
-        // The faults stop.
+        let moved = self.moved;
+        self.finish();
+        (handed_over, moved)
+    }
+
+    /// Something happens to one of them.
+    pub(super) fn step(&mut self) {
+        if self.run.random.below(38) < 22 {
+            if self.run.step().is_err() {
+                self.run.restart();
+            }
+        } else if self.follow().is_err() {
+            self.restart();
+        }
+    }
+
+    /// The faults stop, and both are what the log says.
+    pub(super) fn finish(mut self) {
         self.run.world.files().set_capacity(u64::MAX);
         self.run.heal();
         self.run.check();
@@ -83,7 +102,6 @@ impl Pair {
         self.hand_over();
         self.run.calm().expect("without faults nothing fails");
         self.run.check();
-        handed_over
     }
 
     /// Whether nothing is left that would fail the one that follows; if so it goes on as it is.
@@ -98,7 +116,7 @@ impl Pair {
 
     /// Something happens to the one that follows.
     fn follow(&mut self) -> Result<(), Failed> {
-        let Self { run, other } = self;
+        let Self { run, other, .. } = self;
         let asked = other.asked.len() as u64;
         match run.random.below(100) {
             0..25 => other.hear_of_commits(run.random.below(200)),
@@ -134,8 +152,8 @@ impl Pair {
         }
     }
 
-    fn restart(&mut self) {
-        let Self { run, other } = self;
+    pub(super) fn restart(&mut self) {
+        let Self { run, other, .. } = self;
         other.files().set_capacity(u64::MAX);
         loop {
             other.crash(run.random.bits());
@@ -180,7 +198,7 @@ impl Pair {
     }
 
     /// The one that follows hears of everything.
-    fn catch_up(&mut self) -> Result<(), Failed> {
+    pub(super) fn catch_up(&mut self) -> Result<(), Failed> {
         let other = &mut self.other;
         other.files().set_capacity(u64::MAX);
         other.hear_of_commits(u64::MAX)?;

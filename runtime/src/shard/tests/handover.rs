@@ -15,7 +15,7 @@ use twins::twin::Twin;
 
 use crate::shard::Options;
 use crate::shard::entry::{Batch, Decided};
-use crate::store::{self, Space, StateStore};
+use crate::store::{self, Home, Space, StateStore};
 use crate::stream;
 
 use super::oracle::Oracle;
@@ -68,7 +68,7 @@ fn what_a_successor_whose_image_is_damaged_cannot_take_comes_back() {
     world.crash(1);
     let mut damaged = store::Batch::default();
     damaged.put(Space::Image, id(1).as_str().as_bytes(), *b"no image");
-    world.store().write(0, damaged).unwrap();
+    world.store().write(Home::first(0), damaged).unwrap();
     world.start().unwrap();
     for _ in 0..20 {
         world.now = world.now + Duration::from_millis(200);

@@ -23,7 +23,7 @@ use crate::shard::entry::Batch;
 use crate::shard::requests::Asked;
 use crate::shard::work::{Answer, Asker, Work};
 use crate::shard::{Action, Options};
-use crate::store::{self, Space, StateStore};
+use crate::store::{self, Home, Space, StateStore};
 use crate::stream;
 
 use super::world::World;
@@ -125,7 +125,7 @@ fn a_damaged_image_costs_its_own_twin_and_nothing_else() {
     damaged.put(Space::Image, key.as_str().as_bytes(), *b"no image");
     damaged.put(Space::Connected, key.as_str().as_bytes(), []);
     damaged.put(Space::Timer, store::Timer { due: world.now, twin: twin(0) }.key(), []);
-    world.store().write(0, damaged).unwrap();
+    world.store().write(Home::first(0), damaged).unwrap();
 
     world.start().expect("the others are well");
     world.with(|shard, now| shard.tick(now)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use twins::header::Header;
@@ -15,8 +15,9 @@ use twins::twin::Twin;
 use crate::admission::{Admission, Limits};
 use crate::error::Outcome;
 use crate::files::sim::Sim;
-use crate::log::{Done, Ear, Entry, Error, LogId, ShardLog, Standing, Tenure, Told};
+use crate::log::{Entry, Error, LogId, ShardLog, Tenure, Told};
 use crate::node::shard_of;
+use crate::replica::{self, Replicas, Saved};
 use crate::shard::actor::images;
 use crate::shard::parcel::Parcel;
 use crate::shard::recovery::Ground;
@@ -26,82 +27,7 @@ use crate::store::memory::Memory;
 use crate::stream;
 
 use super::kind::{Adder, Neighbour};
-
-/// A log that keeps every entry, so that the whole history can be told again. Replicas share it.
-#[derive(Default)]
-struct History {
-    entries: Vec<Entry>,
-    /// The term, and who leads in it.
-    tenure: Tenure,
-}
-
-/// A replica of a log; what it has purged it will not read.
-#[derive(Default)]
-struct Log {
-    history: Arc<Mutex<History>>,
-    purged: Mutex<u64>,
-    follows: bool,
-    needs_confirming: bool,
-}
-
-impl Log {
-    fn last(&self) -> u64 {
-        self.history.lock().unwrap().entries.len() as u64
-    }
-
-    /// Leads from here on: in a new term, or again in the one before.
-    fn lead(&self, again: bool) -> Tenure {
-        let mut history = self.history.lock().unwrap();
-        let Tenure { term, number } = history.tenure;
-        history.tenure = if again { Tenure { term, number: number + 1 } } else { Tenure::whole(term + 1) };
-        history.tenure
-    }
-
-    /// Takes proposals.
-    fn leads(&self, tenure: Tenure) -> bool {
-        !self.follows && self.history.lock().unwrap().tenure == tenure
-    }
-}
-
-impl ShardLog for Log {
-    fn listen(&self, _: Ear) -> Standing {
-        let leads = (!self.follows).then(|| self.lead(false));
-        Standing { through: self.last(), leads }
-    }
-
-    fn read(&self, after: u64, through: u64, bytes: usize) -> Result<Vec<Entry>, Error> {
-        let purged = *self.purged.lock().unwrap();
-        if after < purged {
-            return Err(Error::Unreadable(format!("entries through {purged} are purged; restore it")));
-        }
-        let mut left = bytes;
-        let wanted = |entry: &&Entry| entry.id.index > after && entry.id.index <= through;
-        let history = self.history.lock().unwrap();
-        let entries = history.entries.iter().filter(wanted).take_while(|entry| {
-            let fits = left > 0;
-            left = left.saturating_sub(entry.payload.len());
-            fits
-        });
-        Ok(entries.cloned().collect())
-    }
-
-    fn propose(&self, _: Tenure, _: bytes::Bytes, _: Done) {
-        unreachable!("the world carries out proposals itself")
-    }
-
-    fn propose_upkeep(&self, _: Tenure, _: bytes::Bytes, _: Done) {
-        unreachable!("the world carries out proposals itself")
-    }
-
-    fn needs_confirming(&self) -> bool {
-        self.needs_confirming
-    }
-
-    fn purge(&self, index: u64) {
-        let mut purged = self.purged.lock().unwrap();
-        *purged = (*purged).max(index);
-    }
-}
+use super::log::Log;
 
 /// How much a shard that follows reads at once, in bytes: an entry or two.
 const READ_BYTES: usize = 300;
@@ -200,8 +126,17 @@ impl World {
         self.log.needs_confirming
     }
 
+    /// The states of the shards on its disk.
+    pub(super) fn replicas(&self) -> replica::Local {
+        replica::Local::new(Arc::new(self.store.clone()), self.files.clone(), Path::new("/streams"))
+    }
+
     /// Starts the shard on what is durable.
     pub(super) fn start(&mut self) -> Result<(), Failed> {
+        // The log lacks what led to a state of another replica.
+        if let Ok(Some(Saved { applied, origin: Some(_) })) = self.replicas().saved(self.number) {
+            self.log.purge(applied);
+        }
         let setting = Setting {
             number: self.number,
             node: (1, 1),
@@ -225,7 +160,7 @@ impl World {
             standing,
             store: &self.store,
             files: self.files.clone(),
-            folder: Path::new("/streams/0"),
+            streams: Path::new("/streams"),
             stream: &self.stream,
             indexer: &stream::Indexer::by_hand(),
         })?;
@@ -233,10 +168,15 @@ impl World {
         self.with(|shard, now| shard.take(now, ended))
     }
 
-    /// Power fails: what the shard asked for and did not get never happens, and the disk keeps what was synced.
-    pub(super) fn crash(&mut self, seed: u64) {
+    /// The shard ends, and its disk goes on: what it asked for and did not get never happens.
+    pub(super) fn end(&mut self) {
         self.asked.clear();
         (self.shard, self.reader) = (None, None);
+    }
+
+    /// Power fails: what the shard asked for and did not get never happens, and the disk keeps what was synced.
+    pub(super) fn crash(&mut self, seed: u64) {
+        self.end();
         self.store = self.store.crash(seed);
         self.files.crash();
     }
@@ -306,17 +246,19 @@ impl World {
                 self.with(|shard, now| shard.erased(now, outcome))
             }
             Some(Action::Load(ids)) => {
-                let images = images(&self.store, self.number, ids);
+                let home = self.shard.as_ref().expect("the shard runs").home();
+                let images = images(&self.store, home, ids).expect("its state is current");
                 self.with(|shard, now| shard.loaded(now, images))
             }
             Some(Action::ReadDue { tenure, after }) => {
-                let rows = crate::shard::due::rows(&self.store, self.number, after.as_ref());
+                let home = self.shard.as_ref().expect("the shard runs").home();
+                let rows = crate::shard::due::rows(&self.store, home, after.as_ref());
                 let rows = rows.map_err(|error| Failed { shard: 0, why: error.to_string() })?;
                 self.with(|shard, now| shard.due_read(now, tenure, rows))
             }
             Some(Action::Checkpoint(cut)) => {
                 let written = cut.write(&self.store);
-                let written = written.map_err(|why| Failed { shard: 0, why })?;
+                let written = written.map_err(|why| Failed { shard: 0, why: why.to_string() })?;
                 self.log.purge(written.applied());
                 self.with(|shard, now| shard.checkpointed(now, written))
             }

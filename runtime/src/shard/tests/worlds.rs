@@ -10,7 +10,7 @@ use twins::input::Input;
 use crate::files::sim::Random;
 use crate::log;
 use crate::shard::{Failed, Options};
-use crate::store::{ALL, Space, StateStore};
+use crate::store::{ALL, Home, Space, StateStore};
 use crate::stream;
 
 use super::oracle::Oracle;
@@ -170,7 +170,7 @@ impl Worlds {
             world.now = world.now + Duration::from_secs(60);
             world.with(|shard, now| shard.tick(now)).expect("time passes");
             world.settle().expect("without faults nothing fails");
-            let rows = world.store().keys(shard, Space::Outbox, ALL, 10).unwrap();
+            let rows = world.store().keys(Home::first(shard), Space::Outbox, ALL, 10).unwrap();
             assert!(rows.is_empty(), "seed {}: shard {shard} keeps {rows:?}", self.seed);
         }
     }

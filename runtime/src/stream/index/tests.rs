@@ -45,6 +45,14 @@ impl Files for Counting {
         self.disk.list(folder)
     }
 
+    fn folders(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.disk.folders(folder)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.disk.remove_folder(folder)
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         Ok(Arc::new(Counted { file: self.disk.open(path)?, name, pages: self.pages.clone() }))
