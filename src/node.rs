@@ -335,7 +335,7 @@ fn unready(
 fn register(meta: &Meta, generation: u64) -> Result<Arc<[u32]>, Refusal> {
     let (node, location, version) = (LONE, String::new(), env!("CARGO_PKG_VERSION").to_owned());
     for command in [
-        Command::RegisterNode { node, generation, location, version },
+        Command::register(node, generation, location, version),
         Command::CreateDomain { name: DOMAIN.into(), shards: SHARDS },
         Command::SetNodeState { node, state: NodeState::Active },
     ] {

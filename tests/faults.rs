@@ -138,9 +138,8 @@ impl Run {
     }
 
     async fn script(&mut self, storage: &Storage, node: &Node) {
-        let (generation, location) = (storage.generation(), String::new());
-        self.define(storage, Command::RegisterNode { node: 1, generation, location, version: "1".into() })
-            .await;
+        let register_node = Command::register(1, storage.generation(), String::new(), "1".into());
+        self.define(storage, register_node).await;
         for twin in 0..TWINS {
             self.say(node, twin, register()).await;
         }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use twins::time::Timestamp;
+pub use twins::time::Timestamp;
 
 /// A wall clock. It may go back; shards do not.
 pub trait Clock: Send + Sync + 'static {

@@ -85,8 +85,7 @@ mod tests {
         let meta = storage.meta();
         meta.change(user("ada"), None).unwrap();
         // Other parts of the meta state change in between.
-        let (node, location, version) = (1, String::new(), "1".to_owned());
-        let register = Command::RegisterNode { node, generation: 1, location, version };
+        let register = Command::register(1, 1, String::new(), "1".to_owned());
         meta.execute(register, meta.state().version).unwrap();
         meta.change(user("bob"), Some(1)).unwrap();
         let before = meta.current();

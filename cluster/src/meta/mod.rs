@@ -8,10 +8,18 @@
 mod command;
 mod definitions;
 mod following;
+mod describe;
+mod joining;
+mod nodes;
+mod shards;
 mod state;
 
 pub use command::{Command, NodeState};
-pub use state::{Domain, Node, SLOTS, State};
+pub use describe::describe;
+pub use joining::{Cluster, Token};
+pub use nodes::Node;
+pub use shards::{Placement, REPLICAS_MAX, deciding};
+pub use state::{Domain, SLOTS, State};
 
 use crate::Error;
 use command::Entry;
@@ -121,23 +129,6 @@ impl Meta {
         self.log.propose(tenure, entry.encode().into(), done);
         fate.recv().unwrap_or_else(|_| Err(LogError::Unknown("the log dropped the entry".to_owned())))
     }
-}
-
-/// What an entry of the group's log says, in words and without secrets; `None` where it is not readable.
-pub fn describe(payload: &[u8]) -> Option<String> {
-    let Entry { command, .. } = Entry::decode(payload).ok()?;
-    Some(match command {
-        Command::RegisterNode { node, generation, .. } => {
-            format!("node {node} starts, generation {generation}")
-        }
-        Command::SetNodeState { node, state } => format!("node {node} is {state:?}"),
-        Command::CreateDomain { name, shards } => format!("domain {name} has {shards} shards"),
-        Command::SealUnder { .. } => "all secrets are sealed under one master key".to_owned(),
-        Command::Directory(entry) => {
-            let subject = entry.change.subject().map_or_else(String::new, |subject| format!(" {subject}"));
-            format!("{}: {}{subject}, by {}", entry.tenant, entry.change.action(), entry.by)
-        }
-    })
 }
 
 /// Shows the entries of the log behind an index and through another, until `visit` returns false.

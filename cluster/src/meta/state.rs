@@ -1,10 +1,14 @@
 //! The meta state: a function of the commands that were committed, the same on all nodes.
 
 use super::command::Entry;
-use super::{Command, NodeState, Refusal};
+use super::joining::{Cluster, Token};
+use super::nodes::Node;
+use super::shards::Placement;
+use super::{Command, Refusal};
+use crate::transport::authority::Fingerprint;
 use crate::{Error, SHARDS};
 use runtime::directory::Directory;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How many slots a domain's keys hash to.
@@ -23,19 +27,18 @@ pub struct State {
     pub directory: Arc<Directory>,
     /// What whoever has the master key knows, once something may be sealed under it.
     pub sealed_under: Option<[u8; 32]>,
-}
-
-/// A node as the group knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// How often it was started.
-    pub generation: u64,
-    /// Where it stands.
-    pub location: String,
-    /// The version of its software.
-    pub version: String,
-    /// Where it is in its life-cycle.
-    pub state: NodeState,
+    /// The cluster, once it is founded.
+    pub cluster: Option<Cluster>,
+    /// The tokens to join by, by the hash of their secret. Those that have expired go with the next command about tokens.
+    pub tokens: BTreeMap<Fingerprint, Token>,
+    /// Certificates that are believed no more.
+    pub revoked: BTreeSet<Fingerprint>,
+    /// Where the shards are, once the cluster is founded. The numbers of the shards of all domains are different.
+    pub shards: BTreeMap<u32, Placement>,
+    /// Whether no move may begin.
+    pub is_frozen: bool,
+    /// The feature level that all nodes know.
+    pub feature: u32,
 }
 
 /// A placement domain: 65,536 slots spread over consecutive shards in equal runs.
@@ -57,27 +60,14 @@ impl Domain {
 
 impl State {
     /// Carries out a command that was decided on version `expected`, and answers the version after it.
-    pub(super) fn apply(&mut self, expected: u64, command: &Command) -> Result<u64, Refusal> {
+    pub(crate) fn apply(&mut self, expected: u64, command: &Command) -> Result<u64, Refusal> {
         if self.has(command) {
             return Ok(self.version);
         }
         if expected != self.version {
             return Err(Refusal::Stale { expected, current: self.version });
         }
-        let outcome = match command {
-            Command::RegisterNode { node, generation, location, version } => {
-                self.register(*node, *generation, location, version)
-            }
-            Command::SetNodeState { node, state } => self.set_state(*node, *state),
-            Command::CreateDomain { name, shards } => self.create_domain(name, *shards),
-            // Who holds the directory of the version before keeps that.
-            Command::Directory(entry) => {
-                Arc::make_mut(&mut self.directory).apply(entry)?;
-                Ok(())
-            }
-            Command::SealUnder { check } => self.seal_under(*check),
-        };
-        outcome.map_err(|reason| Refusal::Unfit { reason, current: self.version })?;
+        self.carry_out(command)?;
         self.version += 1;
         Ok(self.version)
     }
@@ -91,13 +81,43 @@ impl State {
         Ok(())
     }
 
+    fn carry_out(&mut self, command: &Command) -> Result<(), Refusal> {
+        let outcome = match command {
+            Command::RegisterNode { .. } => self.register(command),
+            Command::SetNodeState { node, state } => self.set_node_state(*node, *state),
+            Command::CreateDomain { name, shards } => self.create_domain(name, *shards),
+            // Who holds the directory of the version before keeps that.
+            Command::Directory(entry) => {
+                Arc::make_mut(&mut self.directory).apply(entry)?;
+                Ok(())
+            }
+            Command::SealUnder { check } => self.seal_under(*check),
+            Command::FoundCluster { .. } => self.found(command),
+            Command::AddToken { digest, expires, at } => self.add_token(digest.0, *expires, *at),
+            Command::Join { .. } => self.join(command),
+            Command::Place { shard, replicas } => self.place(*shard, replicas),
+            Command::ProposeMove { shard, target, pinned } => self.propose_move(*shard, target, *pinned),
+            Command::AdvanceMove { shard } => self.advance_move(*shard),
+            Command::AbortMove { shard } => self.abort_move(*shard),
+            Command::Dropped { shard, node } => self.dropped(*shard, *node),
+            Command::SetLeaderPreference { shard, node } => self.prefer(*shard, *node),
+            Command::FreezePlacement(is_frozen) => {
+                self.is_frozen = *is_frozen;
+                Ok(())
+            }
+            Command::RaiseFeatureLevel(level) => self.raise_feature_level(*level),
+            Command::RevokeCert { fingerprint } => {
+                self.revoked.insert(fingerprint.0);
+                Ok(())
+            }
+        };
+        outcome.map_err(|reason| Refusal::Unfit { reason, current: self.version })
+    }
+
     /// Whether a command's effect is already there.
     fn has(&self, command: &Command) -> bool {
         match command {
-            Command::RegisterNode { node, generation, location, version } => self
-                .nodes
-                .get(node)
-                .is_some_and(|n| (n.generation, &n.location, &n.version) == (*generation, location, version)),
+            Command::RegisterNode { .. } => self.has_registered(command),
             Command::SetNodeState { node, state } => self.nodes.get(node).is_some_and(|n| n.state == *state),
             Command::CreateDomain { name, shards } => {
                 self.domains.get(name).is_some_and(|d| d.shards == *shards)
@@ -105,35 +125,29 @@ impl State {
             // Each is a fact of its own in the audit.
             Command::Directory(_) => false,
             Command::SealUnder { check } => self.sealed_under == Some(*check),
-        }
-    }
-
-    fn register(&mut self, node: u64, generation: u64, location: &str, version: &str) -> Result<(), String> {
-        let mut state = NodeState::Provisioning;
-        if let Some(known) = self.nodes.get(&node) {
-            if known.state == NodeState::Gone {
-                return Err(format!("node {node} has left for good; give the new one a new number"));
+            Command::FoundCluster { id, .. } => {
+                self.cluster.as_ref().is_some_and(|cluster| cluster.id.0 == u128::from_be_bytes(*id))
             }
-            if generation <= known.generation {
-                let seen = known.generation;
-                return Err(format!(
-                    "node {node} has generation {generation}, but {seen} was seen: is its disk an old image?"
-                ));
+            Command::AddToken { digest, .. } => self.tokens.contains_key(&digest.0),
+            Command::Join { token, fingerprint, .. } => self.joined_by(&token.0, &fingerprint.0).is_some(),
+            Command::Place { shard, replicas } => {
+                self.shards.get(shard).is_some_and(|placement| placement.goal() == replicas)
             }
-            state = known.state;
+            Command::ProposeMove { shard, target, .. } => self.is_moving_to(*shard, target),
+            Command::AdvanceMove { shard } => self.is_at_rest(*shard),
+            Command::AbortMove { shard } => {
+                self.is_at_rest(*shard) || self.shards.get(shard).is_some_and(|placement| placement.is_undone)
+            }
+            Command::Dropped { shard, node } => {
+                self.shards.get(shard).is_some_and(|placement| !placement.former.contains(node))
+            }
+            Command::SetLeaderPreference { shard, node } => {
+                self.shards.get(shard).is_some_and(|placement| placement.preferred == Some(*node))
+            }
+            Command::FreezePlacement(is_frozen) => self.is_frozen == *is_frozen,
+            Command::RaiseFeatureLevel(level) => self.feature >= *level,
+            Command::RevokeCert { fingerprint } => self.revoked.contains(&fingerprint.0),
         }
-        let (location, version) = (location.to_owned(), version.to_owned());
-        self.nodes.insert(node, Node { generation, location, version, state });
-        Ok(())
-    }
-
-    fn set_state(&mut self, node: u64, state: NodeState) -> Result<(), String> {
-        let known = self.nodes.get_mut(&node).ok_or_else(|| format!("node {node} is not registered"))?;
-        if known.state == NodeState::Gone {
-            return Err(format!("node {node} has left for good"));
-        }
-        known.state = state;
-        Ok(())
     }
 
     fn seal_under(&mut self, check: [u8; 32]) -> Result<(), String> {
@@ -159,10 +173,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NodeState;
     use super::*;
 
     fn register(node: u64, generation: u64) -> Command {
-        Command::RegisterNode { node, generation, location: "here".to_owned(), version: "0.1.0".to_owned() }
+        Command::register(node, generation, "here".to_owned(), "0.1.0".to_owned())
     }
 
     #[test]
