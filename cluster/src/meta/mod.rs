@@ -7,8 +7,8 @@
 
 mod command;
 mod definitions;
-mod following;
 mod describe;
+mod following;
 mod joining;
 mod nodes;
 mod shards;
