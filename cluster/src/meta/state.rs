@@ -231,7 +231,7 @@ mod tests {
     fn every_slot_has_a_shard_and_every_shard_as_many_slots() {
         let mut state = State::default();
         let create = |shards| Command::CreateDomain { name: "default".to_owned(), shards };
-        assert!(matches!(state.apply(0, &create(32)), Err(Refusal::Unfit { .. })));
+        assert!(matches!(state.apply(0, &create(SHARDS + 1)), Err(Refusal::Unfit { .. })));
         state.apply(0, &create(SHARDS)).unwrap();
 
         let mut slots = BTreeMap::<u32, u32>::new();
