@@ -114,7 +114,8 @@
 //! # Tests
 //! `shard/tests` runs a shard on a simulated disk and log through thousands of seeds of crashes and faults, and compares
 //! it with an oracle that only applies the log; in `following.rs` two replicas of it, between which the lead goes to and
-//! fro.
+//! fro, and the state of one is given to the other. Every place at which a process may end is a [`fault`] point;
+//! [`blocking`] lets a simulation do at once what blocks.
 
 #![warn(missing_docs)]
 
@@ -136,6 +137,7 @@ pub mod metrics;
 pub mod node;
 mod overruns;
 pub mod path;
+mod presence;
 pub mod record;
 mod registered;
 pub mod replica;

@@ -1,6 +1,7 @@
 //! From a twin's id to its shard (step 4 of the path): the handle through which everybody outside speaks to twins.
 
 mod backups;
+mod nodes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::files::Files;
 use crate::log::{self, Entry, LogId, ShardLog, Tenure, Told};
 use crate::node::Door;
+use crate::presence::Seen;
 use crate::router::Response;
 use crate::store::{self, Home, Space, StateStore};
 use crate::stream;
@@ -77,6 +78,8 @@ pub(crate) enum Message {
     Parcels { from: u32, first: u64, parcels: Vec<Arc<Parcel>> },
     /// A shard has everything through a number.
     Acknowledged { by: u32, n: u64 },
+    /// What is known of the other nodes.
+    Nodes(Arc<Seen>),
     /// Something may be due.
     Tick,
     /// Write all that is committed to the state store, and say when that is done.
@@ -190,6 +193,7 @@ impl Actor for Host {
             Message::Erased(outcome) => shard.erased(now, outcome)?,
             Message::Parcels { from, first, parcels } => shard.receive(now, from, first, parcels)?,
             Message::Acknowledged { by, n } => shard.acknowledged(now, by, n)?,
+            Message::Nodes(seen) => shard.nodes(now, &seen)?,
             Message::Tick => {
                 hosted.alarm = None;
                 // What falls due while it stops waits for the next start, or it might never be done.

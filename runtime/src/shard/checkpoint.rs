@@ -24,7 +24,7 @@ use super::erasing;
 use super::exchange::put_heads;
 use super::outbox::Rows;
 use super::resident::{Slot, Stored};
-use super::{Action, Failed, Options, Shard};
+use super::{Action, Failed, Options, Shard, connections};
 
 /// It is behind past so many bytes, and past so many times what its options say.
 const BEHIND: (u64, u64) = (1 << 20, 4);
@@ -125,7 +125,11 @@ impl Cut {
             bytes += image.len() as u64;
             batch.put(Space::Image, key, image);
             row(&mut batch, Space::Registered, key, before.registered, after.registered);
-            row(&mut batch, Space::Connected, key, before.connected, after.connected);
+            match connections::row(&twin) {
+                Some(row) if before.connected != after.connected => batch.put(Space::Connected, key, row),
+                None if before.connected.is_some() => batch.delete(Space::Connected, key),
+                _ => {}
+            }
             if let Some(due) = before.due.filter(|due| Some(*due) != after.due) {
                 batch.delete(Space::Timer, Timer { due, twin: id.clone() }.key());
             }

@@ -295,6 +295,7 @@ impl Shard {
         self.inbox.fall_back();
         self.outbox.fall_back(self.now);
         self.fell_back = true;
+        self.connections.begin_again();
         self.refuse_all(flown, in_flight);
         self.refuse_all(forming.releases, after);
         for id in ids {
@@ -321,13 +322,14 @@ impl Shard {
         let Some(resident) = self.resident(id) else { return false };
         let had_device = resident.committed.has_device();
         let (before, after) = (resident.bytes, committed.bytes());
-        resident.committed = committed.clone();
+        let former = std::mem::replace(&mut resident.committed, committed.clone());
         resident.bytes = after;
         self.bytes = self.bytes + after - before;
         let came_or_went = had_device != committed.has_device();
         if came_or_went {
             registered::count(&mut self.registered, id.tenant(), committed.has_device());
         }
+        self.connections.change(id, &former, committed);
         self.dirty.insert(id.clone());
         self.index_due(id, committed);
         came_or_went
@@ -387,9 +389,6 @@ impl Shard {
             }
         }
         self.drop_pending(id, |epoch| twin.sessions().at(epoch).is_some());
-        if !self.held.is_empty() {
-            self.hold_still(id, twin);
-        }
     }
 }
 

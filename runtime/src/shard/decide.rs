@@ -24,7 +24,7 @@ use super::entry::Decided;
 use super::erasing::erases;
 use super::resident::{Resident, Slot, Stored, Waiting};
 use super::work::{Answer, Work};
-use super::{Failed, Image, Setting, Shard};
+use super::{Failed, Image, Setting, Shard, connections};
 
 /// When the forming batch has so many bytes, nothing more from outside is decided before the log has taken it: small
 /// inputs may make many records.
@@ -269,7 +269,7 @@ impl Stored {
         Self {
             sequence: twin.sequence(),
             due: twin.next_due(),
-            connected: twin.sessions().connected().next().is_some(),
+            connected: connections::mark(twin),
             registered: twin.exists(),
         }
     }

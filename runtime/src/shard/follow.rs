@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 
 use twins::id::TwinId;
 use twins::time::Timestamp;
-use twins::twin::Twin;
 
 use crate::log::{self, Entry};
 
@@ -187,33 +186,7 @@ impl Shard {
             self.setting.registered.settle(number, &self.registered);
         }
         self.setting.watches.committed(number, &applied.twins);
-        for (id, twin) in &applied.twins {
-            self.hold(id, twin);
-        }
         Ok(())
-    }
-
-    /// Forgets the connections of a twin that have ended.
-    pub(super) fn hold_still(&mut self, id: &TwinId, twin: &Twin) {
-        let Some(epochs) = self.held.get_mut(id) else { return };
-        epochs.retain(|epoch| twin.sessions().at(*epoch).is_some());
-        if epochs.is_empty() {
-            self.held.remove(id);
-        }
-    }
-
-    /// Takes note of the connections that a twin has by this node: it ends them when it leads.
-    pub(super) fn hold(&mut self, id: &TwinId, twin: &Twin) {
-        let node = self.setting.node.0;
-        let by_this = twin
-            .sessions()
-            .connected()
-            .filter(|session| session.connection.as_ref().is_some_and(|connection| connection.node == node));
-        let epochs: Vec<u64> = by_this.map(|session| session.epoch).collect();
-        match epochs.is_empty() {
-            true => drop(self.held.remove(id)),
-            false => drop(self.held.insert(id.clone(), epochs)),
-        }
     }
 }
 

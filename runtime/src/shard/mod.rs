@@ -23,6 +23,7 @@ pub(crate) mod actor;
 mod checkpoint;
 mod commit;
 mod confirm;
+mod connections;
 mod decide;
 mod due;
 pub mod entry;
@@ -46,7 +47,7 @@ pub(crate) mod work;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,6 +76,7 @@ pub(crate) use checkpoint::{MARKS, applied, stream_place};
 use commit::{Flying, Forming, Release};
 pub(crate) use confirm::Then;
 use confirm::Unsure;
+use connections::Connections;
 pub(crate) use exchange::reconcile;
 use follow::Following;
 use inbox::Inbox;
@@ -213,8 +215,8 @@ pub(crate) struct Shard {
     /// Decisions were dropped, ends of connections perhaps among them.
     fell_back: bool,
     mailboxes: HashMap<TwinId, Vec<(u64, Arc<Mailbox>)>>,
-    /// The epochs of connections that this node held, or seems to hold, and has no mailbox of.
-    held: BTreeMap<TwinId, Vec<u64>>,
+    /// The connections of its twins, by any node.
+    connections: Connections,
     pending: HashMap<TwinId, Vec<Pending>>,
     forming: Forming,
     flying: Option<Flying>,

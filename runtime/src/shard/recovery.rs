@@ -1,6 +1,6 @@
 //! Beginning again: the last checkpoint, and the log after it, make the shard what it was.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,12 +21,12 @@ use crate::stream::retention::{Retention, Upkeep};
 use super::checkpoint::{MARKS, Marks};
 use super::commit::Forming;
 use super::confirm::Unsure;
+use super::connections::Connections;
 use super::decide::encoded;
 use super::entry::{Batch, Decided};
 use super::erasing::{self, erases};
 use super::exchange::{self, Exchange};
 use super::follow::Following;
-use super::resident::Slot;
 use super::role::Role;
 use super::window::Window;
 use super::work::Work;
@@ -37,7 +37,7 @@ const FLUSH_EVERY: u64 = 64;
 /// How much of the log is read at once, in bytes.
 pub(super) const READ_BYTES: usize = 1 << 20;
 /// Keys read at once when an index is built.
-const KEYS_AT_ONCE: usize = 4_096;
+pub(super) const KEYS_AT_ONCE: usize = 4_096;
 
 /// What a shard is made from.
 pub(crate) struct Ground<'a> {
@@ -107,7 +107,7 @@ impl Shard {
             due_after: twins::time::Timestamp::ZERO,
             fell_back: false,
             mailboxes: HashMap::new(),
-            held: BTreeMap::new(),
+            connections: Connections::default(),
             pending: HashMap::new(),
             forming: Forming::new(1),
             flying: None,
@@ -138,11 +138,11 @@ impl Shard {
         meter::add(&shard.setting.meter.restarts, 1);
         shard.setting.meter.connections.store(0, Ordering::Relaxed);
         shard.read_due(store)?;
+        shard.read_connections(store)?;
         let replayed = shard.replay(log, store, standing.through);
         shard.setting.meter.to_replay.store(0, Ordering::Relaxed);
         replayed?;
         shard.setting.registered.settle(number, &shard.registered);
-        shard.hold_connections(store)?;
         // A checkpoint may lie ahead of what the log says is committed.
         shard.following = Following::after(standing.through.max(shard.applied));
         let ended = if shard.leads() { shard.ended() } else { Vec::new() };
@@ -239,7 +239,7 @@ impl Shard {
     }
 
     /// Reads a twin, unless its image is damaged: that is this twin's misfortune, not the shard's.
-    fn bring_in(&mut self, id: &TwinId, store: &dyn StateStore) -> Result<(), Failed> {
+    pub(super) fn bring_in(&mut self, id: &TwinId, store: &dyn StateStore) -> Result<(), Failed> {
         if self.resident(id).is_some() {
             return Ok(());
         }
@@ -247,21 +247,6 @@ impl Shard {
         let image = image.map_err(|error| self.failed(error))?;
         if let Ok(resident) = self.read(id, Ok(image)) {
             self.settle_in(id.clone(), resident);
-        }
-        Ok(())
-    }
-
-    /// Takes note of the connections that this node held before.
-    fn hold_connections(&mut self, store: &dyn StateStore) -> Result<(), Failed> {
-        let mut ids: BTreeSet<TwinId> = self.twins.keys().cloned().collect();
-        let keys = all_keys(store, self.home, Space::Connected).map_err(|error| self.failed(error))?;
-        let keys = keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
-        ids.extend(keys.filter_map(|key| TwinId::parse(key).ok()));
-        for id in ids {
-            self.bring_in(&id, store)?;
-            let Some(Slot::Resident(resident)) = self.twins.get(&id) else { continue };
-            let twin = resident.committed.clone();
-            self.hold(&id, &twin);
         }
         Ok(())
     }

@@ -70,8 +70,8 @@ pub(super) struct Stored {
     pub(super) sequence: u64,
     /// The row of its next due time.
     pub(super) due: Option<Timestamp>,
-    /// The row that says that it is connected.
-    pub(super) connected: bool,
+    /// The row of its connections, by their [`mark`](super::connections::mark).
+    pub(super) connected: Option<(u64, usize)>,
     /// The row that says that it is registered.
     pub(super) registered: bool,
 }

@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::log::{Tenure, Told};
 use crate::mailbox::Mail;
 
-use super::work::Work;
 use super::{Action, Failed, Shard};
 
 /// What a shard is to its group.
@@ -82,13 +81,6 @@ impl Shard {
         tracing::info!(shard = self.setting.number, term = tenure.term, "the shard leads");
     }
 
-    /// The ends of the connections that this node held and knows no mailbox of: they ended with the process, or with the
-    /// tenure that knew it. A connection of another node is that node's to end.
-    pub(super) fn ended(&self) -> Vec<Work> {
-        let held = self.held.iter().flat_map(|(twin, epochs)| epochs.iter().map(move |epoch| (twin, *epoch)));
-        held.map(|(twin, epoch)| Work::restarted(twin.clone(), epoch)).collect()
-    }
-
     /// Another one decides from here on, whatever this one has decided.
     fn step_down(&mut self) {
         if !self.leads() {
@@ -101,9 +93,8 @@ impl Shard {
         self.fall_back(&unknown, &unwritten);
         self.fell_back = false;
         self.refuse_unsure(&unwritten);
-        for (twin, epochs) in self.let_go() {
-            self.held.entry(twin).or_default().extend(epochs);
-        }
+        self.connections.change_leader();
+        self.let_go();
         for pending in self.pending.drain().flat_map(|(_, all)| all) {
             pending.fail(unknown.clone());
         }
@@ -112,17 +103,11 @@ impl Shard {
         tracing::info!(shard, term = self.tenure.term, "the shard does not lead any more");
     }
 
-    /// Closes all connections, and forgets their mailboxes. Returns whose they were.
-    pub(super) fn let_go(&mut self) -> Vec<(twins::id::TwinId, Vec<u64>)> {
+    /// Closes all connections, and forgets their mailboxes.
+    pub(super) fn let_go(&mut self) {
         self.setting.meter.connections.store(0, std::sync::atomic::Ordering::Relaxed);
-        let closed = |epoch| Mail::Delivery { epoch, what: Delivery::Close(Closed::Unavailable) };
-        let all = self.mailboxes.drain().map(|(twin, mailboxes)| {
-            let epochs = mailboxes.into_iter().map(|(epoch, mailbox)| {
-                mailbox.put([closed(epoch)]);
-                epoch
-            });
-            (twin, epochs.collect())
-        });
-        all.collect()
+        for (epoch, mailbox) in self.mailboxes.drain().flat_map(|(_, all)| all) {
+            mailbox.put([Mail::Delivery { epoch, what: Delivery::Close(Closed::Unavailable) }]);
+        }
     }
 }

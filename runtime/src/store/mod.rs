@@ -50,7 +50,7 @@ pub enum Space {
     Registered,
     /// [`Timer`] -> whatever the shard wants to know when it fires, perhaps nothing.
     Timer,
-    /// `tenant/id` of a twin with a connection -> what the shard wants to know of it.
+    /// `tenant/id` of a twin with connections -> who holds each; an earlier version wrote nothing.
     Connected,
     /// The shard's own rows by name: applied index, end of the stream, now, counts.
     Mark,

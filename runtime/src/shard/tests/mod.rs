@@ -3,6 +3,7 @@
 mod calls;
 mod channels;
 mod confirming;
+mod connections;
 mod following;
 mod handover;
 mod kind;
