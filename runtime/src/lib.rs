@@ -109,7 +109,8 @@
 //! # Ports
 //! What the room needs and others fill: [`log::ShardLog`] (the cluster), [`store::StateStore`] (here, on fjall and in
 //! memory), [`files::Files`] (here, on the operating system and simulated), [`clock::Clock`], [`access::Access`] (the
-//! gateway), [`directory::Definitions`] (the cluster).
+//! gateway), [`directory::Definitions`] (the cluster). What the room offers to the cluster: [`replica::Replicas`], by which
+//! a shard's state goes to another node, and [`router::Router::nodes`], by which it hears of nodes that are gone.
 //!
 //! # Tests
 //! `shard/tests` runs a shard on a simulated disk and log through thousands of seeds of crashes and faults, and compares

@@ -2,8 +2,8 @@
 //! where it is to be.
 //!
 //! A replica that has nothing, or whose next entries the leader's log has dropped, is given the state of another one. What
-//! is on its way is invisible: a [`Staged`] state is whole and durable, and nobody sees any of it until
-//! [`Staged::install`] makes it the shard's in one synced step. Whoever holds the state before is told so by the log
+//! is on its way is invisible: a [`Staged`] state is whole, and nobody sees any of it until [`Staged::install`] makes it
+//! the shard's, durably and in one step. Whoever holds the state before is told so by the log
 //! ([`Told::Replaced`](crate::log::Told::Replaced)) and begins again; what it still writes is refused.
 //!
 //! The room of the log asks for this before the shards run, and while they run: [`Local`], which fills the port, needs the
@@ -57,8 +57,8 @@ pub trait Replicas: Send + Sync + 'static {
     /// it again.
     fn pack(&self, shard: u32, out: &mut dyn Write) -> Result<u64, String>;
 
-    /// Reads a state that was [packed](Replicas::pack), to its end, and keeps it beside the shard's own: durable, and
-    /// visible to nobody. One that is cut off, damaged or another shard's is refused, and nothing of it is left.
+    /// Reads a state that was [packed](Replicas::pack), to its end, and keeps it beside the shard's own, visible to nobody.
+    /// One that is cut off, damaged or another shard's is refused, and nothing of it is left; nor is it after a crash.
     ///
     /// # Errors
     /// What is wrong with it, or with the disk.
@@ -71,7 +71,7 @@ pub trait Replicas: Send + Sync + 'static {
     fn forget(&self, shard: u32) -> Result<(), String>;
 }
 
-/// A state that is whole and durable, and not the shard's yet. Dropped, it is discarded.
+/// A state that is whole and checked, and not the shard's yet. Dropped, it is discarded.
 pub trait Staged: Send {
     /// Makes it the shard's state, in one synced step: whatever happens, the shard has the state before or this one.
     ///

@@ -15,9 +15,14 @@ pub(super) struct Streams(Vec<(u32, Report)>);
 impl Streams {
     /// Reads the streams in a folder. Blocks; changes nothing.
     pub(super) fn verify(folder: &Path) -> Result<Self, stream::Error> {
-        let report = |shard: u32| Ok((shard, stream::verify(&Disk, &folder.join(shard.to_string()))?));
-        let reports: Result<Vec<_>, stream::Error> = (0..cluster::SHARDS).map(report).collect();
-        Ok(Self(reports?.into_iter().filter(|(_, report)| report.segments > 0).collect()))
+        let mut reports = Vec::new();
+        for shard in 0..cluster::SHARDS {
+            for stream in stream::folders(&Disk, folder, shard)? {
+                reports.push((shard, stream::verify(&Disk, &stream)?));
+            }
+        }
+        reports.retain(|(_, report)| report.segments > 0);
+        Ok(Self(reports))
     }
 
     pub(super) fn table(&self) -> Table {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Error;
 use crate::files::Files;
 use crate::store::Home;
 
@@ -21,6 +22,19 @@ fn home(name: &str) -> Option<Home> {
     let home = Home { shard: shard.parse().ok()?, generation: generation.parse().ok()? };
     // No other spelling of a number.
     folder(Path::new(""), home).to_str().filter(|same| *same == name).map(|_| home)
+}
+
+/// The folders in which a shard has a stream, in the folder of all streams: one, unless its state was just replaced. Blocks.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn folders(files: &dyn Files, streams: &Path, shard: u32) -> Result<Vec<PathBuf>, Error> {
+    let names = match files.folders(streams) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.map_err(Error::io("listing", streams))?,
+    };
+    let own = names.into_iter().filter(|name| home(name).is_some_and(|home| home.shard == shard));
+    Ok(own.map(|name| streams.join(name)).collect())
 }
 
 /// Removes the folders of homes that are not needed, with what is in them.
@@ -69,5 +83,7 @@ mod tests {
 
         assert_eq!(sim.folders(streams).unwrap(), ["0", "01", "1.0", "1.02", "1.2", "2.x", "other"]);
         assert_eq!(sim.list(&folder(streams, current[1])).unwrap(), ["file"]);
+        assert_eq!(folders(&sim, streams, 1).unwrap(), [folder(streams, current[1])]);
+        assert_eq!(folders(&sim, streams, 2).unwrap(), [PathBuf::new(); 0]);
     }
 }

@@ -56,6 +56,7 @@ pub use cut::{Cut, Place};
 pub use erase::Erase;
 pub(crate) use erase::{ERASURES_MAX, Erasure};
 pub use error::Error;
+pub use folder::folders;
 pub(crate) use folder::{folder, remove, remove_one};
 pub use frame::RECORD_BYTES_MAX;
 pub use index::indexer::Indexer;
