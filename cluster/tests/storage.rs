@@ -228,12 +228,7 @@ fn damage_before_a_valid_batch_stops_the_node() {
 fn the_meta_state_survives_and_its_conditions_hold() {
     let disk = Sim::new(1);
     let storage = open(&disk);
-    let register = Command::RegisterNode {
-        node: 1,
-        generation: storage.generation(),
-        location: "lab".to_owned(),
-        version: "0.1.0".to_owned(),
-    };
+    let register = Command::register(1, storage.generation(), "lab".to_owned(), "0.1.0".to_owned());
     let meta = storage.meta();
     assert_eq!(meta.execute(register.clone(), 0), Ok(1));
     assert_eq!(meta.execute(Command::CreateDomain { name: "default".to_owned(), shards: SHARDS }, 1), Ok(2));
