@@ -84,6 +84,6 @@ mod tests {
         assert_eq!(sim.folders(streams).unwrap(), ["0", "01", "1.0", "1.02", "1.2", "2.x", "other"]);
         assert_eq!(sim.list(&folder(streams, current[1])).unwrap(), ["file"]);
         assert_eq!(folders(&sim, streams, 1).unwrap(), [folder(streams, current[1])]);
-        assert_eq!(folders(&sim, streams, 2).unwrap(), [PathBuf::new(); 0]);
+        assert!(folders(&sim, streams, 2).unwrap().is_empty());
     }
 }
