@@ -36,7 +36,8 @@
 //!   looks closer.
 //! * A full disk refuses proposals, before anything of them is written, while votes and marks still find room. Writing
 //!   goes on by itself when there is room again.
-//! * An entry lives until its shard has purged it, and segments go strictly oldest first.
+//! * An entry lives until its shard has purged it, and segments go strictly oldest first. While a group has other nodes, the
+//!   end of its log stays for whoever is late: [`consensus::Retention`].
 //!
 //! # Units and limits
 //! Sizes are bytes; indices count from 1, terms only rise. There are [`SHARDS`] shards unless the [`Options`] say fewer,

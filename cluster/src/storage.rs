@@ -1,7 +1,7 @@
 //! A node's storage: one folder, one log, all groups on it.
 
 use crate::backup::Saver;
-use crate::consensus::{Desk, Machine, Timing};
+use crate::consensus::{Desk, Machine, Retention, Timing};
 use crate::group::{self, Group, Stuck};
 use crate::meta::Meta;
 use crate::wal::{Syncs, Wal};
@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use runtime::backup::Definitions;
 use runtime::files::{Files, Lock};
 use runtime::log::ShardLog;
+use runtime::replica::Replicas;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
@@ -98,12 +99,24 @@ impl Storage {
 
     /// Joins all groups to a wire: those that have other nodes take part from now on, those of this node alone go on alone
     /// and can [grow](Group::grow), and those that are not here begin when a leader wants this node in them. Answers who
-    /// hears what comes by the wire. To be called once, on a runtime.
+    /// hears what comes by the wire. What the shards' states in
+    /// `replicas` have, their logs may drop, and whoever lacks it is sent the state; without them nothing is dropped while a
+    /// group has other nodes. To be called once, on a runtime.
     ///
     /// # Errors
     /// [`Stuck`] when consensus does not start on a group.
-    pub async fn join(&self, wire: Arc<dyn Wire>, timing: &Timing) -> Result<Arc<dyn Hears>, Stuck> {
-        let desk = self.desk.get_or_init(|| Arc::new(Desk::new(wire, timing, self.wal.clone()))).clone();
+    pub async fn join(
+        &self,
+        wire: Arc<dyn Wire>,
+        timing: &Timing,
+        replicas: Option<Arc<dyn Replicas>>,
+    ) -> Result<Arc<dyn Hears>, Stuck> {
+        let desk = Desk::new(wire, timing, self.wal.clone());
+        let desk = match replicas {
+            Some(replicas) => desk.with_replicas(replicas, Retention::default()),
+            None => desk,
+        };
+        let desk = self.desk.get_or_init(|| Arc::new(desk)).clone();
         for group in &self.groups {
             group.join(desk.clone()).await?;
         }

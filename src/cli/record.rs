@@ -67,6 +67,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Truncate => "truncate",
         Kind::Purged => "purged",
         Kind::Generation => "generation",
+        Kind::Forgotten => "forgotten",
     }
 }
 

@@ -48,6 +48,10 @@ impl Calls {
         Self { wire, deadline, next: AtomicU64::new(first), waiting: Mutex::default() }
     }
 
+    pub(super) fn wire(&self) -> &Arc<dyn Wire> {
+        &self.wire
+    }
+
     /// Says something to a node, and waits for its answer.
     pub(super) async fn call(&self, to: u64, group: u32, message: Message) -> Result<Message, Failed> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);

@@ -86,11 +86,12 @@ impl Entries {
     }
 
     /// Writes a record, and answers when it is durable.
-    pub(super) async fn write(&self, record: Record) -> io::Result<()> {
+    pub(crate) async fn write(&self, record: Record) -> io::Result<()> {
         self.write_all(vec![record]).await
     }
 
-    async fn write_all(&self, records: Vec<Record>) -> io::Result<()> {
+    /// Writes records, in one batch, and answers when they are durable.
+    pub(super) async fn write_all(&self, records: Vec<Record>) -> io::Result<()> {
         let (sender, fate) = oneshot::channel();
         self.wal.append_upkeep(records, Box::new(move |result| drop(sender.send(result))));
         fate.await.expect("every job is answered").map_err(io::Error::other)
@@ -145,6 +146,13 @@ impl Entries {
         let (wal, group) = (self.wal.clone(), self.group);
         let found = tokio::task::spawn_blocking(move || wal.read(group, range, bytes)).await;
         found.map_err(io::Error::other)?.map_err(|error: Error| io::Error::other(error))
+    }
+
+    /// Where an entry stands that is there, or was the last to be dropped.
+    pub(super) fn id(&self, index: u64) -> Option<LogId> {
+        let waits = self.waiting().get(&index).map(|entry| entry.id);
+        let purged = || self.wal.state(self.group).purged.filter(|purged| purged.index == index);
+        waits.or_else(|| self.wal.id(self.group, index)).or_else(purged)
     }
 
     /// The last entry of each term in a range.

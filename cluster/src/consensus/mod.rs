@@ -10,11 +10,12 @@
 //! A [`Desk`] hears what the other nodes say to this one's groups, on a [wire](crate::wire), and makes the [`Links`] by
 //! which each group calls them.
 //!
+//! A follower that lacks dropped entries is sent the shard's state instead, whole and beside the messages, and the log
+//! drops only what no follower will soon ask for ([`Retention`]). [`Snap`] is what openraft knows of a state: where it is.
+//!
 //! `Running` is consensus on one group while it runs; the [group](crate::group) starts it, ends it, and starts it again
 //! when it has failed. Its [`Machine`] holds no state: it says how far the log is committed, and the shard reads the
 //! entries itself.
-//!
-//! Not here yet: the sending of state to a node that lacks dropped entries.
 
 mod body;
 mod calls;
@@ -23,23 +24,35 @@ mod config;
 mod confirming;
 mod duty;
 mod entries;
+mod installing;
 mod leading;
 mod machine;
 mod members;
+mod mending;
 mod network;
 mod proposing;
+mod purging;
 mod reader;
+mod receiving;
+mod retention;
 mod running;
+mod sending;
 mod serve;
+mod snapshot;
+mod states;
 mod store;
+mod transfer;
 pub mod types;
 
 pub use config::Timing;
 pub(crate) use duty::Duty;
 pub(crate) use entries::Entries;
 pub use machine::Machine;
+pub(crate) use mending::mend;
 pub use network::{Link, Links};
 pub use reader::Reader;
+pub use retention::Retention;
 pub(crate) use running::Running;
 pub use serve::Desk;
+pub use snapshot::Snap;
 pub use store::Store;

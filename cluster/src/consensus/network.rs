@@ -2,7 +2,9 @@
 
 use super::calls::{Calls, Failed};
 use super::codec::Message;
+use super::snapshot::{Point, Snap};
 use super::types::{RaftLeader, RaftVote, Types};
+use futures_util::future::{Either, select};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -11,35 +13,33 @@ use openraft::raft::{
 };
 use openraft::{BasicNode, OptionalSend, Snapshot};
 use std::future::Future;
-use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 
 type Answer<T> = Result<T, RPCError<Types>>;
 
-/// Makes the links of one group. `S` is what its state machine takes for a snapshot.
-pub struct Links<S> {
+/// Makes the links of one group.
+pub struct Links {
     pub(super) calls: Arc<Calls>,
     pub(super) group: u32,
-    pub(super) state: PhantomData<fn() -> S>,
 }
 
 /// The link of one group to one node. Nodes are known by their numbers alone; the wire knows where they are.
-pub struct Link<S> {
+pub struct Link {
     calls: Arc<Calls>,
     group: u32,
     to: u64,
-    state: PhantomData<fn() -> S>,
 }
 
-impl<S: OptionalSend + 'static> RaftNetworkFactory<Types> for Links<S> {
-    type Network = Link<S>;
+impl RaftNetworkFactory<Types> for Links {
+    type Network = Link;
 
-    async fn new_client(&mut self, to: u64, _node: &BasicNode) -> Link<S> {
-        Link { calls: self.calls.clone(), group: self.group, to, state: PhantomData }
+    async fn new_client(&mut self, to: u64, _node: &BasicNode) -> Link {
+        Link { calls: self.calls.clone(), group: self.group, to }
     }
 }
 
-impl<S> Link<S> {
+impl Link {
     async fn call(&self, message: Message) -> Answer<Message> {
         // Two election timeouts, and not what openraft gives: a follower answers only when what it was sent before is
         // durable, and a slow disk is no lost message.
@@ -55,8 +55,8 @@ impl<S> Link<S> {
     }
 }
 
-impl<S: OptionalSend + 'static> RaftNetworkV2<Types> for Link<S> {
-    type SnapshotData = S;
+impl RaftNetworkV2<Types> for Link {
+    type SnapshotData = Snap;
 
     async fn append_entries(
         &mut self,
@@ -100,13 +100,27 @@ impl<S: OptionalSend + 'static> RaftNetworkV2<Types> for Link<S> {
 
     async fn full_snapshot(
         &mut self,
-        _vote: RaftVote,
-        _snapshot: Snapshot<RaftLeader, u64, BasicNode, S>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: RaftVote,
+        Snapshot { meta, snapshot }: Snapshot<RaftLeader, u64, BasicNode, Snap>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let reason =
-            format!("node {} needs entries that are dropped here, and state is not sent yet", self.to);
-        Err(StreamingError::Unreachable(Unreachable::from_string(reason)))
+        let (group, to) = (self.group, self.to);
+        // It is tried again after a while, with what the state is then.
+        let failed = |reason: String| {
+            tracing::warn!(group, to, reason, "the state of the group was not sent");
+            StreamingError::Unreachable(Unreachable::from_string(reason))
+        };
+        let Snap::Saved(source) = snapshot else {
+            return Err(failed(format!(
+                "node {to} needs entries that are dropped here, and no state is kept"
+            )));
+        };
+        let point = Point::from_meta(&meta).map_err(|error| failed(error.to_string()))?;
+        let sending = pin!(source.send(self.calls.wire().clone(), to, vote, &point));
+        match select(pin!(cancel), sending).await {
+            Either::Left((closed, _)) => Err(StreamingError::Closed(closed)),
+            Either::Right((sent, _)) => sent.map(SnapshotResponse::new).map_err(failed),
+        }
     }
 }

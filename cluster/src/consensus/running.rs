@@ -4,15 +4,19 @@ use super::Desk;
 use super::confirming::Confirming;
 use super::duty::{Duty, HANDING_OVER_MAX};
 use super::entries::Entries;
+use super::installing::Gate;
 use super::leading;
 use super::machine::Machine;
+use super::mending::mend;
 use super::proposing::Proposing;
+use super::purging::Purging;
 use super::store::Store;
 use super::types::{self, Types};
 use crate::Error;
 use crate::group::Telling;
 use crate::membership::Membership;
 use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::{Config, Raft, RaftMetrics, ServerState};
 use runtime::log::{Sure, Tenure};
@@ -31,6 +35,8 @@ pub(crate) struct Running {
     confirming: Confirming,
     desk: Arc<Desk<Machine>>,
     duty: watch::Receiver<Duty>,
+    purging: Purging,
+    gate: Gate,
 }
 
 impl Running {
@@ -51,20 +57,29 @@ impl Running {
         let group = entries.group();
         let failed = |reason: String| Error::Consensus { group, reason };
         entries.begin_again();
+        let states = desk.states().cloned();
+        let saved = match &states {
+            Some(states) => mend(states, &entries).await.map_err(|error| failed(error.to_string()))?,
+            None => None,
+        };
         let state = entries.state();
         let membership = state.membership.as_ref().and_then(|(_, bytes)| Membership::decode(bytes).ok());
         let alone = membership.is_some_and(|membership| membership.is_alone(node));
         let may = *duty.borrow();
         let config = Config { enable_elect: may.stands(), ..desk.timing().config(alone)? };
+        // What is in a state was committed, up to where the log has it: a checkpoint may be durable before the log is.
+        let saved = saved.zip(state.last).and_then(|(saved, last)| entries.id(saved.min(last.index)));
         // Whoever is alone has committed what it has. What was dropped is committed, whatever the mark says: by the local
         // rule none is written with each entry.
-        let conveyed = if alone { state.last } else { state.committed.max(state.purged) };
+        let conveyed = if alone { state.last } else { state.committed.max(state.purged).max(saved) };
         // The machine begins behind that, also where the one before had not told all of it.
         telling.found(conveyed.map_or(0, |id| id.index));
-        let machine =
-            Machine::new(entries.wal().clone(), group, telling.clone(), conveyed.map(types::to_raft))
-                .map_err(|error| failed(error.to_string()))?;
-        let raft = Raft::new(node, Arc::new(config), desk.links(group), Store::over(entries), machine)
+        let gate = Gate::default();
+        let machine = Machine::new(entries.clone(), telling.clone(), conveyed.map(types::to_raft))
+            .map_err(|error| failed(error.to_string()))?;
+        let machine = machine.with_states(states.clone(), gate.clone());
+        let store = Store::over(entries.clone());
+        let raft = Raft::new(node, Arc::new(config), desk.links(group), store, machine)
             .await
             .map_err(|error: Fatal<Types>| failed(error.to_string()))?;
         // Until its core has read the log, openraft shows a group without members and term; whoever asked how the group
@@ -72,15 +87,21 @@ impl Running {
         raft.with_raft_state(|_| ()).await.map_err(|error| failed(error.to_string()))?;
         desk.open(group, raft.clone());
         let patience = 2 * *desk.timing().election.end();
+        let purging = Purging::new(raft.clone(), entries, states, patience);
         let confirming = Confirming::new(raft.clone(), telling.clone(), patience);
         let proposing = Proposing::new(raft.clone(), telling.clone());
-        Ok(Self { group, node, raft, telling, patience, proposing, confirming, desk, duty })
+        Ok(Self { group, node, raft, telling, patience, proposing, confirming, purging, gate, desk, duty })
     }
 
     /// Tells the shard who leads, until consensus ends by itself; says why it did.
     pub(crate) async fn watch(&self) -> String {
         leading::watch(&self.raft, &self.telling, self.patience, self.duty.clone()).await;
         self.raft.is_initialized().await.err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    /// Whether this node leads, as far as it knows. One that was taken out ends that by itself, and still votes for itself.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
     }
 
     /// Waits until this node leads in a term, for a while.
@@ -120,11 +141,18 @@ impl Running {
         applied.is_ok() && self.leads_in(term).await
     }
 
-    /// Ends consensus here; from now on the group hears nothing. Whoever has a proposal under way is not answered by that.
+    /// Ends consensus here, and whatever it does to the log and the state; from now on the group hears nothing. Whoever
+    /// has a proposal under way is not answered by that.
     pub(crate) async fn stop(&self) {
         self.desk.close(self.group);
         // One that failed has ended already.
         drop(self.raft.shutdown().await);
+        self.gate.close().await;
+    }
+
+    /// Drops entries through an index at most, which the shard's durable state has.
+    pub(crate) fn purge(&self, applied: u64) {
+        self.purging.purge(applied);
     }
 
     /// Gives consensus a proposal that the shard was promised an answer to.

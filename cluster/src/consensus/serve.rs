@@ -4,20 +4,26 @@ use super::Timing;
 use super::calls::Calls;
 use super::codec::{Envelope, Message};
 use super::network::Links;
+use super::receiving;
+use super::retention::Retention;
+use super::snapshot::Snap;
+use super::states::States;
+use super::transfer::Opening;
 use super::types::Types;
 use crate::wal::Wal;
 use crate::wire::{Boxed, BulkRead, Contact, Hears, Lane, Wire};
 use bytes::Bytes;
 use openraft::Raft;
 use openraft::storage::RaftStateMachine;
+use runtime::replica::Replicas;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// The groups of a node towards the other nodes. `M` is the groups' state machine.
 pub struct Desk<M: RaftStateMachine<Types>> {
     calls: Arc<Calls>,
     wal: Arc<Wal>,
+    states: Option<Arc<States>>,
     timing: Timing,
     groups: RwLock<BTreeMap<u32, Raft<Types, M>>>,
     wakes: RwLock<Option<Wakes>>,
@@ -26,19 +32,32 @@ pub struct Desk<M: RaftStateMachine<Types>> {
 /// Hears of a group that is not here, and that another node leads and wants this one in.
 type Wakes = Box<dyn Fn(u32) + Send + Sync>;
 
-impl<M: RaftStateMachine<Types>> Desk<M> {
+impl<M: RaftStateMachine<Types, SnapshotData = Snap>> Desk<M> {
     /// A desk without groups, which sends and answers on a wire. The groups' logs are in `wal`.
     #[must_use]
     pub fn new(wire: Arc<dyn Wire>, timing: &Timing, wal: Arc<Wal>) -> Self {
         // Longer than a leader waits for a quorum before it is replaced, so that no slow answer counts as none.
         let deadline = 2 * *timing.election.end();
         let calls = Arc::new(Calls::new(wire, deadline, wal.draw()));
-        Self { calls, wal, timing: timing.clone(), groups: RwLock::default(), wakes: RwLock::default() }
+        let (timing, groups, wakes) = (timing.clone(), RwLock::default(), RwLock::default());
+        Self { calls, wal, states: None, timing, groups, wakes }
     }
 
     /// From now on this hears of groups that other nodes want this one in, or nobody does.
     pub(crate) fn wake_by(&self, wakes: Option<Wakes>) {
         *self.wakes.write().unwrap_or_else(PoisonError::into_inner) = wakes;
+    }
+
+    /// With the states of the groups' shards: so they are sent and taken, and the logs drop what these have.
+    #[must_use]
+    pub fn with_replicas(mut self, replicas: Arc<dyn Replicas>, retention: Retention) -> Self {
+        self.states = Some(Arc::new(States::new(replicas, retention)));
+        self
+    }
+
+    /// The states of the groups' shards, if they are kept.
+    pub(crate) fn states(&self) -> Option<&Arc<States>> {
+        self.states.as_ref()
     }
 
     pub(super) fn timing(&self) -> &Timing {
@@ -47,8 +66,8 @@ impl<M: RaftStateMachine<Types>> Desk<M> {
 
     /// How a group reaches its other nodes.
     #[must_use]
-    pub fn links(&self, group: u32) -> Links<M::SnapshotData> {
-        Links { calls: self.calls.clone(), group, state: PhantomData }
+    pub fn links(&self, group: u32) -> Links {
+        Links { calls: self.calls.clone(), group }
     }
 
     /// From now on the group hears what is said to it.
@@ -71,7 +90,7 @@ impl<M: RaftStateMachine<Types>> Desk<M> {
     }
 }
 
-impl<M: RaftStateMachine<Types>> Hears for Desk<M> {
+impl<M: RaftStateMachine<Types, SnapshotData = Snap>> Hears for Desk<M> {
     fn heard(&self, from: Contact, _lane: Lane, message: Bytes) {
         let Envelope { group, call, message } = match Envelope::decode(&message) {
             Ok(envelope) => envelope,
@@ -96,8 +115,21 @@ impl<M: RaftStateMachine<Types>> Hears for Desk<M> {
         });
     }
 
-    fn bulk(&self, _from: Contact, _what: Bytes, _stream: Box<dyn BulkRead>) -> Boxed<Result<Bytes, String>> {
-        Box::pin(async { Err("this node takes no state yet".to_owned()) })
+    fn bulk(&self, from: Contact, what: Bytes, stream: Box<dyn BulkRead>) -> Boxed<Result<Bytes, String>> {
+        let opened = Opening::decode(&what, from.node).and_then(|opening| {
+            let states = self.states.clone().ok_or("this node takes no states")?;
+            let raft = self.groups().get(&opening.group).cloned();
+            let raft = raft.ok_or_else(|| format!("group {} is not here", opening.group))?;
+            Ok((opening, states, raft))
+        });
+        let wal = self.wal.clone();
+        Box::pin(async move {
+            let taken = match opened {
+                Ok((opening, states, raft)) => receiving::receive(raft, &states, &wal, opening, stream).await,
+                Err(reason) => Err(reason),
+            };
+            taken.inspect_err(|reason| tracing::warn!(from = from.node, reason, "a state was not taken"))
+        })
     }
 
     /// What waits for a node that is back is tried at once.

@@ -16,11 +16,12 @@ use runtime::log::{Error, LogId};
 use std::sync::atomic::Ordering;
 
 /// Whether a group's log is to be led by the local rule: it has no other node, or is begun here. A log without entries
-/// is, when the node is new, or when it has this node's own vote, as after a restore.
+/// is, when the node is new, or when it has this node's own vote, as after a restore; not one that was forgotten, which
+/// other nodes have.
 pub(super) fn is_alone(node: u64, state: &State, begins: bool) -> bool {
     if state.last.is_none() {
         let elected = |vote: Vote| vote.node == node && vote.committed;
-        return begins || state.vote.is_some_and(elected);
+        return state.forgotten == 0 && (begins || state.vote.is_some_and(elected));
     }
     let membership = state.membership.as_ref().and_then(|(_, bytes)| Membership::decode(bytes).ok());
     membership.is_some_and(|membership| membership.is_alone(node))

@@ -14,6 +14,7 @@
 //! and before they are durable from memory.
 
 mod change;
+mod forgetting;
 mod keeper;
 mod local;
 mod rule;
@@ -236,10 +237,12 @@ impl ShardLog for Group {
         }
     }
 
-    /// Under consensus, dropping needs the state of other nodes to be sent; until then all entries are kept.
+    /// Under consensus the end of the log is kept for whoever is late.
     fn purge(&self, index: u64) {
-        if let Rule::Local { .. } = &*self.rule() {
-            self.drop_through(index);
+        match &*self.rule() {
+            Rule::Local { .. } => self.drop_through(index),
+            Rule::Consensus(running) => running.purge(index),
+            Rule::Held(_) | Rule::Absent => {}
         }
     }
 }

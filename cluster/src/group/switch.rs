@@ -28,8 +28,13 @@ impl Group {
         let desk = self.desk.get_or_init(|| desk).clone();
         self.whole(move |group| async move {
             let is_absent = matches!(&*group.rule(), Rule::Absent);
+            if is_absent {
+                group.mend(&desk).await?;
+            }
             let state = group.entries.state();
-            if is_absent && (state.last.is_some() || state.vote.is_some()) {
+            // One that was forgotten has a vote, and waits until it is to have more.
+            let has_voted = state.vote.is_some() && state.forgotten == 0;
+            if is_absent && (state.last.is_some() || has_voted) {
                 group.take_part(&desk).await?;
             }
             Ok(())
@@ -172,7 +177,10 @@ impl Group {
     }
 
     /// Does something to the rule, whole even if whoever asked for it goes away, and one after the other.
-    async fn whole<F>(&self, change: impl FnOnce(Arc<Self>) -> F + Send + 'static) -> Result<(), Stuck>
+    pub(super) async fn whole<F>(
+        &self,
+        change: impl FnOnce(Arc<Self>) -> F + Send + 'static,
+    ) -> Result<(), Stuck>
     where
         F: Future<Output = Result<(), Stuck>> + Send + 'static,
     {
@@ -207,7 +215,7 @@ impl Group {
     }
 
     /// Waits until all that was appended is durable, and notes that of a group that has no other node it is committed.
-    async fn written(&self) -> Result<(), Stuck> {
+    pub(super) async fn written(&self) -> Result<(), Stuck> {
         let state = self.wal.state(self.number);
         let is_alone = local::is_alone(self.node, &state, false);
         let mark = state.last.filter(|_| is_alone).map(|last| Record::committed(self.number, last));
@@ -252,7 +260,7 @@ impl Group {
     }
 
     /// Nobody tells the shard anything, once this returns.
-    async fn dismiss(&self) {
+    pub(super) async fn dismiss(&self) {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(keeper) = keeper {
             keeper.abort();
@@ -260,7 +268,7 @@ impl Group {
         }
     }
 
-    fn refused<T>(&self, error: impl ToString) -> Result<T, Stuck> {
+    pub(super) fn refused<T>(&self, error: impl ToString) -> Result<T, Stuck> {
         Err(Stuck::Refused { group: self.number, reason: error.to_string() })
     }
 }

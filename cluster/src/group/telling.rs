@@ -113,6 +113,22 @@ impl Telling {
         }
     }
 
+    /// The shard has the state of another node, through an index.
+    pub(crate) fn replaced(&self, index: u64) {
+        let mut inner = self.inner();
+        inner.conveyed = inner.conveyed.max(index);
+        inner.tell(Told::Replaced);
+    }
+
+    /// The shard has nothing any more, and neither has its log.
+    pub(crate) fn forgotten(&self) {
+        let mut inner = self.inner();
+        inner.depose();
+        inner.conveyed = 0;
+        inner.tell(Told::Follows { leader: None });
+        inner.tell(Told::Replaced);
+    }
+
     /// An entry of consensus' own is committed.
     pub(crate) fn passed(&self, index: u64) {
         let mut inner = self.inner();

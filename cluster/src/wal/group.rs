@@ -37,6 +37,7 @@ pub(crate) struct Group {
     vote: Option<Mark>,
     committed: Option<Mark>,
     purged: Option<Mark>,
+    forgotten: Option<Mark>,
     /// The memberships among the entries, and the last one that was purged: it still holds.
     memberships: BTreeMap<u64, Mark>,
 }
@@ -54,6 +55,8 @@ pub struct State {
     pub last: Option<LogId>,
     /// The last membership with its place; its bytes are those that were appended.
     pub membership: Option<(LogId, Bytes)>,
+    /// How often the group was forgotten here: what it had before is void, but for its vote.
+    pub forgotten: u64,
 }
 
 impl Group {
@@ -67,6 +70,7 @@ impl Group {
             purged,
             last: last.or(purged),
             membership: self.membership(u64::MAX),
+            forgotten: self.forgotten.as_ref().map_or(0, |mark| mark.record.id.index),
         }
     }
 
@@ -122,6 +126,15 @@ impl Group {
                 self.memberships.retain(|at, _| superseded.is_none_or(|last| *at >= last));
                 self.remove(..=index)
             }
+            Kind::Forgotten => {
+                self.forgotten = mark();
+                if record.moved {
+                    return Vec::new();
+                }
+                (self.committed, self.purged) = (None, None);
+                self.memberships.clear();
+                self.remove(..)
+            }
             Kind::Generation => Vec::new(),
         }
     }
@@ -146,7 +159,8 @@ impl Group {
     /// The marks that hold, as records to be moved forward.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
         // Purged comes first, so that a purged membership is not taken for an entry when the others are gone.
-        [&self.purged, &self.vote, &self.committed].into_iter().flatten().chain(self.purged_membership())
+        let marks = [&self.purged, &self.vote, &self.committed, &self.forgotten];
+        marks.into_iter().flatten().chain(self.purged_membership())
     }
 
     fn purged_membership(&self) -> Option<&Mark> {

@@ -148,6 +148,17 @@ impl Index {
         lasts
     }
 
+    /// The last index of a group behind which as many bytes of entries lie, or 0.
+    pub(crate) fn after_bytes(&self, group: u32, bytes: u64) -> u64 {
+        let Some(group) = self.groups.get(&group) else { return 0 };
+        let mut sum = 0;
+        let first_kept = group.entries.iter().rev().find(|(_, slot)| {
+            sum += u64::from(slot.place.length);
+            sum >= bytes
+        });
+        first_kept.map_or(0, |(index, _)| index.saturating_sub(1))
+    }
+
     /// The entries of a group in a range, up to a sum of their payloads' bytes, but at least one.
     pub(crate) fn locate(&self, group: u32, range: Range<u64>, bytes: usize) -> Vec<Located> {
         let Some(entries) = self.groups.get(&group).map(|group| &group.entries) else { return Vec::new() };
@@ -222,6 +233,7 @@ impl Ends<'_> {
                 }
                 Kind::Truncate => *next = record.id.index.min(*next),
                 Kind::Purged => *next = (record.id.index + 1).max(*next),
+                Kind::Forgotten => *next = 0,
                 _ => {}
             }
         }

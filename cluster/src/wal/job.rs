@@ -40,8 +40,15 @@ impl Job {
 
     /// The groups whose log ends elsewhere with it.
     pub(crate) fn changes(&self) -> impl Iterator<Item = u32> + '_ {
-        let changes = |kind: Kind| kind.is_entry() || kind == Kind::Truncate || kind == Kind::Purged;
+        let changes =
+            |kind: Kind| kind.is_entry() || [Kind::Truncate, Kind::Purged, Kind::Forgotten].contains(&kind);
         self.records.iter().filter(move |record| changes(record.kind)).map(|record| record.group)
+    }
+
+    /// The groups that it forgets.
+    pub(crate) fn forgets(&self) -> impl Iterator<Item = u32> {
+        let forgets = self.records.iter().filter(|record| record.kind == Kind::Forgotten);
+        forgets.map(|record| record.group)
     }
 
     pub(crate) fn finish(mut self, fate: Result<(), Error>) {

@@ -160,6 +160,13 @@ impl Wal {
         lock(&self.shared.index).terms(group, range)
     }
 
+    /// The last index behind which a group's durable entries have as many bytes on the disk: through it they may be
+    /// dropped, and so many are left. 0 when they have less.
+    #[must_use]
+    pub fn after_bytes(&self, group: u32, bytes: u64) -> u64 {
+        lock(&self.shared.index).after_bytes(group, bytes)
+    }
+
     /// Whether the disk has room beyond the reserve, or why not. Asks the disk, ten times a second at most.
     ///
     /// It is for consensus, which ends when an append is refused, and so may use the reserve: it asks before it takes

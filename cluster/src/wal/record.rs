@@ -50,6 +50,9 @@ pub enum Kind {
     Purged = 7,
     /// The node was started for the `index`-th time.
     Generation = 8,
+    /// The group was forgotten for the `index`-th time: its entries, its memberships and what was said of them are void,
+    /// and its vote holds. One that was moved forward voids nothing, and says how often.
+    Forgotten = 9,
 }
 
 impl Kind {
@@ -63,6 +66,7 @@ impl Kind {
             Self::Truncate,
             Self::Purged,
             Self::Generation,
+            Self::Forgotten,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -143,6 +147,12 @@ impl Record {
     #[must_use]
     pub fn generation(generation: u64) -> Self {
         Self::mark(NODE, Kind::Generation, LogId { term: 0, index: generation })
+    }
+
+    /// Says that all of the group but its vote is void, for the so-manieth time.
+    #[must_use]
+    pub fn forgotten(group: u32, times: u64) -> Self {
+        Self::mark(group, Kind::Forgotten, LogId { term: 0, index: times })
     }
 
     fn mark(group: u32, kind: Kind, id: LogId) -> Self {
@@ -237,6 +247,7 @@ mod tests {
         check(&Record::truncate(1, 5));
         check(&Record::purged(1, id));
         check(&Record::generation(12));
+        check(&Record::forgotten(1, 2));
     }
 
     #[test]

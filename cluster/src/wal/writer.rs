@@ -104,6 +104,10 @@ impl Writer {
             jobs.drain(..).for_each(|job| job.finish(Err(Error::Unknown(reason.clone()))));
             return Turn::Answered;
         }
+        // What was noted of a group before it is forgotten must not be written after that.
+        for group in jobs.iter().flat_map(Job::forgets) {
+            self.notes.remove(&group);
+        }
         let Gathered { count, bytes, proposes, gap } = self.gather(jobs);
         if let Some((group, index)) = gap {
             let job = jobs.pop_front().expect("it has the gap");

@@ -210,13 +210,21 @@ struct Writes {
 }
 
 impl Writes {
-    async fn put(&self, piece: Option<Bytes>) -> io::Result<()> {
+    async fn put(&mut self, piece: Option<Bytes>) -> io::Result<()> {
         let is_connected =
             |mesh: Arc<Mutex<State>>| lock(&mesh).hearer(self.from, self.to, self.number).is_some();
         if !self.mesh.upgrade().is_some_and(is_connected) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        self.pieces.send(piece).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        if self.pieces.send(piece).await.is_ok() {
+            return Ok(());
+        }
+        // It reads no more, and says why.
+        match (&mut self.answer).await {
+            Ok(Ok(_)) => Err(io::Error::other("the other node has answered before the stream's end")),
+            Ok(Err(reason)) => Err(io::Error::other(reason)),
+            Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }
 
@@ -225,7 +233,7 @@ impl BulkWrite for Writes {
         Box::pin(self.put(Some(piece)))
     }
 
-    fn finish(self: Box<Self>) -> Boxed<io::Result<Bytes>> {
+    fn finish(mut self: Box<Self>) -> Boxed<io::Result<Bytes>> {
         Box::pin(async move {
             self.put(None).await?;
             let answer = self.answer.await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;

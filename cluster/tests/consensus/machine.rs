@@ -1,6 +1,7 @@
 //! A state machine that remembers what it was given.
 
 use bytes::Bytes;
+use cluster::consensus::Snap;
 use cluster::consensus::types::{self, RaftLeader, RaftLogId, StoredMembership, Types};
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, SnapshotMeta};
@@ -10,7 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 type Meta = SnapshotMeta<RaftLeader, u64, BasicNode>;
-type Taken = Snapshot<RaftLeader, u64, BasicNode, ()>;
+type Taken = Snapshot<RaftLeader, u64, BasicNode, Snap>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Machine(Arc<Mutex<State>>);
@@ -30,7 +31,7 @@ impl Machine {
 }
 
 impl RaftStateMachine<Types> for Machine {
-    type SnapshotData = ();
+    type SnapshotData = Snap;
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
@@ -65,7 +66,7 @@ impl RaftStateMachine<Types> for Machine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, meta: &Meta, _snapshot: ()) -> io::Result<()> {
+    async fn install_snapshot(&mut self, meta: &Meta, _snapshot: Snap) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         state.last = meta.last_log_id;
         state.membership = meta.last_membership.clone();
@@ -75,17 +76,17 @@ impl RaftStateMachine<Types> for Machine {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Taken>> {
         let meta = self.0.lock().unwrap().snapshot.clone();
-        Ok(meta.map(|meta| Taken { meta, snapshot: () }))
+        Ok(meta.map(|meta| Taken { meta, snapshot: Snap::Known }))
     }
 }
 
 impl RaftSnapshotBuilder<Types> for Machine {
-    type SnapshotData = ();
+    type SnapshotData = Snap;
 
     async fn build_snapshot(&mut self) -> io::Result<Taken> {
         let mut state = self.0.lock().unwrap();
         let meta = Meta { last_log_id: state.last, last_membership: state.membership.clone() };
         state.snapshot = Some(meta.clone());
-        Ok(Taken { meta, snapshot: () })
+        Ok(Taken { meta, snapshot: Snap::Known })
     }
 }

@@ -1,5 +1,6 @@
 //! No network: the group has one voter.
 
+use cluster::consensus::Snap;
 use cluster::consensus::types::{RaftLeader, RaftVote, Types};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -24,7 +25,7 @@ fn unreachable() -> Unreachable<Types> {
 }
 
 impl RaftNetworkV2<Types> for NoNetwork {
-    type SnapshotData = ();
+    type SnapshotData = Snap;
 
     async fn append_entries(
         &mut self,
@@ -45,7 +46,7 @@ impl RaftNetworkV2<Types> for NoNetwork {
     async fn full_snapshot(
         &mut self,
         _vote: RaftVote,
-        _snapshot: Snapshot<RaftLeader, u64, BasicNode, ()>,
+        _snapshot: Snapshot<RaftLeader, u64, BasicNode, Snap>,
         _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {

@@ -37,7 +37,7 @@ impl Nodes {
     async fn start(&mut self, n: u64) {
         let storage = open(&self.disks[&n], n);
         let timing = Timing { heartbeat: Duration::from_millis(80), ..Timing::default() };
-        let hears = storage.join(self.mesh.wire(n), &timing).await.unwrap();
+        let hears = storage.join(self.mesh.wire(n), &timing, None).await.unwrap();
         self.mesh.join(n, storage.generation(), hears);
         self.storages.insert(n, storage);
     }

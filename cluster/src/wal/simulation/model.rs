@@ -71,6 +71,11 @@ impl Group {
         match record.kind {
             Kind::Vote => self.state.vote = record.as_vote(),
             Kind::Committed => self.state.committed = Some(*id),
+            Kind::Forgotten => {
+                let vote = self.state.vote;
+                *self = Self::default();
+                self.state = State { vote, forgotten: id.index, ..State::default() };
+            }
             Kind::Truncate => {
                 self.entries.split_off(&id.index);
                 self.memberships.split_off(&id.index);

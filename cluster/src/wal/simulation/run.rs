@@ -210,7 +210,13 @@ impl Run {
                     Record::entry(group, Kind::Membership, before, Bytes::from_static(b"theirs"));
                 vec![Record::purged(group, id), Record { moved: true, ..membership }]
             }
-            6..9 => {
+            6 => {
+                let blank = Record::entry(group, Kind::Blank, LogId { term, index: 0 }, Bytes::new());
+                let begins_again = random.chance(50).then_some(blank);
+                let forgotten = Record::forgotten(group, state.forgotten + 1);
+                [forgotten].into_iter().chain(begins_again).collect()
+            }
+            7..9 => {
                 let skip = random.below(entries.len() as u64) as usize;
                 let id = entries
                     .iter()
