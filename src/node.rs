@@ -339,7 +339,7 @@ fn register(meta: &Meta, generation: u64) -> Result<Arc<[u32]>, Refusal> {
         Command::CreateDomain { name: DOMAIN.into(), shards: SHARDS },
         Command::SetNodeState { node, state: NodeState::Active },
     ] {
-        meta.execute(command, meta.state().version)?;
+        meta.execute_blocking(command, meta.state().version)?;
     }
     let state = meta.state();
     let domain = &state.domains[DOMAIN];
@@ -348,7 +348,7 @@ fn register(meta: &Meta, generation: u64) -> Result<Arc<[u32]>, Refusal> {
 
 /// Lets nothing be sealed under another master key from now on.
 fn seal_under(meta: &Meta, check: [u8; 32]) -> Result<(), Refusal> {
-    meta.execute(Command::SealUnder { check }, meta.state().version).map(drop)
+    meta.execute_blocking(Command::SealUnder { check }, meta.state().version).map(drop)
 }
 
 /// The placement domain of a node that serves one.

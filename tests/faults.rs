@@ -158,7 +158,8 @@ impl Run {
 
     async fn define(&mut self, storage: &Storage, command: Command) {
         let meta = storage.meta();
-        let told = tokio::task::spawn_blocking(move || meta.execute(command, meta.state().version)).await;
+        let told =
+            tokio::task::spawn_blocking(move || meta.execute_blocking(command, meta.state().version)).await;
         self.refusals.extend(told.expect("it does not panic").err().map(|error| error.to_string()));
     }
 

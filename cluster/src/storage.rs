@@ -126,7 +126,8 @@ impl Storage {
             let Some(group) = groups.get(number as usize).and_then(Weak::upgrade) else { return };
             runtime.spawn(async move { group.wake().await });
         })));
-        self.meta.follow();
+        // It ends with the meta group.
+        drop(tokio::spawn(self.meta.follow()));
         Ok(desk)
     }
 

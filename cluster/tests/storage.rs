@@ -230,10 +230,13 @@ fn the_meta_state_survives_and_its_conditions_hold() {
     let storage = open(&disk);
     let register = Command::register(1, storage.generation(), "lab".to_owned(), "0.1.0".to_owned());
     let meta = storage.meta();
-    assert_eq!(meta.execute(register.clone(), 0), Ok(1));
-    assert_eq!(meta.execute(Command::CreateDomain { name: "default".to_owned(), shards: SHARDS }, 1), Ok(2));
-    assert_eq!(meta.execute(register, 0), Ok(2), "a repeat succeeds");
-    assert!(meta.execute(Command::SetNodeState { node: 1, state: NodeState::Active }, 1).is_err());
+    assert_eq!(meta.execute_blocking(register.clone(), 0), Ok(1));
+    assert_eq!(
+        meta.execute_blocking(Command::CreateDomain { name: "default".to_owned(), shards: SHARDS }, 1),
+        Ok(2)
+    );
+    assert_eq!(meta.execute_blocking(register, 0), Ok(2), "a repeat succeeds");
+    assert!(meta.execute_blocking(Command::SetNodeState { node: 1, state: NodeState::Active }, 1).is_err());
     let before = meta.state();
     drop((meta, storage));
     disk.crash();

@@ -5,7 +5,6 @@ use runtime::directory::audit::Line;
 use runtime::directory::{Definitions, Directory, Entry, Listener, Refused};
 use runtime::log::Error as LogError;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 impl Definitions for Meta {
     fn current(&self) -> Arc<Directory> {
@@ -21,23 +20,21 @@ impl Definitions for Meta {
             if let Some(expected) = expected.filter(|expected| *expected != current) {
                 return Err(Refused::Stale { expected, current });
             }
-            return match self.execute(Command::Directory(entry.clone()), state.version) {
+            return match self.execute_blocking(Command::Directory(entry.clone()), state.version) {
                 Ok(_) => Ok(current + 1),
                 Err(Refusal::Stale { .. }) => continue,
-                Err(Refusal::Directory(refused)) => Err(refused),
-                Err(Refusal::Log(error)) => Err(error.into()),
-                Err(Refusal::Unfit { reason, .. }) => Err(Refused::Conflict(reason)),
+                Err(refusal) => Err(refusal.into()),
             };
         }
     }
 
     fn changes(&self) -> Listener {
-        self.changes.listen()
+        self.following.directory.listen()
     }
 
     fn audit(&self, from: u64, visit: &mut dyn FnMut(Line, &Entry) -> bool) -> Result<(), Refused> {
         let mut state = State::default();
-        let read = replay(&*self.log, 0, self.through.load(Ordering::Acquire), &mut |entry| {
+        let read = replay(&*self.following.log, self.following.applied(), &mut |_, entry| {
             let line = match &entry.command {
                 Command::Directory(change) if state.directory.version + 1 >= from => {
                     Some((state.directory.line(change), change.redacted()))
@@ -86,7 +83,7 @@ mod tests {
         meta.change(user("ada"), None).unwrap();
         // Other parts of the meta state change in between.
         let register = Command::register(1, 1, String::new(), "1".to_owned());
-        meta.execute(register, meta.state().version).unwrap();
+        meta.execute_blocking(register, meta.state().version).unwrap();
         meta.change(user("bob"), Some(1)).unwrap();
         let before = meta.current();
         drop((meta, storage));

@@ -81,6 +81,14 @@ impl State {
         Ok(())
     }
 
+    /// What becomes of a command that was decided on a version that is no more.
+    pub(super) fn judge(&self, entry: &Entry) -> Result<u64, Refusal> {
+        match self.has(&entry.command) {
+            true => Ok(self.version),
+            false => Err(Refusal::Stale { expected: entry.expected, current: self.version }),
+        }
+    }
+
     fn carry_out(&mut self, command: &Command) -> Result<(), Refusal> {
         let outcome = match command {
             Command::RegisterNode { .. } => self.register(command),

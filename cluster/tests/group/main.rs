@@ -3,6 +3,7 @@
 mod chaos;
 mod failing;
 mod lone;
+mod meta;
 mod power;
 mod shards;
 mod storages;

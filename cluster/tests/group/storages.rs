@@ -134,7 +134,7 @@ async fn eventually<T, F: Future<Output = Option<T>>>(attempt: impl Fn() -> F) -
 
 async fn execute(storage: &Storage, command: Command) -> u64 {
     let meta = storage.meta();
-    let executed = tokio::task::spawn_blocking(move || meta.execute(command, meta.state().version));
+    let executed = tokio::task::spawn_blocking(move || meta.execute_blocking(command, meta.state().version));
     executed.await.unwrap().unwrap()
 }
 
@@ -226,7 +226,7 @@ async fn a_node_that_leaves_hands_over_all_that_it_leads() {
     // Whoever leads the meta group decides on what this node has decided, once its barrier is passed.
     let executed = eventually(async || {
         let meta = nodes.storages[&nodes.leader(META_GROUP).await.view().leader?].meta();
-        let executed = tokio::task::spawn_blocking(move || meta.execute(domain(), meta.state().version));
+        let executed = tokio::task::spawn_blocking(move || meta.execute_blocking(domain(), meta.state().version));
         executed.await.unwrap().ok()
     });
     assert_eq!(executed.await, 1);
@@ -298,7 +298,7 @@ async fn a_node_that_is_not_fit_leads_nothing_and_leads_again_when_it_is() {
 fn a_folder_with_another_number_of_shards_is_not_opened() {
     let disk = Sim::new(1);
     let storage = open(&disk, 1);
-    storage.meta().execute(domain(), 0).unwrap();
+    storage.meta().execute_blocking(domain(), 0).unwrap();
     drop(storage);
 
     let refused = try_open(&disk, 1, SHARDS + 1).err();
