@@ -29,6 +29,11 @@
 //! [`Transport::refusals`](transport::Transport::refusals), with what to do next; a message is lost with its connection,
 //! and repeated by whoever sent it. One slow node costs about 170 MiB at most: [`transport::Options`].
 //!
+//! # Nodes and shards
+//! What the nodes agree on is the [`meta`] state: nodes, tokens to join by, where the shards are. Each node has all of it;
+//! [`Meta::execute`](meta::Meta::execute) brings a command to the leader. [`placement`] makes the groups what that map
+//! says, and the map what it should be.
+//!
 //! # What is promised
 //! * What was acknowledged is there after a crash or a power loss, in order and without gaps. What was not may be there.
 //! * After a write or a sync that failed, nothing is written until a restart: durability unknown is durability lost.
@@ -86,6 +91,7 @@ pub mod membership;
 pub mod meta;
 pub mod metrics;
 mod options;
+pub mod placement;
 mod storage;
 pub mod transport;
 pub mod wal;

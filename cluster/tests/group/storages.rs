@@ -226,7 +226,8 @@ async fn a_node_that_leaves_hands_over_all_that_it_leads() {
     // Whoever leads the meta group decides on what this node has decided, once its barrier is passed.
     let executed = eventually(async || {
         let meta = nodes.storages[&nodes.leader(META_GROUP).await.view().leader?].meta();
-        let executed = tokio::task::spawn_blocking(move || meta.execute_blocking(domain(), meta.state().version));
+        let executed =
+            tokio::task::spawn_blocking(move || meta.execute_blocking(domain(), meta.state().version));
         executed.await.unwrap().ok()
     });
     assert_eq!(executed.await, 1);
