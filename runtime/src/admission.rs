@@ -47,6 +47,15 @@ const WORDS: [&str; 4] = [
     CHANNELS_FULL,
 ];
 
+/// More than may be is under way between this node and the one that leads.
+pub(crate) const NODES_FULL: &str = "too much is under way between two nodes";
+
+/// The limit of these words, as another node wrote them.
+pub(crate) fn named(words: &str) -> &'static str {
+    let known = WORDS.into_iter().chain([NODES_FULL]).find(|known| *known == words);
+    known.unwrap_or("a limit of the shard is reached")
+}
+
 /// The room of one input; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Permit {

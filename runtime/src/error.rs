@@ -2,6 +2,8 @@
 
 use twins::rejection::Rejection;
 
+use crate::admission::named;
+
 /// What may come back instead of a reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -35,6 +37,51 @@ pub enum Error {
     /// The node stops.
     #[error("the node is stopping; connect to another one, or when it is back")]
     Stopping,
+}
+
+/// How it is written for another node.
+#[derive(minicbor::Encode, minicbor::Decode)]
+enum Written {
+    #[n(0)]
+    Rejected(#[n(0)] Rejection),
+    #[n(1)]
+    Overloaded(#[n(0)] u32, #[n(1)] String),
+    #[n(2)]
+    Unwritten(#[n(0)] u32, #[n(1)] String),
+    #[n(3)]
+    Unknown(#[n(0)] u32, #[n(1)] String),
+    #[n(4)]
+    Stopping,
+}
+
+impl<C> minicbor::Encode<C> for Error {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let written = match self.clone() {
+            Self::Rejected(rejection) => Written::Rejected(rejection),
+            Self::Overloaded { shard, limit } => Written::Overloaded(shard, limit.to_owned()),
+            Self::Unwritten { shard, why } => Written::Unwritten(shard, why),
+            Self::Unknown { shard, why } => Written::Unknown(shard, why),
+            Self::Stopping => Written::Stopping,
+        };
+        written.encode(e, context)
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Error {
+    fn decode(d: &mut minicbor::Decoder<'b>, context: &mut C) -> Result<Self, minicbor::decode::Error> {
+        Ok(match Written::decode(d, context)? {
+            Written::Rejected(rejection) => Self::Rejected(rejection),
+            Written::Overloaded(shard, limit) => Self::Overloaded { shard, limit: named(&limit) },
+            Written::Unwritten(shard, why) => Self::Unwritten { shard, why },
+            Written::Unknown(shard, why) => Self::Unknown { shard, why },
+            // The node that leads stops, which this one does not: another will lead.
+            Written::Stopping => Self::Unwritten { shard: 0, why: "the node that leads it stops".into() },
+        })
+    }
 }
 
 /// The answer to an input, or why there is none.

@@ -71,7 +71,7 @@
 //! # The path through this room
 //! | step | where |
 //! |---|---|
-//! | 4 an id finds its shard | [`router`] |
+//! | 4 an id finds its shard | [`router`]; one that another node leads, by [`away`] |
 //! | 5 admission: a permit, or a refusal | [`admission`] |
 //! | 6 the twin's decision, on its newest state | [`shard`], `shard/decide.rs` |
 //! | 7 the batch is proposed to the log | [`log`], the port; `shard/commit.rs` |
@@ -109,8 +109,9 @@
 //! # Ports
 //! What the room needs and others fill: [`log::ShardLog`] (the cluster), [`store::StateStore`] (here, on fjall and in
 //! memory), [`files::Files`] (here, on the operating system and simulated), [`clock::Clock`], [`access::Access`] (the
-//! gateway), [`directory::Definitions`] (the cluster). What the room offers to the cluster: [`replica::Replicas`], by which
-//! a shard's state goes to another node, and [`router::Router::nodes`], by which it hears of nodes that are gone.
+//! gateway), [`directory::Definitions`] (the cluster), [`away::Forward`] (the cluster, where there are other nodes). What
+//! the room offers to the cluster: [`replica::Replicas`], by which a shard's state goes to another node, and of
+//! [`Router`](router::Router) what hears of other nodes: `arrived`, `lost`, `led`, `nodes`.
 //!
 //! # Tests
 //! `shard/tests` runs a shard on a simulated disk and log through thousands of seeds of crashes and faults, and compares
@@ -122,6 +123,8 @@
 
 pub mod access;
 pub mod admission;
+mod attached;
+pub mod away;
 pub mod backup;
 pub mod blocking;
 pub mod clock;

@@ -10,10 +10,12 @@ use tokio::sync::{Semaphore, oneshot};
 use twins::id::TwinId;
 use twins::twin::Twin;
 
+use crate::away::{Answer, Frame};
 use crate::blocking;
 use crate::error::Error;
 use crate::node::shard_of;
 use crate::router::Router;
+use crate::router::ask::{patiently, strange};
 use crate::shard::actor::Message;
 use crate::store::Space;
 
@@ -40,8 +42,24 @@ impl Router {
     /// # Errors
     /// When its shard does not serve, or its image cannot be read.
     pub async fn look(&self, id: &TwinId) -> Result<Option<Arc<Twin>>, Error> {
+        let shard = shard_of(&self.inner().slots, id);
+        if !self.away().is_used() {
+            return self.look_here(shard, id).await;
+        }
+        let attempt = || async {
+            let Some(node) = self.elsewhere(shard) else { return self.look_here(shard, id).await };
+            let frame = |call| Frame::Look { call, shard, twin: id.clone() };
+            match self.away().call(node, shard, frame).await? {
+                Answer::Found(twin) => Ok(twin),
+                other => Err(strange(shard, &other)),
+            }
+        };
+        patiently(true, attempt).await
+    }
+
+    /// Looks at a twin of a shard that this node leads.
+    pub(crate) async fn look_here(&self, shard: u32, id: &TwinId) -> Result<Option<Arc<Twin>>, Error> {
         let inner = self.inner();
-        let shard = shard_of(&inner.slots, id);
         let _place = inner.looks.all.acquire().await.map_err(|_| Error::Stopping)?;
         let (answer, wait) = oneshot::channel();
         let gone = || Error::Unknown { shard, why: "the shard stopped before it answered".into() };

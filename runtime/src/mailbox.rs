@@ -2,8 +2,11 @@
 //!
 //! A shard commits many inputs of one connection at once. It puts all their answers here and wakes the connection
 //! once; the connection takes everything that is there.
+//!
+//! A connection of another node's gateway has a mailbox here too, which keeps nothing: what is put into it goes there.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 use twins::reply::Delivery;
@@ -11,22 +14,41 @@ use twins::reply::Delivery;
 use crate::error::Outcome;
 
 /// One thing for a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub enum Mail {
     /// The answer to the input with this token. Answers come in the order of the inputs.
+    #[n(0)]
     Reply {
         /// The token that the connection gave the input.
+        #[n(0)]
         token: u64,
         /// The answer.
+        #[n(1)]
         outcome: Outcome,
     },
     /// Something for the device, of the connection with this epoch.
+    #[n(1)]
     Delivery {
         /// The epoch.
+        #[n(0)]
         epoch: u64,
         /// What it gets.
+        #[n(1)]
         what: Delivery,
     },
+    /// The same, told again after another node began to lead: the connection may have had it.
+    #[n(2)]
+    Redelivery {
+        /// The epoch.
+        #[n(0)]
+        epoch: u64,
+        /// What it gets.
+        #[n(1)]
+        what: Delivery,
+    },
+    /// Another node leads now: what was not taken for a reason that passes may be said again at once.
+    #[n(3)]
+    Again,
 }
 
 /// A connection's mailbox.
@@ -39,6 +61,10 @@ pub enum Mail {
 pub struct Mailbox {
     held: Mutex<Held>,
     arrived: Notify,
+    /// What other nodes call the connection; 0 while none knows of it.
+    number: AtomicU64,
+    /// It is another node's.
+    relay: Option<Box<dyn Relay>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,14 +73,31 @@ struct Held {
     closed: bool,
 }
 
+/// The way to a connection of another node.
+pub(crate) trait Relay: std::fmt::Debug + Send + Sync {
+    /// Sends mail there, unless the connection is closed.
+    fn relay(&self, mail: Vec<Mail>, is_closed: bool);
+}
+
 impl Mailbox {
-    /// Puts mail in, and wakes the connection if it waits. Mail for a connection that is gone is dropped.
-    pub fn put(&self, mail: impl IntoIterator<Item = Mail>) {
+    /// One of a connection of another node.
+    pub(crate) fn relayed(relay: Box<dyn Relay>) -> Self {
+        Self { relay: Some(relay), ..Self::default() }
+    }
+
+    /// Puts mail in, and wakes the connection if it waits. Mail for a connection that is gone is dropped; returns whether
+    /// it is there.
+    pub fn put(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut held = self.lock();
-        if !held.closed {
+        let is_there = !held.closed;
+        if let Some(relay) = &self.relay {
+            drop(held);
+            relay.relay(mail.into_iter().collect(), !is_there);
+        } else if is_there {
             held.mail.extend(mail);
             self.arrived.notify_one();
         }
+        is_there
     }
 
     /// The connection is gone; returns what it has not taken.
@@ -81,6 +124,17 @@ impl Mailbox {
             }
             self.arrived.notified().await;
         }
+    }
+
+    /// What other nodes call the connection, if they know of it.
+    pub(crate) fn number(&self) -> Option<u64> {
+        Some(self.number.load(Ordering::Relaxed)).filter(|number| *number > 0)
+    }
+
+    /// Other nodes call it this, unless they had a number for it before. Returns that which they use.
+    pub(crate) fn call(&self, number: u64) -> u64 {
+        let before = self.number.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        before.map_or_else(|before| before, |_| number)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Held> {

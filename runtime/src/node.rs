@@ -20,6 +20,7 @@ use twins::kind::Kinds;
 
 use crate::access::Access;
 use crate::admission::{self, Admission};
+use crate::away::Away;
 use crate::blocking;
 use crate::clock::Clock;
 use crate::files::Files;
@@ -109,21 +110,30 @@ impl Door {
 
     pub(crate) fn close(&self, why: &str) {
         *self.way.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Way::Closed(why.to_owned());
+        self.leading.store(0, Ordering::Release);
     }
 
     /// As [`Door::close`], but for those who read the stream.
     pub(crate) fn close_again(&self) {
         let Ok(reader) = self.reader() else { return };
         *self.way.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Way::Again { reader };
+        self.leading.store(0, Ordering::Release);
     }
 
-    /// In which term its shard leads, if it does.
-    pub(crate) fn lead(&self, term: Option<u64>) {
+    /// In which term its shard leads, if it does. Returns whether it begins to.
+    pub(crate) fn lead(&self, term: Option<u64>) -> bool {
         let term = term.unwrap_or(0);
         // It is asked after each message, and whoever submits reads it.
-        if self.leading.load(Ordering::Relaxed) != term {
+        let before = self.leading.load(Ordering::Relaxed);
+        if before != term {
             self.leading.store(term, Ordering::Release);
         }
+        term > 0 && before != term
+    }
+
+    /// Whether its shard leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.leading.load(Ordering::Acquire) > 0
     }
 
     /// The actor, if it leads the shard.
@@ -216,6 +226,7 @@ impl Node {
         let doors: Arc<[Arc<Door>]> = (0..shards).map(|_| Arc::new(closed())).collect();
         let (overruns, growth) = (Arc::new(Overruns::default()), Arc::new(Growth::new(shards)));
         let watches = Arc::new(Watches::new(shards));
+        let away = Away::new(parts.node, shards);
         let refusals = Arc::new(Refusals::default());
         let indexer = stream::Indexer::with_thread();
         let checkpoints = Arc::new(Semaphore::new(CHECKPOINTS_MAX));
@@ -235,6 +246,7 @@ impl Node {
                 admission: doors[number as usize].admission.clone(),
                 growth: growth.clone(),
                 watches: watches.clone(),
+                away: away.clone(),
             },
             log,
             store: parts.store.clone(),
@@ -268,6 +280,7 @@ impl Node {
             backups,
             watches,
             looks: Looks::default(),
+            away,
         });
         let node = Self { router, indexer, keeper };
         let starts: Vec<_> =

@@ -43,11 +43,13 @@ pub struct Handshake {
 }
 
 /// The packet that a durable message goes in, under QoS 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub struct Packet {
     /// Its id.
+    #[n(0)]
     pub id: u16,
     /// The same message went under this id before: a client that has it drops it.
+    #[n(1)]
     pub again: bool,
 }
 

@@ -13,129 +13,182 @@ use crate::time::Timestamp;
 use crate::trust;
 
 /// An input. Topics, routes and verbs are mapped to these at the edge; past it nobody knows the protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub enum Input {
     /// Registers the id as a twin of a kind, with these tags. A twin that is there already keeps its kind.
+    #[n(0)]
     Register {
         /// What kind of twin.
+        #[n(0)]
         kind: Name,
         /// Its tags, which replace those that it has.
+        #[n(1)]
         tags: Option<Document>,
         /// What else is said of it.
+        #[n(2)]
         with: Option<Box<trust::Registration>>,
     },
     /// A step in the life of the device.
-    Trust(Box<trust::Step>),
+    #[n(1)]
+    Trust(#[n(0)] Box<trust::Step>),
     /// A device without a connection speaks for the first time: an absent twin is registered as that kind.
+    #[n(2)]
     Appear {
         /// The kind to register an unknown device as.
+        #[n(0)]
         kind: Name,
     },
     /// Removes the twin. Its id may be registered again: as another device, which inherits nothing.
+    #[n(3)]
     Remove {
         /// Why, for those who read the audit.
+        #[n(0)]
         reason: Option<Name>,
     },
     /// Removes the twin, if it is there, and has all that was ever known of its device, and of those that had the id before,
     /// forgotten.
+    #[n(4)]
     Erase {
         /// Why, for those who read the audit.
+        #[n(0)]
         reason: Option<Name>,
     },
 
     /// A connection begins; where `register` is given, an absent twin is registered as that kind.
+    #[n(5)]
     Connect {
         /// The session and where it is.
+        #[n(0)]
         connect: Connect,
         /// The kind to register an unknown device as.
+        #[n(1)]
         register: Option<Name>,
     },
     /// A connection ends.
+    #[n(6)]
     Disconnect {
         /// Its epoch.
+        #[n(0)]
         epoch: u64,
         /// Why, for people.
+        #[n(1)]
         reason: Name,
         /// It ends without a goodbye: the will is said, now or after its delay.
+        #[n(2)]
         with_will: bool,
         /// The client wants its session kept for so many seconds instead; `u32::MAX` is for ever.
+        #[n(3)]
         expiry_s: Option<u32>,
     },
     /// A session listens to these.
-    Subscribe(Vec<Subscription>),
+    #[n(7)]
+    Subscribe(#[n(0)] Vec<Subscription>),
     /// A session no longer listens to these filters.
-    Unsubscribe(Vec<Name>),
+    #[n(8)]
+    Unsubscribe(#[n(0)] Vec<Name>),
     /// The device of a session has proved anew who it is: the header's proof takes the place of what it came by.
+    #[n(9)]
     Prove,
     /// The device acknowledged a message.
-    Acknowledge(Message),
+    #[n(10)]
+    Acknowledge(#[n(0)] Message),
     /// The desired section, up to this version, was not sent: the client takes no packet as large as that.
-    Unsent(u64),
+    #[n(11)]
+    Unsent(#[n(0)] u64),
     /// The client releases its packet id of QoS 2: a message with it is a new one from now on.
-    Release(u16),
+    #[n(12)]
+    Release(#[n(0)] u16),
     /// The client has heard that the twin's packet id of QoS 2 is released.
-    Complete(u16),
+    #[n(13)]
+    Complete(#[n(0)] u16),
 
     /// A sample of one channel.
+    #[n(14)]
     Sample {
         /// The channel.
+        #[n(0)]
         channel: Name,
         /// The value.
+        #[n(1)]
         body: Body,
     },
     /// Telemetry without a channel: an object's members are told apart by name; an array is a batch of such objects.
-    Telemetry(Body),
+    #[n(15)]
+    Telemetry(#[n(0)] Body),
     /// The device reports: a merge patch of the reported section.
-    Report(Json),
+    #[n(16)]
+    Report(#[n(0)] Json),
     /// A device without a connection asks for its next command. Where a connection listens to commands, there is none.
+    #[n(17)]
     Poll,
     /// What became of a command.
+    #[n(18)]
     Outcome {
         /// Which command.
+        #[n(0)]
         id: CommandId,
         /// What became of it.
+        #[n(1)]
         outcome: Said,
         /// What the device says about it.
+        #[n(2)]
         result: Option<Json>,
     },
 
     /// Changes tags and desired, all or nothing.
+    #[n(19)]
     Update {
         /// A merge patch of the tags.
+        #[n(0)]
         tags: Option<Json>,
         /// How the desired section changes.
+        #[n(1)]
         desired: Option<Desire>,
         /// The ETags that the sender saw; one must be the twin's. `None` asks for none; an empty list never matches.
+        #[n(2)]
         if_match: Option<Vec<String>>,
     },
     /// Queues a command.
-    Command(Send),
+    #[n(20)]
+    Command(#[n(0)] Send),
     /// Withdraws a command.
-    Cancel(CommandId),
+    #[n(21)]
+    Cancel(#[n(0)] CommandId),
     /// Sends a dead command anew.
+    #[n(22)]
     Redrive {
         /// Which one.
+        #[n(0)]
         dead: CommandId,
         /// The id of the command that takes its place.
+        #[n(1)]
         id: CommandId,
         /// How long that one lives; else as long as the dead one was to.
+        #[n(2)]
         ttl: Option<Duration>,
     },
     /// Calls a method or a query of the behaviour.
+    #[n(23)]
     Call {
         /// Its name.
+        #[n(0)]
         name: Name,
         /// Its argument.
+        #[n(1)]
         argument: Json,
     },
     /// A twin that this one called refused the call.
-    CallRefused(Refused),
+    #[n(24)]
+    CallRefused(#[n(0)] Refused),
     /// A twin that takes the place of this one, or whose place this one takes, says a word. Its header has the cause.
-    Handover(Box<trust::Handover>),
+    #[n(25)]
+    Handover(#[n(0)] Box<trust::Handover>),
     /// Reads the twin.
+    #[n(26)]
     Read,
 
     /// Time has passed: what is due by now fires or expires.
+    #[n(27)]
     Due,
 }
 
@@ -225,28 +278,36 @@ impl Input {
 }
 
 /// How the desired section changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub enum Desire {
     /// By a merge patch.
-    Merge(Json),
+    #[n(0)]
+    Merge(#[n(0)] Json),
     /// It becomes this.
-    Replace(Document),
+    #[n(1)]
+    Replace(#[n(0)] Document),
 }
 
 /// A command to be queued.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub struct Send {
     /// The id it will have.
+    #[n(0)]
     pub id: CommandId,
     /// What to do.
+    #[n(1)]
     pub name: Name,
     /// With what.
+    #[n(2)]
     pub payload: Body,
     /// When it expires.
+    #[n(3)]
     pub deadline: Timestamp,
     /// Whether it waits in line or replaces.
+    #[n(4)]
     pub mode: Mode,
     /// Whether an outcome is expected.
+    #[n(5)]
     pub answer: Answer,
 }
 
@@ -294,15 +355,20 @@ pub enum Message {
 }
 
 /// What a device says of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
 pub enum Said {
     /// It is there, which over MQTT a PUBACK says.
+    #[n(0)]
     Delivered,
     /// It is done.
+    #[n(1)]
     Done,
     /// It will not be done.
+    #[n(2)]
     Rejected,
     /// It is being done.
+    #[n(3)]
     Progress,
 }
 

@@ -4,63 +4,92 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// What kind of refusal it is. The text of each is stable; programs may match on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
 pub enum Code {
     /// The behaviour said no.
+    #[n(0)]
     Rejected,
     /// The body is not JSON, not of the declared type, or a name is not a name.
+    #[n(1)]
     Malformed,
     /// A limit of the twin would be passed: the message names it.
+    #[n(2)]
     TooLarge,
     /// No such twin; also when the caller may not know of it.
+    #[n(3)]
     UnknownTwin,
     /// The kind declares no such method or query.
+    #[n(4)]
     UnknownMethod,
     /// The twin has no such command, or no longer remembers it.
+    #[n(5)]
     UnknownCommand,
     /// The command has ended otherwise.
+    #[n(6)]
     CommandEnded,
     /// Only what is dead can be sent anew.
+    #[n(7)]
     NotDead,
     /// A newer one has taken its place.
+    #[n(8)]
     Superseded,
     /// The request came before under the same idempotency key, and said something else.
+    #[n(9)]
     IdempotencyMismatch,
     /// As many idempotency keys are kept as may be.
+    #[n(10)]
     IdempotencyFull,
     /// This binary has no such kind.
+    #[n(11)]
     UnknownKind,
     /// The twin's state was written by a newer version of its kind.
+    #[n(12)]
     NewerState,
     /// `If-Match` names another version, or none.
+    #[n(13)]
     VersionMismatch,
     /// The command queue is full.
+    #[n(14)]
     QueueFull,
     /// The id is taken by a twin of another kind.
+    #[n(15)]
     Conflict,
     /// The device has no connection that listens to this.
+    #[n(16)]
     NotConnected,
     /// The device did not answer in time.
+    #[n(17)]
     Timeout,
     /// The session was taken over, closed or never existed.
+    #[n(18)]
     SessionEnded,
     /// The session's inputs arrived with a gap.
+    #[n(19)]
     OutOfOrder,
     /// A count limit is reached (connections, devices, timers): the message names it.
+    #[n(20)]
     TooMany,
     /// What was shown is not valid, or not for this.
+    #[n(21)]
     NotAuthorized,
     /// The device may not come in.
+    #[n(22)]
     Disabled,
     /// The device may come in, but neither speak nor be told anything.
+    #[n(23)]
     Quarantined,
     /// The activation key was used for another request.
+    #[n(24)]
     AlreadyActivated,
     /// Another device has taken its place.
+    #[n(25)]
     Replaced,
     /// The device has no such credential.
+    #[n(26)]
     UnknownCredential,
     /// The behaviour panicked or broke a rule of the runtime; its part was dropped.
+    #[n(27)]
     BehaviorFailed,
 }
 
@@ -141,10 +170,26 @@ impl fmt::Display for Code {
 }
 
 /// Why a twin refused. It leaves no trace in the twin, and the same input would be refused again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode)]
 pub struct Rejection {
+    #[n(0)]
     code: Code,
+    #[n(1)]
     message: Cow<'static, str>,
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Rejection {
+    fn decode(d: &mut minicbor::Decoder<'b>, context: &mut C) -> Result<Self, minicbor::decode::Error> {
+        #[derive(minicbor::Decode)]
+        struct Written {
+            #[n(0)]
+            code: Code,
+            #[n(1)]
+            message: String,
+        }
+        let Written { code, message } = Written::decode(d, context)?;
+        Ok(Self { code, message: message.into() })
+    }
 }
 
 impl Rejection {

@@ -57,6 +57,8 @@ struct Driver<S> {
     /// Where its device stands, since it was let in.
     footing: Option<Footing>,
     mailbox: Arc<Mailbox>,
+    /// Whoever leads the shard of its device hears of it.
+    is_attached: bool,
     /// Bytes since packets were last counted: in, out.
     bytes: [u64; 2],
 }
@@ -83,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             services,
             footing: None,
             mailbox: Arc::default(),
+            is_attached: false,
             bytes: [0; 2],
         };
         let mut mail = Vec::new();
@@ -113,7 +116,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match event {
                 Event::Read => {}
                 Event::Lost(why) => driver.session.lost(now, &why),
-                Event::Mail => driver.session.mail(now, &mut mail),
+                Event::Mail => {
+                    driver.session.mail(now, &mut mail);
+                    driver.attach();
+                }
                 Event::Timeout => {
                     driver.session.timeout(now);
                     armed = now + FAR;
@@ -202,6 +208,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok(admitted)
     }
 
+    /// Has whoever leads the shard of its device hear of the connection, once it has begun.
+    fn attach(&mut self) {
+        if !self.is_attached
+            && let Some((twin, _, epoch)) = self.session.who().filter(|(.., epoch)| *epoch > 0)
+        {
+            self.services.router.attach(&self.mailbox, twin, epoch);
+            self.is_attached = true;
+        }
+    }
+
     async fn write(&mut self, bytes: &[u8]) {
         let Some(stream) = &mut self.stream else { return };
         self.bytes[1] += bytes.len() as u64;
@@ -269,6 +285,9 @@ impl<S> Drop for Driver<S> {
         });
         if let Some(last_words) = self.session.last_words(late) {
             self.services.router.submit(&self.mailbox, vec![last_words]);
+        }
+        if let Some((twin, ..)) = self.session.who() {
+            self.services.router.detach(&self.mailbox, twin);
         }
     }
 }

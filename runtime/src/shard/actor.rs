@@ -15,6 +15,7 @@ use twins::name::Name;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
+use crate::away::Frame;
 use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -26,6 +27,7 @@ use crate::router::Response;
 use crate::store::{self, Home, Space, StateStore};
 use crate::stream;
 
+use super::attach::Attaching;
 use super::checkpoint::{NotWritten, Written};
 use super::list::Overlay;
 use super::parcel::Parcel;
@@ -78,6 +80,10 @@ pub(crate) enum Message {
     Parcels { from: u32, first: u64, parcels: Vec<Arc<Parcel>> },
     /// A shard has everything through a number.
     Acknowledged { by: u32, n: u64 },
+    /// Connections that are to be attached.
+    Attach(Vec<Attaching>),
+    /// Connections of other nodes may have gone.
+    LetGo,
     /// What is known of the other nodes.
     Nodes(Arc<Seen>),
     /// Something may be due.
@@ -140,9 +146,9 @@ impl Actor for Host {
         });
         let (shard, reader, ended) = recovered.await??;
         myself.cast(Message::Take(ended))?;
-        self.door.open(myself, reader);
+        self.door.open(myself.clone(), reader);
         self.remove_former(shard.home());
-        self.door.lead(shard.leading());
+        self.lead(&myself, &shard);
         self.setting.growth.grew(self.setting.number);
         self.setting.watches.began_again(self.setting.number);
         Ok(Hosted { shard, alarm: None, finished: None, saves: Vec::new() })
@@ -193,6 +199,8 @@ impl Actor for Host {
             Message::Erased(outcome) => shard.erased(now, outcome)?,
             Message::Parcels { from, first, parcels } => shard.receive(now, from, first, parcels)?,
             Message::Acknowledged { by, n } => shard.acknowledged(now, by, n)?,
+            Message::Attach(all) => shard.attach(now, all)?,
+            Message::LetGo => shard.let_go_of_closed(now)?,
             Message::Nodes(seen) => shard.nodes(now, &seen)?,
             Message::Tick => {
                 hosted.alarm = None;
@@ -210,7 +218,7 @@ impl Actor for Host {
         while let Some(action) = hosted.shard.poll() {
             self.carry_out(&myself, hosted.shard.home(), action);
         }
-        self.door.lead(hosted.shard.leading());
+        self.lead(&myself, &hosted.shard);
         hosted.set_alarm(&myself, now);
         Ok(())
     }
@@ -305,10 +313,33 @@ impl Host {
         })
     }
 
-    /// Tells another shard. One that does not serve hears of it later: what matters is told again.
+    /// Shows whether the shard leads. Where it begins to, this node's connections are attached to it.
+    fn lead(&self, myself: &ActorRef<Message>, shard: &Shard) {
+        if self.door.lead(shard.leading()) {
+            self.setting.away.leads_here(self.setting.number, myself);
+        }
+    }
+
+    /// Tells another shard, here or on the node that leads it. One that does not serve hears of it later: what matters is
+    /// told again.
     fn tell(&self, shard: u32, message: Message) {
-        if let Some(Ok(actor)) = self.doors.get(shard as usize).map(|door| door.actor()) {
-            drop(actor.cast(message));
+        let Some(door) = self.doors.get(shard as usize) else { return };
+        let node = if door.leads() { None } else { self.setting.away.leader(shard) };
+        let from = self.setting.number;
+        let frame = match (node, message) {
+            (Some(_), Message::Parcels { first, parcels, .. }) => {
+                Frame::Parcels { from, to: shard, first, parcels }
+            }
+            (Some(_), Message::Acknowledged { n, .. }) => Frame::Acknowledged { by: from, to: shard, n },
+            (_, message) => {
+                if let Ok(actor) = door.actor() {
+                    drop(actor.cast(message));
+                }
+                return;
+            }
+        };
+        if let Some(node) = node {
+            drop(self.setting.away.say(node, &frame));
         }
     }
 

@@ -399,6 +399,9 @@ impl Drop for Shard {
         let unknown = Error::Unknown { shard: self.setting.number, why };
         self.fall_back(&unknown, &unknown);
         self.refuse_unsure(&unknown);
-        self.let_go();
+        // Where there are other nodes, connections are attached to whoever leads next.
+        if !self.setting.away.is_used() {
+            self.let_go();
+        }
     }
 }

@@ -12,6 +12,7 @@ use twins::time::Timestamp;
 use crate::error::Error;
 use crate::log::{self, Tenure};
 
+use super::attach::Attaching;
 use super::commit::Release;
 use super::{Action, Failed, Shard};
 
@@ -34,6 +35,7 @@ pub(super) struct Unsure {
 enum Waiting {
     Release(Box<Release>),
     Then(Then),
+    Attaching(Box<Attaching>),
 }
 
 impl Unsure {
@@ -93,6 +95,14 @@ impl Shard {
         }
     }
 
+    /// Attaches a connection as soon as it is sure that what the shard has is the newest.
+    pub(super) fn when_sure_attach(&mut self, attaching: Attaching) {
+        match self.needs_confirming {
+            false => self.attach_now(attaching),
+            true => self.unsure.waiting.push_back(Waiting::Attaching(attaching.into())),
+        }
+    }
+
     /// Has confirmed what waits for it.
     pub(super) fn confirm(&mut self) {
         if self.unsure.begin() {
@@ -125,10 +135,12 @@ impl Shard {
 
     /// What came before this number is answered.
     pub(super) fn prove(&mut self, before: u64) {
-        for waiting in self.unsure.take_before(before) {
+        let proven: Vec<_> = self.unsure.take_before(before).collect();
+        for waiting in proven {
             match waiting {
                 Waiting::Release(release) => self.ready.push(*release),
                 Waiting::Then(then) => then(Ok(())),
+                Waiting::Attaching(attaching) => self.attach_now(*attaching),
             }
         }
     }
@@ -145,6 +157,8 @@ impl Shard {
             match waiting {
                 Waiting::Release(release) => releases.push(*release),
                 Waiting::Then(then) => then(Err(error.clone())),
+                // It comes again.
+                Waiting::Attaching(_) => {}
             }
         }
         self.refuse_all(releases, error);

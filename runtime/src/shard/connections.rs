@@ -146,7 +146,7 @@ impl Shard {
     /// tenure that knew it. Where nodes attach their connections, only those of an earlier process.
     pub(super) fn ended(&mut self) -> Vec<Work> {
         let me = self.setting.node;
-        let has_nodes = self.connections.has_nodes;
+        let has_nodes = self.connections.has_nodes || self.setting.away.is_used();
         self.connections.change_leader();
         let own: Held =
             self.connections.held.range((me.0, 0)..=me).map(|(of, all)| (*of, all.clone())).collect();

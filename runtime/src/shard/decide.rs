@@ -67,6 +67,7 @@ impl Shard {
                 match waiting {
                     Waiting::Work(work) => self.one(*work),
                     Waiting::Asked(asked) => self.ask(asked),
+                    Waiting::Attaching(attaching) => self.attach_one(*attaching),
                 }
             }
         }

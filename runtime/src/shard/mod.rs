@@ -20,6 +20,7 @@
 //! ```
 
 pub(crate) mod actor;
+pub(crate) mod attach;
 mod checkpoint;
 mod commit;
 mod confirm;
@@ -33,7 +34,7 @@ mod follow;
 mod inbox;
 mod list;
 mod outbox;
-mod parcel;
+pub(crate) mod parcel;
 mod passivate;
 mod post;
 pub(crate) mod recovery;
@@ -60,6 +61,7 @@ use twins::time::Timestamp;
 
 use crate::access::Access;
 use crate::admission::Admission;
+use crate::away::Away;
 use crate::log::Tenure;
 use crate::mailbox::Mailbox;
 use crate::meter::{Refusals, ShardMeter};
@@ -182,6 +184,8 @@ pub(crate) struct Setting {
     pub(crate) growth: Arc<Growth>,
     /// Whoever waits for its twins to change hears of it.
     pub(crate) watches: Arc<Watches>,
+    /// The other nodes.
+    pub(crate) away: Arc<Away>,
 }
 
 pub(crate) struct Shard {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use twins::decide::Live;
+use twins::reply::Closed;
 use twins::time::Timestamp;
 use twins::twin::Twin;
 
 use crate::error::Error;
 use crate::meter::What;
 
+use super::attach::Attaching;
 use super::requests::Asked;
 use super::work::Work;
 
@@ -24,6 +26,7 @@ pub(super) enum Slot {
 pub(super) enum Waiting {
     Work(Box<Work>),
     Asked(Asked),
+    Attaching(Box<Attaching>),
 }
 
 impl Waiting {
@@ -31,7 +34,7 @@ impl Waiting {
     pub(super) fn what(&self) -> What {
         match self {
             Self::Work(work) => What::of(&work.input),
-            Self::Asked(_) => What::default(),
+            Self::Asked(_) | Self::Attaching(_) => What::default(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Waiting {
             Self::Work(work) => work.answer.give(Err(error.clone())),
             // Whoever asked may have given up.
             Self::Asked(asked) => drop(asked.answer.send(Err(error.clone()))),
+            Self::Attaching(attaching) => attaching.close(Closed::Unavailable),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! what was decided there.
 //!
 //! The log says which it is. A shard that is to lead first applies all that was committed before; one that is deposed
-//! falls back to what is committed, lets go of its connections, and lives on with the twins it has.
+//! falls back to what is committed, lets go of its connections, and lives on with the twins it has. Where there are other
+//! nodes, those connections go on: they are [attached](super::attach) to the one that leads.
 
 use twins::reply::{Closed, Delivery};
 use twins::time::Timestamp;
@@ -94,13 +95,22 @@ impl Shard {
         self.fell_back = false;
         self.refuse_unsure(&unwritten);
         self.connections.change_leader();
-        self.let_go();
+        match self.setting.away.is_used() {
+            true => self.forget_connections(),
+            false => self.let_go(),
+        }
         for pending in self.pending.drain().flat_map(|(_, all)| all) {
             pending.fail(unknown.clone());
         }
         self.outbox.begin_again();
         self.following = self.following.again(self.applied);
         tracing::info!(shard, term = self.tenure.term, "the shard does not lead any more");
+    }
+
+    /// Forgets the mailboxes of all connections: their gateways attach them to whoever leads.
+    fn forget_connections(&mut self) {
+        self.setting.meter.connections.store(0, std::sync::atomic::Ordering::Relaxed);
+        self.mailboxes.clear();
     }
 
     /// Closes all connections, and forgets their mailboxes.

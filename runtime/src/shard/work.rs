@@ -9,6 +9,7 @@ use twins::input::Input;
 use twins::name::Name;
 
 use crate::admission::Permit;
+use crate::away::Caller;
 use crate::error::{Error, Outcome};
 use crate::mailbox::{Mail, Mailbox};
 use crate::meter::What;
@@ -62,6 +63,8 @@ pub(crate) enum Asker {
     Nobody,
     /// One caller.
     Once(oneshot::Sender<Outcome>),
+    /// Another node.
+    Away(Caller),
     /// A connection.
     Mailbox { mailbox: Arc<Mailbox>, token: u64 },
 }
@@ -103,7 +106,8 @@ impl Asker {
             Self::Nobody => {}
             // A caller that went away does not want it.
             Self::Once(sender) => drop(sender.send(outcome)),
-            Self::Mailbox { mailbox, token } => mailbox.put([Mail::Reply { token, outcome }]),
+            Self::Away(caller) => caller.hear(outcome),
+            Self::Mailbox { mailbox, token } => drop(mailbox.put([Mail::Reply { token, outcome }])),
         }
     }
 }

@@ -8,10 +8,49 @@ use crate::command::State;
 use crate::input::Message;
 use crate::queue::{ATTEMPTS_MAX, Step};
 use crate::reply::Delivery;
-use crate::session::{DESIRED_IN_FLIGHT_MAX, Topic};
+use crate::handshake::Packet;
+use crate::session::{DESIRED_IN_FLIGHT_MAX, Session, Topic};
 use crate::transition::Change;
+use crate::trust::Standing;
+use crate::twin::Twin;
 
 use super::draft::Draft;
+
+/// What was handed to the connection with this epoch and is not acknowledged: told again, word by word as far as it is
+/// known, after whoever told it is gone. Nothing is decided by that. The connection may have all of it: it drops a command
+/// whose id, and a desired change whose version, it has had.
+///
+/// A desired change is told as the whole section as it is now: what was told on top of what the connection lacks is not
+/// known any more, and the next difference holds on top of the whole.
+pub fn redeliver(twin: &Twin, epoch: u64) -> Vec<Delivery> {
+    let Some(session) = twin.sessions().at(epoch).filter(|_| twin.trust().standing() == Standing::Enabled)
+    else {
+        return Vec::new();
+    };
+    let head = twin.commands().head().filter(|head| head.state == State::Sent && head.epoch == epoch);
+    let command = head.map(|head| Delivery::Command {
+        id: head.id,
+        name: head.name.clone(),
+        payload: head.payload.clone(),
+        deadline: head.deadline,
+        attempt: head.attempt,
+        trace: head.trace,
+        packet: packet_of(session, Message::Command(head.id)),
+    });
+    let desired = session.desired.in_flight.iter().map(|version| Delivery::Desired {
+        version: *version,
+        patch: twin.desired().document().clone().into(),
+        full: true,
+        packet: packet_of(session, Message::Desired(*version)),
+    });
+    command.into_iter().chain(desired).collect()
+}
+
+/// The packet that a message was sent in, under QoS 2.
+fn packet_of(session: &Session, message: Message) -> Option<Packet> {
+    let open = session.handshakes.as_ref()?.about(message)?;
+    Some(Packet { id: open.packet, again: true })
+}
 
 impl Draft<'_> {
     pub(super) fn deliver(&mut self) {

@@ -37,6 +37,7 @@ use crate::transition::Transition;
 use crate::twin::Twin;
 
 pub use calls::HOPS_MAX;
+pub use delivery::redeliver;
 use draft::Draft;
 
 /// A twin that is being decided on: its newest state, committed or not, and the behaviour's state beside it, decoded.

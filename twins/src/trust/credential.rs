@@ -57,11 +57,14 @@ pub enum Secret {
 }
 
 /// The sorts of credentials, each with slots of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
 pub enum Sort {
     /// A symmetric key.
+    #[n(0)]
     Key,
     /// An X.509 certificate.
+    #[n(1)]
     Certificate,
 }
 

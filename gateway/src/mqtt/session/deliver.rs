@@ -76,6 +76,25 @@ impl Session {
         }
     }
 
+    /// What the twin tells again because it does not know whether it came. It came if it is on its way to the device, or
+    /// if that the device has it is on its way to the twin.
+    pub(super) fn deliver_again(&mut self, now: Instant, epoch: u64, what: Delivery) {
+        let message = match &what {
+            Delivery::Desired { version, .. } => input::Message::Desired(*version),
+            Delivery::Command { id, .. } => input::Message::Command(*id),
+            Delivery::Request { .. } | Delivery::Close(_) => return self.deliver(now, epoch, what),
+        };
+        let is_heard = |input: &Input| match (input, message) {
+            (Input::Acknowledge(heard), message) => *heard == message,
+            (Input::Outcome { id, .. }, input::Message::Command(command)) => *id == command,
+            (Input::Unsent(version), input::Message::Desired(desired)) => *version >= desired,
+            _ => false,
+        };
+        if !self.outbox.has(message) && !self.queue.has(is_heard) {
+            self.deliver(now, epoch, what);
+        }
+    }
+
     /// Says something that nobody waits to be acknowledged, if the device listens to it.
     pub(super) fn say<T: Serialize>(&mut self, now: Instant, topic: Topic, level: &str, what: &T) {
         let Ok(json) = Json::of(what) else { return };

@@ -240,9 +240,19 @@ impl Session {
                     self.settle(now);
                 }
                 Mail::Delivery { epoch, what } => self.deliver(now, epoch, what),
+                Mail::Redelivery { epoch, what } => self.deliver_again(now, epoch, what),
+                Mail::Again => self.hurry(now),
             }
         }
         self.go_on(now);
+    }
+
+    /// Another node leads the twin's shard now: what was not taken is handed over again at once.
+    fn hurry(&mut self, now: Instant) {
+        self.queue.hurry(now);
+        if let Some(device) = &self.device {
+            self.actions.submissions.extend(self.queue.again(now, &device.twin));
+        }
     }
 
     /// A response was handed on; `waited` says whether anybody still waited for it.

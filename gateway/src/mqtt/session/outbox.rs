@@ -85,6 +85,13 @@ impl Outbox {
         too_large
     }
 
+    /// Whether it has a message, sent or not, that the device has not acknowledged.
+    pub(super) fn has(&self, message: input::Message) -> bool {
+        let waiting = self.waiting.iter().filter_map(|letter| letter.tells);
+        let sent = self.in_flight.values().filter_map(|(_, acknowledges)| *acknowledges);
+        waiting.chain(sent).chain(self.written.iter().copied()).any(|has| has == message)
+    }
+
     fn has_room(&self, codec: &Codec) -> bool {
         self.in_flight.len() < IN_FLIGHT_MAX && codec.vacancy() != Some(0)
     }

@@ -159,6 +159,19 @@ impl<T, A> Queue<T, A> {
         submissions.collect()
     }
 
+    /// What failed need not wait any longer: its reason has passed.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let Some(pause) = &mut self.pause {
+            pause.until = now;
+            self.failures = 0;
+        }
+    }
+
+    /// Whether one of the inputs is on its way, or waits for it.
+    pub(super) fn has(&self, is: impl Fn(&Input) -> bool) -> bool {
+        self.entries.iter().filter_map(|entry| entry.input.as_ref()).any(|(_, input)| is(input))
+    }
+
     /// When [`again`](Self::again) has something.
     pub(super) fn pause(&self) -> Option<Instant> {
         self.pause.map(|pause| pause.until)
@@ -346,6 +359,19 @@ mod tests {
             assert_eq!(queue.again(now, &twin()).len(), 1);
         }
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    }
+
+    #[test]
+    fn what_failed_does_not_wait_once_another_node_leads() {
+        let now = Instant::now();
+        let mut queue = filled(now, 2);
+        queue.answer(now, 0, Err(Error::Unknown { shard: 0, why: "lost".into() }));
+
+        queue.hurry(now);
+
+        assert_eq!(tokens(&queue.again(now, &twin())), [2, 3]);
+        queue.hurry(now);
+        assert!(queue.again(now, &twin()).is_empty(), "what is on its way is not said twice");
     }
 
     #[test]

@@ -152,6 +152,7 @@ impl World {
             admission: self.admission.clone(),
             growth: Arc::new(stream::growth::Growth::new(1)),
             watches: Arc::new(crate::watch::Watches::new(self.number + 1)),
+            away: crate::away::Away::new((1, 1), self.number + 1),
         };
         let standing = self.log.listen(Box::new(|_| {}));
         let (shard, reader, ended) = Shard::recover(Ground {

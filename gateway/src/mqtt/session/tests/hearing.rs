@@ -183,3 +183,38 @@ fn a_ping_is_answered() {
         assert_eq!(bench.packets()[0].kind(), wire::PINGRESP);
     }
 }
+
+#[test]
+fn what_is_told_again_goes_to_the_device_unless_it_did_before() {
+    let mut bench = Bench::connected(true).subscribed(&[("twins/me/commands", 1), ("twins/me/desired", 1)]);
+    let (id, delivery) = command();
+    let again = |what| Mail::Redelivery { epoch: EPOCH, what };
+    bench.deliver(delivery.clone());
+    let sent = bench.packets();
+
+    bench.mail(again(delivery.clone())).mail(again(desired(3)));
+    let packets = bench.packets();
+    assert_eq!(packets.iter().map(|packet| packet.topic()).collect::<Vec<_>>(), ["twins/me/desired"]);
+
+    bench.send(&wire::puback(sent[0].id())).mail(again(delivery.clone()));
+    assert!(bench.packets().is_empty(), "that it has it is on its way to the twin");
+
+    assert_eq!(bench.answer(Ok(Reply::Done)), Input::Acknowledge(Message::Command(id)));
+    bench.mail(again(delivery));
+    assert_eq!(bench.packets().len(), 1, "the twin does not know of it all the same");
+}
+
+#[test]
+fn what_was_not_taken_is_said_again_at_once_when_another_node_leads() {
+    let mut bench = Bench::connected(true).subscribed(&[("twins/me/commands", 1)]);
+    let (id, delivery) = command();
+    bench.deliver(delivery);
+    let sent = bench.packets();
+    bench.send(&wire::puback(sent[0].id()));
+    bench.answer(overloaded());
+    assert!(bench.submitted.is_empty());
+
+    bench.mail(Mail::Again);
+
+    assert_eq!(bench.inputs(), [(2, Input::Acknowledge(Message::Command(id)))]);
+}
