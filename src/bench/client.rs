@@ -5,6 +5,7 @@
 //! not spared what would have come meanwhile (what is known as coordinated omission).
 
 use super::latency::Latencies;
+use super::swarm::Speaks;
 use super::wire::{self, Malformed, Packet, Publish, Splitter};
 
 /// Past so many unsent bytes nothing more is made: the target is slower than the load.
@@ -147,51 +148,10 @@ impl Client {
         self.n = 0;
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.state == State::Open
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
-    }
-
     /// How many messages have no answer yet.
     pub(super) fn in_flight(&self) -> u64 {
         let with_ids = self.at.len().saturating_sub(1) - self.free.len();
         (with_ids + self.burst.len()) as u64
-    }
-
-    /// What is to be sent.
-    pub(super) fn out(&self) -> &[u8] {
-        &self.out[self.sent..]
-    }
-
-    /// So many bytes of it were.
-    pub(super) fn was_sent(&mut self, bytes: usize) {
-        self.sent += bytes;
-        if self.sent == self.out.len() {
-            self.out.clear();
-            self.sent = 0;
-        }
-    }
-
-    /// Makes what is to be sent by now.
-    pub(super) fn fill(&mut self, now: u64) {
-        if self.state != State::Open {
-            return;
-        }
-        if self.speech.qos == 0 {
-            return self.fill_burst(now);
-        }
-        while self.out.len() < OUT_BYTES_MAX
-            && let Some(at) = self.due(now)
-            && let Some(id) = self.free.pop()
-        {
-            self.at[usize::from(id)] = at;
-            let publish = self.other.as_ref().filter(|_| self.n % 2 == 1).unwrap_or(&self.publish);
-            publish.write(&mut self.out, id, self.n);
-            self.n += 1;
-        }
     }
 
     /// QoS 0 has no answers. A ping after each window has one, which says that what came before was read.
@@ -221,16 +181,6 @@ impl Client {
                 let at = first + (self.n as f64 * every) as u64;
                 (at <= now).then_some(at)
             }
-        }
-    }
-
-    /// Takes what was read.
-    pub(super) fn take(&mut self, bytes: &[u8], now: u64, counts: &mut Counts) {
-        let mut splitter = std::mem::take(&mut self.splitter);
-        let taken = splitter.take(bytes, |packet| self.hear(&packet, now, counts));
-        self.splitter = splitter;
-        if taken == Err(Malformed) {
-            self.close("it does not answer as MQTT 3.1.1 does", counts);
         }
     }
 
@@ -301,9 +251,58 @@ impl Client {
             _ => self.close("it acknowledged what was not sent", counts),
         }
     }
+}
 
-    /// The connection has ended; what is in flight is lost.
-    pub(super) fn close(&mut self, why: &str, counts: &mut Counts) {
+impl Speaks for Client {
+    fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    fn out(&self) -> &[u8] {
+        &self.out[self.sent..]
+    }
+
+    fn was_sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+    }
+
+    fn fill(&mut self, now: u64) {
+        if self.state != State::Open {
+            return;
+        }
+        if self.speech.qos == 0 {
+            return self.fill_burst(now);
+        }
+        while self.out.len() < OUT_BYTES_MAX
+            && let Some(at) = self.due(now)
+            && let Some(id) = self.free.pop()
+        {
+            self.at[usize::from(id)] = at;
+            let publish = self.other.as_ref().filter(|_| self.n % 2 == 1).unwrap_or(&self.publish);
+            publish.write(&mut self.out, id, self.n);
+            self.n += 1;
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], now: u64, counts: &mut Counts) {
+        let mut splitter = std::mem::take(&mut self.splitter);
+        let taken = splitter.take(bytes, |packet| self.hear(&packet, now, counts));
+        self.splitter = splitter;
+        if taken == Err(Malformed) {
+            self.close("it does not answer as MQTT 3.1.1 does", counts);
+        }
+    }
+
+    /// What is in flight is lost.
+    fn close(&mut self, why: &str, counts: &mut Counts) {
         if self.state == State::Closed {
             return;
         }
@@ -318,7 +317,7 @@ impl Counts {
         Self { acked: 0, errors: 0, latencies: Latencies::new(), why: None, from: u64::MAX, until: u64::MAX }
     }
 
-    fn acknowledged(&mut self, at: u64, now: u64) {
+    pub(super) fn acknowledged(&mut self, at: u64, now: u64) {
         // What was to be sent before is no part of the measurement, however late it is acknowledged.
         if at < self.from {
             return;
@@ -329,7 +328,7 @@ impl Counts {
         }
     }
 
-    fn refused(&mut self, why: &str) {
+    pub(super) fn refused(&mut self, why: &str) {
         self.errors += 1;
         self.why.get_or_insert_with(|| why.to_owned());
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::client::{Client, Counts, Pace, Speech};
 use super::credentials::Giver;
-use super::swarm::{Manner, Swarm};
+use super::swarm::{Manner, Speaks, Swarm};
 
 /// How long connecting may take, and how long the last answers may.
 const SET_UP: Duration = Duration::from_secs(8);
@@ -196,7 +196,7 @@ fn tell(swarm: &Swarm, told: &mut u64, acked: &AtomicU64) {
 }
 
 /// When which connection of a thread is to speak: all connections in turn, evenly.
-struct Schedule {
+pub(super) struct Schedule {
     begin: u64,
     /// Between two messages of all connections, and of one.
     gap: f64,
@@ -209,7 +209,7 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn new(begin: u64, connections: usize, thread: usize, threads: usize, rate: f64) -> Self {
+    pub(super) fn new(begin: u64, connections: usize, thread: usize, threads: usize, rate: f64) -> Self {
         let gap = 1e9 / rate;
         let own = (thread..connections).step_by(threads).count();
         Self { begin, gap, every: gap * connections as f64, thread, threads, own, n: 0 }
@@ -225,13 +225,13 @@ impl Schedule {
     }
 
     /// When the next message is due.
-    fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         let (round, own) = (self.n / self.own, self.n % self.own);
         self.begin + (round as f64 * self.every + self.offset(own)) as u64
     }
 
     /// Whose message is due by now, one after the other.
-    fn due(&mut self, now: u64) -> Option<usize> {
+    pub(super) fn due(&mut self, now: u64) -> Option<usize> {
         (self.next() <= now).then(|| {
             self.n += 1;
             (self.n - 1) % self.own

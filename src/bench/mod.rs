@@ -7,6 +7,7 @@
 
 mod activate;
 mod client;
+pub(crate) mod cluster;
 mod connect;
 mod credentials;
 mod disk;
@@ -130,6 +131,10 @@ pub(crate) enum Error {
         "this measurement kills its node, or registers twins or a group of its own there\nnext: leave --target out"
     )]
     OwnNodeOnly,
+    #[error(
+        "the cluster does not do what it is to do: {0}\nnext: see what its nodes say: TWINFOLD_LOG=info, or start them by hand"
+    )]
+    Cluster(String),
     #[error("what the target uses cannot be read: {0}\nnext: see whether --pid names a process that runs")]
     Process(io::Error),
 }

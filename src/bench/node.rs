@@ -36,7 +36,8 @@ pub(super) enum Data {
 pub(super) struct Node {
     child: Child,
     kind: Kind,
-    flags: Flags,
+    /// What else it is told.
+    flags: Vec<String>,
     /// Where MQTT and HTTP listen.
     pub(super) mqtt: SocketAddr,
     http: SocketAddr,
@@ -48,9 +49,6 @@ pub(super) struct Node {
     pub(super) started_in: Duration,
 }
 
-/// What else a node is told.
-type Flags = &'static [&'static str];
-
 /// How a node is run.
 enum Kind {
     Dev(PathBuf),
@@ -58,11 +56,11 @@ enum Kind {
 }
 
 /// `serve`: its folder, which goes with it, its certificate, and the token of its admin.
-struct Open {
+pub(super) struct Open {
     folder: TempDir,
     credentials: Credentials,
     certificate: OwnCertificate,
-    token: String,
+    pub(super) token: String,
 }
 
 impl Data {
@@ -90,32 +88,40 @@ impl Data {
 impl Node {
     /// Starts a node at addresses that are free, and waits until it is ready: `twinfold dev` on a data folder; or, where
     /// devices show something, `twinfold serve` on a new folder in there, with a group that lets them in.
-    pub(super) fn start(data: &Path, credentials: Credentials, flags: Flags) -> Result<Self, Error> {
-        let free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-            listener.map_err(Error::Start)
-        };
-        let kind = match credentials {
-            Credentials::None => Kind::Dev(data.to_owned()),
-            Credentials::Key | Credentials::Certificate => Kind::Open(Open::new(data, credentials)?),
-        };
-        let mut node = Self::start_at(kind, flags, free()?, free()?)?;
-        if let Kind::Open(open) = &node.kind {
-            node.giver = Giver::enrol(credentials, &node.api, &open.certificate)?;
+    pub(super) fn start(data: &Path, credentials: Credentials, flags: &[&str]) -> Result<Self, Error> {
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        match credentials {
+            Credentials::None => Self::start_at(Kind::Dev(data.to_owned()), flags, free()?, free()?),
+            Credentials::Key | Credentials::Certificate => {
+                Self::serve(Open::new(data, credentials)?, flags)?.enrolling()
+            }
         }
-        Ok(node)
+    }
+
+    /// Starts `twinfold serve` at addresses that are free, and waits until it is ready.
+    pub(super) fn serve(open: Open, flags: Vec<String>) -> Result<Self, Error> {
+        Self::start_at(Kind::Open(open), flags, free()?, free()?)
+    }
+
+    /// With a group that lets devices in, where it is in the open.
+    pub(super) fn enrolling(mut self) -> Result<Self, Error> {
+        if let Kind::Open(open) = &self.kind {
+            self.giver = Giver::enrol(open.credentials, &self.api, &open.certificate)?;
+        }
+        Ok(self)
     }
 
     /// Kills it, and starts it again on the same data and addresses.
     pub(super) fn restart(mut self) -> Result<Self, Error> {
         self.kill();
         let kind = std::mem::replace(&mut self.kind, Kind::Dev(PathBuf::new()));
-        let mut again = Self::start_at(kind, self.flags, self.mqtt, self.http)?;
+        let flags = std::mem::take(&mut self.flags);
+        let mut again = Self::start_at(kind, flags, self.mqtt, self.http)?;
         again.giver = self.giver.clone();
         Ok(again)
     }
 
-    fn start_at(kind: Kind, flags: Flags, mqtt: SocketAddr, http: SocketAddr) -> Result<Self, Error> {
+    fn start_at(kind: Kind, flags: Vec<String>, mqtt: SocketAddr, http: SocketAddr) -> Result<Self, Error> {
         let begin = Instant::now();
         let mut command = of_this_binary()?;
         let api = match &kind {
@@ -127,7 +133,7 @@ impl Node {
             Kind::Open(open) => open.serve(&mut command, mqtt, http)?,
         };
         let mut child =
-            command.args(flags).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().map_err(Error::Start)?;
+            command.args(&flags).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().map_err(Error::Start)?;
         let lines = said(&mut child);
         let giver = Giver::Nobody;
         let mut node = Self { child, kind, flags, mqtt, http, api, giver, started_in: Duration::ZERO };
@@ -142,7 +148,8 @@ impl Node {
         self.child.id()
     }
 
-    fn kill(&mut self) {
+    /// Ends it as the power would, and returns when it has ended.
+    pub(super) fn kill(&mut self) {
         // Its log is made for that; what fails here has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
@@ -157,18 +164,29 @@ impl Drop for Node {
 
 impl Open {
     /// A new folder with its first admin.
-    fn new(data: &Path, credentials: Credentials) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("open-").tempdir_in(data);
-        let folder = folder.map_err(|why| Error::Data(data.to_owned(), why))?;
+    pub(super) fn new(data: &Path, credentials: Credentials) -> Result<Self, Error> {
+        let mut open = Self::empty(data, credentials, String::new())?;
+        open.token = open.made_by(&["user", "add", "bench", "--role", "admin"])?;
+        Ok(open)
+    }
+
+    /// A new folder, where nothing is yet, of a node that knows a token.
+    pub(super) fn empty(within: &Path, credentials: Credentials, token: String) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new().prefix("open-").tempdir_in(within);
+        let folder = folder.map_err(|why| Error::Data(within.to_owned(), why))?;
         let certificate = OwnCertificate::make(folder.path())?;
-        let mut adding = of_this_binary()?;
-        adding.args(["user", "add", "bench", "--role", "admin", "--data"]).arg(folder.path().join("node"));
-        let added = adding.output().map_err(Error::Start)?;
-        if !added.status.success() {
-            return Err(Error::NotReady(String::from_utf8_lossy(&added.stderr).into_owned()));
-        }
-        let token = String::from_utf8_lossy(&added.stdout).trim().to_owned();
         Ok(Self { folder, credentials, certificate, token })
+    }
+
+    /// Runs a verb on the node's data; what it printed.
+    pub(super) fn made_by(&self, words: &[&str]) -> Result<String, Error> {
+        let mut verb = of_this_binary()?;
+        verb.args(words).arg("--data").arg(self.folder.path().join("node"));
+        let done = verb.stdin(Stdio::null()).output().map_err(Error::Start)?;
+        if !done.status.success() {
+            return Err(Error::NotReady(String::from_utf8_lossy(&done.stderr).into_owned()));
+        }
+        Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
     }
 
     /// The words that run it, and its API. All devices come from one address here, as no fleet does, and are to show what
@@ -191,6 +209,11 @@ impl Open {
         command.args(["--mqtt-tls", &mqtt, "--https", &http]);
         target(&format!("https://{HOST}:{port}"), token, self.certificate.chain.clone())
     }
+}
+
+/// An address on loopback that is free now.
+fn free() -> Result<SocketAddr, Error> {
+    TcpListener::bind(ANY).and_then(|listener| listener.local_addr()).map_err(Error::Start)
 }
 
 fn target(url: &str, token: Option<String>, authorities: PathBuf) -> Result<Target, Error> {

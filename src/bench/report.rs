@@ -29,11 +29,15 @@ impl Report {
         }
     }
 
-    /// Why its figures mean nothing, if they do: something was refused or lost, or nothing was acknowledged.
+    /// Why its figures mean nothing, if they do: something was refused or lost, or there twice, or nothing was acknowledged.
     pub(crate) fn failure(&self) -> Option<String> {
         let count =
             |name| self.0.iter().find(|(known, _)| *known == name).and_then(|(_, count)| count.as_u64());
+        let (lost, duplicated) = (count("lost").unwrap_or(0), count("duplicated").unwrap_or(0));
         match (count("errors").unwrap_or(0), count("acked")) {
+            _ if lost + duplicated > 0 => Some(format!(
+                "of what was acknowledged {lost} are not there, and {duplicated} are there twice"
+            )),
             (0, Some(1..)) => None,
             (0, _) => Some("nothing was acknowledged".into()),
             (errors, _) => Some(format!("{errors} messages were refused or lost")),
@@ -70,6 +74,18 @@ mod tests {
         assert_eq!(read["acked_per_s"], 2.667);
         assert!(read["cpu_s_per_million"].is_null());
         assert!(!report.json().contains('\n'));
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_is_not_there_once_is_a_failure_though_nothing_was_refused() {
+        for (lost, duplicated, is_failure) in [(0, 0, false), (1, 0, true), (0, 1, true)] {
+            let mut report = Report::of("cluster");
+            report.set("acked", 7u64);
+            report.set("errors", 0u64);
+            report.set("lost", lost);
+            report.set("duplicated", duplicated);
+            assert_eq!(report.failure().is_some(), is_failure, "{lost} {duplicated}");
+        }
     }
 
     #[test]

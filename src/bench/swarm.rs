@@ -1,4 +1,5 @@
-//! Many connections on one thread: epoll, one read buffer for all, whole buffers in and out.
+//! Many connections on one thread: epoll, one read buffer for all, whole buffers in and out. Who speaks over one is a
+//! [`Speaks`] without a socket, and may be given another connection when the one before has ended.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -25,24 +26,41 @@ const SMALL_BUFFER: usize = 4 << 10;
 /// The longest wait for events, so that what is asked of a swarm is seen.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
+/// Who speaks over a connection of a swarm, without its socket. Times are the swarm's.
+pub(super) trait Speaks {
+    fn is_open(&self) -> bool;
+    fn is_closed(&self) -> bool;
+    /// Makes what is to be sent by now.
+    fn fill(&mut self, now: u64);
+    /// What is to be sent.
+    fn out(&self) -> &[u8];
+    /// So many bytes of it were.
+    fn was_sent(&mut self, bytes: usize);
+    /// Takes what was read.
+    fn take(&mut self, bytes: &[u8], now: u64, counts: &mut Counts);
+    /// The connection has ended.
+    fn close(&mut self, why: &str, counts: &mut Counts);
+}
+
 /// Connections with their clients. Times are nanoseconds since it was made.
-pub(super) struct Swarm {
+pub(super) struct Swarm<C = Client> {
     epoll: OwnedFd,
     begin: Instant,
-    members: Vec<Member>,
+    members: Vec<Member<C>>,
     scratch: Vec<u8>,
-    /// How many connections have ended.
+    /// How many connections have ended, and which since that was asked.
     gone: usize,
+    ended: Vec<usize>,
     /// How many clients were ever let in, and how many connections were ever there.
     let_in: usize,
     reached: usize,
     pub(super) counts: Counts,
 }
 
-struct Member {
+struct Member<C> {
     way: Way,
     /// None says nothing at all.
-    client: Option<Client>,
+    client: Option<C>,
     reads: bool,
     /// It waits until the socket takes more.
     is_blocked: bool,
@@ -59,7 +77,7 @@ pub(super) enum Manner {
     NeverReads,
 }
 
-impl Swarm {
+impl<C: Speaks> Swarm<C> {
     pub(super) fn new(begin: Instant) -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
@@ -67,6 +85,7 @@ impl Swarm {
             members: Vec::new(),
             scratch: vec![0; READ_BYTES],
             gone: 0,
+            ended: Vec::new(),
             let_in: 0,
             reached: 0,
             counts: Counts::new(),
@@ -83,7 +102,7 @@ impl Swarm {
         &mut self,
         target: SocketAddr,
         shown: &Shown,
-        client: Option<Client>,
+        client: Option<C>,
         manner: Manner,
     ) -> io::Result<()> {
         let number = self.members.len();
@@ -101,14 +120,47 @@ impl Swarm {
         Ok(())
     }
 
+    /// Begins to connect a client whose connection has ended, perhaps to another target.
+    pub(super) fn connect_again(
+        &mut self,
+        number: usize,
+        target: SocketAddr,
+        shown: &Shown,
+    ) -> io::Result<()> {
+        let member = &mut self.members[number];
+        debug_assert!(member.is_gone, "one connection at a time");
+        let way = Way::new(socket(target, source(target, number), Manner::Reads)?, shown.config())?;
+        let events = EventFlags::OUT | EventFlags::IN;
+        epoll::add(&self.epoll, &way, EventData::new_u64(number as u64), events)?;
+        let client = member.client.take();
+        *member = Member { way, client, reads: true, is_blocked: true, is_reached: false, is_gone: false };
+        self.gone -= 1;
+        Ok(())
+    }
+
+    /// Ends a connection.
+    pub(super) fn hang_up(&mut self, number: usize, why: &str) {
+        self.end(number, why);
+    }
+
+    /// The connections that have ended since this was asked last.
+    pub(super) fn ended(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// A client, by the number of its connection.
+    pub(super) fn client(&mut self, number: usize) -> Option<&mut C> {
+        self.members.get_mut(number)?.client.as_mut()
+    }
+
     /// The clients, in the order in which they were made.
-    pub(super) fn clients(&mut self) -> impl Iterator<Item = &mut Client> {
+    pub(super) fn clients(&mut self) -> impl Iterator<Item = &mut C> {
         self.members.iter_mut().filter_map(|member| member.client.as_mut())
     }
 
     /// How many clients are let in; how many connections have ended.
     pub(super) fn open_and_gone(&self) -> (usize, usize) {
-        let is_open = |member: &&Member| member.client.as_ref().is_some_and(Client::is_open);
+        let is_open = |member: &&Member<C>| member.client.as_ref().is_some_and(C::is_open);
         (self.members.iter().filter(is_open).count(), self.gone)
     }
 
@@ -237,6 +289,7 @@ impl Swarm {
             return;
         }
         self.gone += 1;
+        self.ended.push(number);
         let _failed = epoll::delete(&self.epoll, &member.way);
         member.way.end();
         if let Some(client) = &mut member.client {
@@ -245,7 +298,7 @@ impl Swarm {
     }
 }
 
-impl Member {
+impl<C> Member<C> {
     fn hears(&self) -> EventFlags {
         if self.reads { EventFlags::IN } else { EventFlags::empty() }
     }

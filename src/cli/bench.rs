@@ -11,6 +11,8 @@ use clap::{Args, Subcommand};
 
 use super::table::Table;
 use super::{Error, note};
+use crate::bench::cluster::Plan;
+use crate::bench::report::Report;
 use crate::bench::{self, Credentials, PAYLOAD_BYTES_MIN, Scenario, Setting, What};
 
 /// Measure a node, or a broker beside it. It fails when something was refused or lost, or nothing was acknowledged.
@@ -49,6 +51,14 @@ pub(super) enum Bench {
         after_help = "Example:\n  twinfold bench connect --credentials certificate --connections 16 --twins 1000"
     )]
     Connect(Flags),
+    /// Three nodes, a fleet of devices, and the death of one node: what was acknowledged and lost, and for how long shards
+    /// were silent. It fails when anything was lost, or is there twice
+    #[command(hide = true, after_help = concat!(
+        "Examples:\n",
+        "  twinfold bench cluster\n",
+        "  twinfold bench cluster --connections 300 --seconds 6 --json",
+    ))]
+    Cluster(Cluster),
     /// Fill a data folder for `activate` and `replay`
     #[command(hide = true, after_help = "Example:\n  twinfold bench fill --data ./data --twins 1000")]
     Fill(Flags),
@@ -105,9 +115,34 @@ pub(super) struct Flags {
     json: bool,
 }
 
+/// What is done to a cluster.
+#[derive(Args)]
+pub(super) struct Cluster {
+    /// Where the nodes keep their data, each in a folder of its own there; else a temporary folder
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How long the devices sample; a node is killed after a third of that
+    #[arg(long, value_name = "S", default_value_t = 9.0, value_parser = seconds)]
+    seconds: f64,
+    /// How many devices there are
+    #[arg(long, value_name = "N", default_value = "1000")]
+    connections: NonZeroUsize,
+    /// Samples a second of each device, each at its time, whatever became of those before
+    #[arg(long, value_name = "R", default_value_t = 2.0, value_parser = rate)]
+    rate: f64,
+    /// Print nothing but the last line: one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 impl Bench {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Error> {
         let (what, flags) = match self {
+            Self::Cluster(cluster) => {
+                let Cluster { data, seconds, connections: devices, rate, json } = cluster;
+                let plan = Plan { data, duration: Duration::from_secs_f64(seconds), devices, rate };
+                return show(&bench::cluster::run(&plan)?, json, out);
+            }
             Self::Mqtt(flags) => (What::Mqtt, flags),
             Self::Loop(flags) => (What::Loop, flags),
             Self::Inproc(flags) => (What::Inproc, flags),
@@ -120,19 +155,22 @@ impl Bench {
                 return Ok(ExitCode::SUCCESS);
             }
         };
-        let report = bench::run(what, &flags.setting())?;
-        if !flags.json {
-            let mut table = Table::default();
-            report.lines().for_each(|(name, value)| table.row(&[&name, value]));
-            writeln!(out, "{table}")?;
-        }
-        writeln!(out, "{}", report.json())?;
-        match report.failure() {
-            None => Ok(ExitCode::SUCCESS),
-            Some(why) => {
-                note(&format!("error: {why}\nnext: see first_error in the report, and what the target says"));
-                Ok(ExitCode::FAILURE)
-            }
+        show(&bench::run(what, &flags.setting())?, flags.json, out)
+    }
+}
+
+fn show(report: &Report, only_json: bool, out: &mut dyn Write) -> Result<ExitCode, Error> {
+    if !only_json {
+        let mut table = Table::default();
+        report.lines().for_each(|(name, value)| table.row(&[&name, value]));
+        writeln!(out, "{table}")?;
+    }
+    writeln!(out, "{}", report.json())?;
+    match report.failure() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => {
+            note(&format!("error: {why}\nnext: see first_error in the report, and what the target says"));
+            Ok(ExitCode::FAILURE)
         }
     }
 }

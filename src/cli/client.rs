@@ -103,7 +103,7 @@ pub(crate) enum Error {
 }
 
 impl Call {
-    pub(super) fn get(segments: &[&str]) -> Self {
+    pub(crate) fn get(segments: &[&str]) -> Self {
         Self::new(Method::GET, segments, None)
     }
 
@@ -134,7 +134,7 @@ impl Call {
     }
 
     /// With a parameter, where there is one.
-    pub(super) fn query(mut self, name: &str, value: Option<impl fmt::Display>) -> Self {
+    pub(crate) fn query(mut self, name: &str, value: Option<impl fmt::Display>) -> Self {
         if let Some(value) = value {
             self.path.push(if self.path.contains('?') { '&' } else { '?' });
             self.path.push_str(name);
