@@ -13,7 +13,7 @@ use twins::id::DEFAULT_TENANT;
 use twins::kind::Kinds;
 
 use crate::master;
-use crate::node::{self, Doors, Entrance, Found, NotStopped, Running, Settings};
+use crate::node::{self, Doors, Entrance, Found, NotStopped, ReadMaster, Running, Settings};
 use crate::signals::Signals;
 use crate::simulate::{self, Thermostats};
 
@@ -99,7 +99,9 @@ fn permissive(Found { folder, directory, is_sealed }: Found<'_>) -> Result<Entra
     if !is_sealed {
         master::make(folder)?;
     }
-    let vault = Arc::new(Vault::new(master::open(folder, None)?));
+    let data = folder.to_owned();
+    let master: ReadMaster = Box::new(move || master::open(&data, None));
+    let vault = Arc::new(Vault::new(master()?));
     let guesses = Guesses::new(directory, Arc::new(SystemClock));
-    Ok(Entrance { access: Arc::new(Permissive), vault, guesses, seals: false })
+    Ok(Entrance { access: Arc::new(Permissive), vault, guesses, master, seals: false })
 }

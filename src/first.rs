@@ -12,6 +12,7 @@ use gateway::trust::vault;
 use runtime::clock::{Clock, SystemClock};
 use runtime::directory::{By, Change, Definitions, Entry, Refused, Roles, Sort};
 use runtime::files::disk::Disk;
+use runtime::operations::Order;
 use twins::id::DEFAULT_TENANT;
 use twins::name::Name;
 
@@ -62,6 +63,16 @@ pub(crate) fn admit(
     definitions.change(entry(Change::PutPrincipal { name, sort, roles, disabled: Some(false) }), None)?;
     definitions.change(entry(Change::AddToken { id, owner, digest, scope: None, expires }), None)?;
     Ok(text.reveal())
+}
+
+/// Writes to the audit of a folder that whoever may write to it has the cluster do something.
+pub(crate) fn note(definitions: &dyn Definitions, order: &Order) -> Result<(), Error> {
+    let order =
+        Name::new("an order", &order.to_string()).map_err(|error| Refused::Unfit(error.to_string()))?;
+    let (at, tenant) = (SystemClock.now(), DEFAULT_TENANT.to_owned());
+    let change = Change::OrderCluster { order };
+    definitions.change(Entry { at, by: By::Folder, reason: None, tenant, change }, None)?;
+    Ok(())
 }
 
 /// A folder with something else in it is not begun as a node's.

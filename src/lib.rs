@@ -67,7 +67,7 @@
 //!
 //! # What it is not
 //! No library to embed a node in another program: the rooms `runtime`, `cluster` and `gateway` can be put together in
-//! another way (`src/node.rs` is 200 lines), but their interfaces follow the server's needs.
+//! another way (`src/node/start.rs` is 200 lines), but their interfaces follow the server's needs.
 
 #![warn(missing_docs)]
 
@@ -79,10 +79,12 @@ mod bench;
 mod cli;
 mod dev;
 mod first;
+mod joining;
 mod master;
 mod metrics;
 mod node;
 mod restore;
+mod sealing;
 mod serve;
 mod server;
 mod signals;

@@ -7,7 +7,7 @@ use gateway::trust::master::{EnvKms, Error, FileKms, Kms};
 /// The variable that may hold it.
 const VARIABLE: &str = "TWINFOLD_MASTER_KEY";
 /// The file in the data folder that has it where nothing else is said.
-const FILE: &str = "master.key";
+pub(crate) const FILE: &str = "master.key";
 
 /// The master key: from the file that was named, else from the environment, else from the data folder.
 pub(crate) fn open(data: &Path, named: Option<PathBuf>) -> Result<[u8; 32], Error> {

@@ -17,7 +17,10 @@ use twins::id::DEFAULT_TENANT;
 use twins::kind::Kinds;
 
 use crate::master;
-use crate::node::{self, Doors, Entrance, Found, MakeAccess, NobodyMayEnter, NotStopped, Running, Settings};
+use crate::node::{
+    self, Company, Doors, Entrance, Found, MakeAccess, NobodyMayEnter, NotStopped, ReadMaster, Running,
+    Settings,
+};
 use crate::signals::{self, Signals};
 
 /// How often the files of the certificate are looked at.
@@ -40,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) master_key: Option<PathBuf>,
     /// Whom the tokens of devices must be for.
     pub(crate) audience: String,
+    /// The other nodes.
+    pub(crate) company: Company,
     /// The limits of the node.
     pub(crate) settings: Settings,
 }
@@ -63,6 +68,10 @@ pub(crate) enum Error {
         "{flag} {address} is not loopback, and in plain text\nnext: choose 127.0.0.1 or [::1] there, or leave {flag} out and use TLS"
     )]
     PlaintextInTheOpen { flag: &'static str, address: SocketAddr },
+    #[error(
+        "{0}\nnext: an election waits for three heartbeats at least: --heartbeat-ms 100 --election-ms 400-800"
+    )]
+    Timing(cluster::Error),
     #[error("{0}")]
     NobodyMayEnter(#[from] NobodyMayEnter),
     #[error(
@@ -85,6 +94,7 @@ impl Error {
             Self::Plaintext { .. }
                 | Self::PlaintextInTheOpen { .. }
                 | Self::NobodyMayEnter(_)
+                | Self::Timing(_)
                 | Self::Node(node::Error::NobodyMayEnter(_))
         )
     }
@@ -108,10 +118,11 @@ impl Plain {
 
 /// Runs until SIGTERM or SIGINT; a second one ends the process at once. `say` tells the operator something.
 pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), Error> {
-    let Options { data, mqtt_tls, https, plain, files, master_key, audience, settings } = options;
+    let Options { data, mqtt_tls, https, plain, files, master_key, audience, company, settings } = options;
     plain.check()?;
+    company.timing.check().map_err(Error::Timing)?;
     // What is not there yet is not made: a node begins with the one who may do something with it.
-    if !data.join("log").is_dir() {
+    if !data.join("log").is_dir() && !data.join(cluster::identity::FOLDER).is_dir() {
         return Err(NobodyMayEnter(data).into());
     }
     let tls = Tls::load(files)?;
@@ -126,6 +137,7 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
         doors,
         Settings { http, quotas: settings.quotas.in_the_open(), ..settings },
     );
+    let options = node::Options { company: Some(company), ..options };
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Threads)?;
     threads.block_on(async {
         let signals = Signals::listen();
@@ -144,12 +156,13 @@ fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String, tls: Tl
         if !directory.current().has_admin(DEFAULT_TENANT) {
             return Err(NobodyMayEnter(data).into());
         }
-        let vault = Arc::new(Vault::new(master::open(&data, master_key)?));
+        let master: ReadMaster = Box::new(move || master::open(&data, master_key.clone()));
+        let vault = Arc::new(Vault::new(master()?));
         let (clock, guesses) =
             (Arc::new(SystemClock), Guesses::new(directory.clone(), Arc::new(SystemClock)));
         let access = Guarded::new(directory, clock, vault.clone(), guesses.clone(), audience);
         tls.believe(access.roots());
-        Ok(Entrance { access: Arc::new(access), vault, guesses, seals: true })
+        Ok(Entrance { access: Arc::new(access), vault, guesses, master, seals: true })
     })
 }
 
@@ -179,7 +192,8 @@ fn addresses(running: &Running) -> String {
         named.collect::<Vec<_>>().join(" ")
     };
     let (mqtt, http) = (running.mqtt(), running.http());
-    format!("MQTT {}, HTTP {}", named(mqtt, ["mqtts", "mqtt"]), named(http, ["https", "http"]))
+    let others = running.address().map_or(String::new(), |address| format!(", other nodes {address}"));
+    format!("MQTT {}, HTTP {}{others}", named(mqtt, ["mqtts", "mqtt"]), named(http, ["https", "http"]))
 }
 
 #[cfg(test)]

@@ -27,7 +27,9 @@
 //! identity that it signed, is told the [`Roll`](transport::Roll) of nodes, and is started with whoever
 //! [`Hears`](wire::Hears). It sees to the connections by itself. Whom it refuses, and who refuses it, is in
 //! [`Transport::refusals`](transport::Transport::refusals), with what to do next; a message is lost with its connection,
-//! and repeated by whoever sent it. One slow node costs about 170 MiB at most: [`transport::Options`].
+//! and repeated by whoever sent it. A [`member::Member`] is a node's part in a cluster: it [founds](member::found) one, or has
+//! the [`identity`] that its folder was given when it [joined](transport::join); it opens the transport, lets others join, and
+//! is what operators speak to. One slow node costs about 170 MiB at most: [`transport::Options`].
 //!
 //! # Nodes and shards
 //! What the nodes agree on is the [`meta`] state: nodes, tokens to join by, where the shards are. Each node has all of it;
@@ -86,12 +88,15 @@ mod backup;
 pub mod consensus;
 mod error;
 pub mod group;
+pub mod identity;
 pub mod inspect;
+pub mod member;
 pub mod membership;
 pub mod meta;
 pub mod metrics;
 mod options;
 pub mod placement;
+pub mod sealer;
 mod storage;
 pub mod transport;
 pub mod wal;

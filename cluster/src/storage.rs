@@ -159,6 +159,13 @@ impl Storage {
         Arc::new(Saver { wal: self.wal.clone() })
     }
 
+    /// Says the number of the last batch that is durable, for as long as somebody asks.
+    #[must_use]
+    pub fn durable(&self) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+        let wal = self.wal.clone();
+        Arc::new(move || wal.durable())
+    }
+
     /// How it is, for whoever watches.
     #[must_use]
     pub fn watch(&self) -> Watch {

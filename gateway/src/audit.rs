@@ -140,7 +140,8 @@ fn details(change: &Change) -> Value {
             })
         }
         Change::ShowKey { device, .. } => json!({"device": **device}),
-        Change::SetTenant { .. }
+        Change::OrderCluster { .. }
+        | Change::SetTenant { .. }
         | Change::RemoveTenant
         | Change::RemovePrincipal { .. }
         | Change::RemoveToken { .. }

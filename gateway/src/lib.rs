@@ -14,7 +14,7 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use gateway::{door::Door, http, metrics::Metrics, mqtt, quotas::Quotas, trust::provisioning::Provisioning};
-//! use runtime::{directory::Definitions, router::Router};
+//! use runtime::{directory::Definitions, operations::Alone, router::Router};
 //!
 //! # async fn serve(router: Router, directory: Arc<dyn Definitions>, keys: Provisioning) -> Result<(), Box<dyn std::error::Error>> {
 //! let metrics = Metrics::default();
@@ -24,6 +24,7 @@
 //!     metrics: metrics.clone(),
 //!     registry: Arc::default(),
 //!     unready: Arc::new(move || asked.unready()),
+//!     operations: Arc::new(Alone { node: 1 }),
 //! };
 //! // HTTP first, so that whoever watches the node sees what it waits for.
 //! let doors = [Door::plain(([127, 0, 0, 1], 8080).into())];

@@ -109,7 +109,7 @@
 //! # Ports
 //! What the room needs and others fill: [`log::ShardLog`] (the cluster), [`store::StateStore`] (here, on fjall and in
 //! memory), [`files::Files`] (here, on the operating system and simulated), [`clock::Clock`], [`access::Access`] (the
-//! gateway), [`directory::Definitions`] (the cluster), [`away::Forward`] (the cluster, where there are other nodes). What
+//! gateway), [`directory::Definitions`] and [`operations::Operations`] (the cluster), [`away::Forward`] (the cluster, where there are other nodes). What
 //! the room offers to the cluster: [`replica::Replicas`], by which a shard's state goes to another node, and of
 //! [`Router`](router::Router) what hears of other nodes: `arrived`, `lost`, `led`, `nodes`.
 //!
@@ -139,6 +139,7 @@ pub mod mailbox;
 pub mod meter;
 pub mod metrics;
 pub mod node;
+pub mod operations;
 mod overruns;
 pub mod path;
 mod presence;

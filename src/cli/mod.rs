@@ -11,6 +11,7 @@ mod backup;
 mod bench;
 mod cert;
 pub(crate) mod client;
+mod cluster;
 mod command;
 mod completions;
 mod configuration;
@@ -94,6 +95,8 @@ enum Noun {
     #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    #[command(subcommand)]
     Log(log::Log),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -119,9 +122,9 @@ enum Error {
     #[error(transparent)]
     Client(#[from] client::Error),
     #[error("{0}\nnext: {next}", next = crate::node::next(.0))]
-    Log(cluster::Error),
+    Log(::cluster::Error),
     #[error("{0}\nnext: name the data folder of a stopped node, or the `log` folder in it")]
-    NoLog(cluster::Error),
+    NoLog(::cluster::Error),
     #[error("{} holds no log\nnext: name the data folder of a stopped node, or the `log` folder in it", .0.display())]
     EmptyLog(std::path::PathBuf),
     #[error("{0}\nnext: see whether you may read the node's data folder, and all in it: ls -lR DIR")]
@@ -132,6 +135,8 @@ enum Error {
     NoFolder { folder: std::path::PathBuf, why: io::Error },
     #[error(transparent)]
     Restore(#[from] crate::restore::Error),
+    #[error(transparent)]
+    Joining(#[from] crate::joining::Error),
     #[error(transparent)]
     First(#[from] crate::first::Error),
     #[error(transparent)]
@@ -210,6 +215,7 @@ impl Noun {
             Self::Group(verb) => verb.run(out),
             Self::Tenant(verb) => verb.run(out),
             Self::Audit(verb) => verb.run(out),
+            Self::Cluster(verb) => verb.run(out),
             Self::Log(verb) => verb.run(out),
             Self::Backup(verb) => verb.run(out),
             Self::Restore(verb) => verb.run(out),
@@ -272,6 +278,10 @@ mod tests {
             "twinfold cert issue pump-7",
             "twinfold group add pumps",
             "twinfold cert issue pump-7 --csr a.csr --generate keys",
+            "twinfold cluster join",
+            "twinfold cluster move 3 --from 1",
+            "twinfold cluster drain one",
+            "twinfold serve --data d --tls-certificate a.pem --tls-key a.key --election-ms fast",
             "twinfold query",
         ] {
             let refused = Cli::try_parse_from(line.split(' ')).err();

@@ -147,6 +147,7 @@ impl World {
                 metrics: Default::default(),
                 registry: Default::default(),
                 unready: Arc::new(Vec::new),
+                operations: Arc::new(runtime::operations::Alone { node: 1 }),
             };
             let (door, router) = (|| Door::plain(([127, 0, 0, 1], 0).into()), node.router());
             let keys = Provisioning::new(vault(), storage.meta(), guesses);

@@ -32,6 +32,14 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// Whether it can be so.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when the elections would not wait for a few heartbeats, or all come at once.
+    pub fn check(&self) -> Result<(), Error> {
+        self.config(true).map(drop)
+    }
+
     /// The configuration of a group. Where the group is `alone`, its only voter goes on as the leader of the term in its
     /// log; any other has to be elected again after a restart.
     ///

@@ -27,7 +27,8 @@ const SKEW: Duration = Duration::from_secs(3_600);
 /// The longest request that is read.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
-/// What tells a certificate from all others: SHA-256 of its DER form.
+/// What tells a node's key from all others: SHA-256 of its public half, as certificates and requests have it (SPKI, DER). A
+/// certificate that is issued again for the same key has the same one.
 pub type Fingerprint = [u8; 32];
 
 /// Which cluster this is: a random number, given when it is founded. Written as 32 hexadecimal digits.
@@ -137,10 +138,7 @@ impl Authority {
     /// # Errors
     /// When the request cannot be read, or is not signed with its own key.
     pub fn sign(&self, request: &[u8], node: u64, now: SystemTime) -> Result<Vec<u8>, Error> {
-        if request.len() > REQUEST_BYTES_MAX {
-            return Err(Error::LongRequest(request.len()));
-        }
-        let asked = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))?;
+        let asked = read_request(request)?;
         let name = Name { cluster: self.cluster, node };
         let mut params = valid(now);
         params.distinguished_name.push(DnType::CommonName, format!("twinfold node {node}"));
@@ -171,11 +169,27 @@ impl Request {
     /// # Errors
     /// When there are no random numbers.
     pub fn new() -> Result<Self, Error> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        Self::of(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
+    }
+
+    /// The request for a key (PKCS #8) that was made before.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub fn again(key: &[u8]) -> Result<Self, Error> {
+        Self::of(read_key(key)?)
+    }
+
+    fn of(key: KeyPair) -> Result<Self, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         let der = params.serialize_request(&key)?.der().to_vec();
         Ok(Self { key, der })
+    }
+
+    /// The key, PKCS #8, to be kept by whoever asks again.
+    pub fn key(&self) -> Vec<u8> {
+        self.key.serialize_der()
     }
 
     /// What the authority is sent.
@@ -204,10 +218,26 @@ impl Identity {
         Ok(Self { name, authority, certificate, key })
     }
 
-    /// What tells its certificate from others.
+    /// What tells its key from others.
+    ///
+    /// # Panics
+    /// Never of one that was [opened](Self::open).
     pub fn fingerprint(&self) -> Fingerprint {
-        hash(&self.certificate).0
+        fingerprint(&self.certificate).expect("it was read when it was opened")
     }
+}
+
+/// What tells the key of a certificate (DER) from others; `None` of what is no certificate.
+pub fn fingerprint(certificate: &[u8]) -> Option<Fingerprint> {
+    Some(hash(parse(certificate)?.public_key().raw).0)
+}
+
+/// What tells the key of a request from others, and so the certificate that is made of it.
+///
+/// # Errors
+/// When the request cannot be read, or is not signed with its own key.
+pub fn fingerprint_of_request(request: &[u8]) -> Result<Fingerprint, Error> {
+    Ok(hash(&read_request(request)?.public_key.subject_public_key_info()).0)
 }
 
 /// What begins the names of ours.
@@ -285,6 +315,15 @@ fn uri<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
     uris.next().filter(|_| uris.next().is_none())
 }
 
+fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, Error> {
+    match request.len() {
+        ..=REQUEST_BYTES_MAX => {
+            Ok(CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))?)
+        }
+        length => Err(Error::LongRequest(length)),
+    }
+}
+
 fn read_key(key: &[u8]) -> Result<KeyPair, Error> {
     Ok(KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(key), &PKCS_ECDSA_P256_SHA256)?)
 }
@@ -359,6 +398,21 @@ mod tests {
         assert!(matches!(authority.sign(b"please", 1, SystemTime::now()), Err(Error::Unmade(_))));
         let long = authority.sign(&[0; REQUEST_BYTES_MAX + 1], 1, SystemTime::now());
         assert!(matches!(long, Err(Error::LongRequest(_))));
+    }
+
+    #[test]
+    fn a_key_has_one_fingerprint_however_often_it_is_signed_for() {
+        let authority = authority();
+        let first = Request::new().unwrap();
+        let again = Request::again(&first.key()).unwrap();
+
+        let signed = [&first, &again].map(|request| {
+            authority.sign(request.der(), 2, SystemTime::now()).map(|certificate| fingerprint(&certificate))
+        });
+
+        let asked = fingerprint_of_request(again.der()).unwrap();
+        assert!(signed.into_iter().all(|signed| signed.unwrap() == Some(asked)));
+        assert_ne!(fingerprint_of_request(Request::new().unwrap().der()).unwrap(), asked);
     }
 
     #[test]

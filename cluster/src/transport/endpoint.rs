@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::bulk;
 use super::dial;
+use super::join;
 use super::lane::LANES;
 use super::link;
 use super::options::Options;
@@ -115,8 +116,16 @@ async fn answer(
     permit: OwnedSemaphorePermit,
 ) {
     let address = incoming.remote_address();
-    let handshake = async { incoming.accept()?.await };
+    let mut server = shared.server.clone();
+    server.crypto = shared.shown.to_one();
+    let handshake = async { incoming.accept_with(Arc::new(server))?.await };
     match timeout(shared.options.patience, handshake).await {
+        Ok(Ok(connection)) if join::is_asked_for(&connection) => {
+            drop(permit);
+            if let Err(ended) = join::answer(&shared, &connection).await {
+                note(&shared, None, address, &ended);
+            }
+        }
         Ok(Ok(connection)) => drop(serve(&shared, &hears, connection, None, Some(permit)).await),
         Ok(Err(error)) => note(&shared, None, address, &Ended::Lost(error)),
         // It has no name yet, and nobody to tell it to.

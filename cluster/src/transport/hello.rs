@@ -66,7 +66,7 @@ pub struct Ping {
 pub struct Roll {
     /// Its nodes. One that is not here yet may speak all the same: a node that lags does not know the newest ones.
     pub nodes: BTreeMap<u64, Enrolled>,
-    /// Certificates that are believed no more.
+    /// Keys whose certificates are believed no more.
     pub revoked: BTreeSet<Fingerprint>,
 }
 
@@ -75,7 +75,7 @@ pub struct Roll {
 pub struct Enrolled {
     /// Where it is dialled, `host:port`; empty: it is not.
     pub address: String,
-    /// Its certificate, where the cluster knows it.
+    /// The key of its certificate, where the cluster knows it.
     pub fingerprint: Option<Fingerprint>,
     /// The newest start that the cluster knows of.
     pub generation: u64,
@@ -99,7 +99,7 @@ pub struct Seen {
 pub struct Shown {
     /// Whom the certificate names.
     pub name: Name,
-    /// Which certificate it is.
+    /// Which key it is for.
     pub fingerprint: Fingerprint,
 }
 

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::Shared;
-use super::authority::{Fingerprint, Name};
+use super::authority::{self, Fingerprint, Name};
 use super::bulk;
 use super::frame::{self, Channel, Frame, Kind, VERSION_FIRST};
 use super::hello::{Hello, Ping, Shown};
@@ -124,8 +124,9 @@ fn shown(connection: &Connection) -> Result<Shown, Refusal> {
     let chain = identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>();
     let chain = chain.map_err(|_| Refusal::Tls(NO_NODE.into()))?;
     let certificate = chain.first().ok_or_else(|| Refusal::Tls(NO_NODE.into()))?;
-    let name = Name::of(certificate).ok_or_else(|| Refusal::Tls(NO_NODE.into()))?;
-    Ok(Shown { name, fingerprint: runtime::directory::audit::hash(certificate).0 })
+    let read = Name::of(certificate).zip(authority::fingerprint(certificate));
+    let (name, fingerprint) = read.ok_or_else(|| Refusal::Tls(NO_NODE.into()))?;
+    Ok(Shown { name, fingerprint })
 }
 
 /// The number that the other side's certificate names.

@@ -9,6 +9,9 @@
 //! TLS proves that the cluster's [`authority`] has signed for the other side, and for which number. Then both say
 //! [`hello`], and each judges. What is refused is told to both, with what to do next: [`Refused`].
 //!
+//! Who is to become a node has no certificate yet. It [joins](join) through the same port, by a protocol of its own, on which
+//! nothing else is said.
+//!
 //! # What it is not
 //! It repeats nothing. A message that was under way when a connection ended may have arrived, or not; consensus and
 //! forwarding repeat what they need. It knows nothing of shards, and does not decide who belongs to the cluster: it is
@@ -84,6 +87,7 @@ mod dial;
 mod endpoint;
 pub mod frame;
 pub mod hello;
+pub mod join;
 mod lane;
 mod link;
 pub mod liveness;
@@ -104,7 +108,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -173,6 +177,10 @@ struct Shared {
     options: Options,
     endpoint: quinn::Endpoint,
     client: quinn::ClientConfig,
+    server: quinn::ServerConfig,
+    shown: tls::Shown,
+    /// Who lets others join.
+    door: OnceLock<join::Door>,
     roll: watch::Sender<Arc<Roll>>,
     stopped: watch::Sender<bool>,
     peers: Arc<Peers>,
@@ -186,14 +194,18 @@ impl Transport {
     /// When the socket does not work, the identity is not one, or an option makes no sense.
     pub fn open(socket: Socket, identity: &Identity, me: Me, options: Options) -> Result<Self, Error> {
         options.check()?;
-        let (server, client) = tls::configured(identity)?;
+        let (shown, client) = tls::configured(identity)?;
         let transport = Arc::new(endpoint::transport(&options));
+        let server = endpoint::listening(shown.to_one(), transport.clone());
         let mut client = quinn::ClientConfig::new(client);
-        client.transport_config(transport.clone());
+        client.transport_config(transport);
         let shared = Shared {
             name: identity.name,
-            endpoint: socket.endpoint(endpoint::listening(server, transport))?,
+            endpoint: socket.endpoint(server.clone())?,
             client,
+            server,
+            shown,
+            door: OnceLock::new(),
             me,
             options,
             roll: watch::channel(Arc::default()).0,
@@ -202,6 +214,11 @@ impl Transport {
             refusals: Refusals::new(),
         };
         Ok(Self { shared: Arc::new(shared), driver: Mutex::default() })
+    }
+
+    /// Lets others join through the same port, as `admits` says; only the first call counts. Without it nobody joins here.
+    pub fn admit(&self, admits: Arc<dyn join::Admits>) {
+        drop(self.shared.door.set(join::Door::new(admits)));
     }
 
     /// Begins to answer and to dial; only the first call counts.

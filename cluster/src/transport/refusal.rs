@@ -126,6 +126,9 @@ pub enum Refusal {
         "TLS was refused: {0}; look at the address and at both clocks, or let the node join this cluster"
     )]
     Tls(String),
+    /// A node was not let join.
+    #[error("a join was refused: {0}")]
+    NotAdmitted(String),
     /// What the other node refused with, in its words.
     #[error("{text}")]
     Told {
@@ -156,6 +159,7 @@ impl Refusal {
             Self::Late(_) => 14,
             Self::Tls(_) => 15,
             Self::Fault => 16,
+            Self::NotAdmitted(_) => 17,
             Self::Told { code, .. } => *code,
         }
     }

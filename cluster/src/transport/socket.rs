@@ -42,6 +42,17 @@ impl Socket {
         UdpSocket::bind(address).map(Self::Udp)
     }
 
+    /// Its address.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Udp(socket) => socket.local_addr(),
+            Self::Other(datagrams) => datagrams.local(),
+        }
+    }
+
     /// QUIC on it. Needs to be called within a tokio runtime.
     pub(super) fn endpoint(self, server: ServerConfig) -> io::Result<Endpoint> {
         let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));

@@ -45,6 +45,7 @@ use runtime::log::LogId;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -125,6 +126,12 @@ impl Wal {
     #[must_use]
     pub fn generation(&self) -> u64 {
         lock(&self.shared.index).generation()
+    }
+
+    /// The number of the last batch that is durable: it only rises.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.shared.durable.load(Ordering::Acquire)
     }
 
     /// Where an entry stands; none when it is not there.

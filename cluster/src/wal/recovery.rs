@@ -64,6 +64,7 @@ impl Writer {
                 index: Mutex::new(index),
                 meter: Meter::default(),
                 health: super::health::Health::default(),
+                durable: (scan.next - 1).into(),
             }),
             entropy,
             used: VecDeque::new(),

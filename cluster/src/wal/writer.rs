@@ -23,6 +23,7 @@ use runtime::path::step;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) index: Mutex<Index>,
     pub(crate) meter: Meter,
     pub(crate) health: Health,
+    /// The number of the last batch that is durable.
+    pub(crate) durable: AtomicU64,
 }
 
 /// The writer's state.
@@ -225,6 +228,7 @@ impl Writer {
         self.shared.meter.record(started.elapsed(), bytes);
         drop(span);
         self.offset += bytes;
+        self.shared.durable.store(self.number, Ordering::Release);
         self.number += 1;
         let mut index = super::lock(&self.shared.index);
         for (record, place) in placed {

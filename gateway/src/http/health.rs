@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use prometheus_client::registry::Registry;
+use runtime::operations::Operations;
 use runtime::unready::Unready;
 
 use crate::metrics::Metrics;
@@ -15,7 +16,7 @@ use super::problem::Problem;
 /// How many parts `/readyz` lists; of more it says how many there are.
 const LISTED_MAX: usize = 64;
 
-/// What the server says of the node to those who watch it.
+/// What the server says of the node to those who watch it, and who does what those order who operate it.
 #[derive(Clone)]
 pub struct Watch {
     /// Where the server counts its requests.
@@ -24,6 +25,8 @@ pub struct Watch {
     pub registry: Arc<Registry>,
     /// What `/readyz` asks: the parts that do not serve, none if the node is ready. It must not block.
     pub unready: Arc<dyn Fn() -> Vec<Unready> + Send + Sync>,
+    /// How the cluster is, and what it is told to do.
+    pub operations: Arc<dyn Operations>,
 }
 
 impl fmt::Debug for Watch {

@@ -13,6 +13,7 @@ mod backup;
 mod body;
 mod caller;
 mod certificates;
+mod cluster;
 mod commands;
 mod devices;
 mod etag;

@@ -11,9 +11,9 @@ use utoipa::{Modify, OpenApi};
 use super::once;
 use super::problem::Details;
 use super::{
-    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history,
-    kinds, lifecycle, me, methods, metrics, people, policies, provision, replace, requests, tenants, tokens,
-    twins,
+    access, audit, authorities, backup, certificates, cluster, commands, devices, following, groups, health,
+    history, kinds, lifecycle, me, methods, metrics, people, policies, provision, replace, requests, tenants,
+    tokens, twins,
 };
 
 #[derive(OpenApi)]
@@ -101,6 +101,13 @@ use super::{
         tenants::admit,
         audit::list,
         audit::head,
+        cluster::status,
+        cluster::init,
+        cluster::token,
+        cluster::drain,
+        cluster::remove,
+        cluster::move_replica,
+        cluster::freeze,
         backup::take,
         health::alive,
         health::ready,

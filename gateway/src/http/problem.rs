@@ -1,5 +1,6 @@
 //! An answer that is not a success: problem details (RFC 9457), with a stable `code` and what to do next.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    next: &'static str,
+    next: Cow<'static, str>,
     hint: Hint,
     earliest: Option<String>,
 }
@@ -86,9 +87,10 @@ impl Problem {
         status: StatusCode,
         code: &'static str,
         detail: impl Into<String>,
-        next: &'static str,
+        next: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), next, hint: Hint::None, earliest: None }
+        let (detail, next) = (detail.into(), next.into());
+        Self { status, code, detail, next, hint: Hint::None, earliest: None }
     }
 
     /// With the parts that are the reason.
@@ -358,7 +360,7 @@ impl ResponseError for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
-            next: self.next,
+            next: &self.next,
             earliest: self.earliest.as_deref(),
             reasons: reasons.iter().map(|Unready { part, why }| Reason { part, why }).collect(),
         })

@@ -10,9 +10,9 @@ use actix_web::{HttpRequest, Route};
 
 use super::problem::Problem;
 use super::{
-    access, audit, authorities, backup, certificates, commands, devices, following, groups, health, history,
-    kinds, lifecycle, me, methods, metrics, openapi, people, policies, provision, replace, requests, tenants,
-    tokens, twins,
+    access, audit, authorities, backup, certificates, cluster, commands, devices, following, groups, health,
+    history, kinds, lifecycle, me, methods, metrics, openapi, people, policies, provision, replace, requests,
+    tenants, tokens, twins,
 };
 
 /// Each path, with what it answers to. Every handler but those of health, of the document and of a device
@@ -101,6 +101,13 @@ pub(super) fn table() -> Vec<(&'static str, Vec<(Method, Route)>)> {
         ("/v1/tenants/{name}/admins", vec![(POST, to(tenants::admit))]),
         ("/v1/audit", vec![(GET, to(audit::list))]),
         ("/v1/audit/head", vec![(GET, to(audit::head))]),
+        ("/v1/cluster", vec![(GET, to(cluster::status))]),
+        ("/v1/cluster/init", vec![(POST, to(cluster::init))]),
+        ("/v1/cluster/tokens", vec![(POST, to(cluster::token))]),
+        ("/v1/cluster/nodes/{node}/drain", vec![(POST, to(cluster::drain))]),
+        ("/v1/cluster/nodes/{node}/remove", vec![(POST, to(cluster::remove))]),
+        ("/v1/cluster/shards/{shard}/move", vec![(POST, to(cluster::move_replica))]),
+        ("/v1/cluster/freeze", vec![(POST, to(cluster::freeze))]),
         ("/v1/backup", vec![(POST, to(backup::take))]),
         ("/v1/kinds", vec![(GET, to(kinds::list))]),
         ("/v1/kinds/{kind}", vec![(GET, to(kinds::get))]),

@@ -81,6 +81,7 @@ impl Server {
                 .app_data(quotas.clone())
                 .app_data(watch.metrics)
                 .app_data(watch.registry)
+                .app_data(watch.operations)
                 .app_data(Asked(watch.unready))
         })
         .on_connect(move |connection, data| {

@@ -89,11 +89,19 @@ impl FileKms {
     /// # Errors
     /// When it cannot be written.
     pub fn make(&self) -> Result<bool, Error> {
+        self.keep(&random()?)
+    }
+
+    /// Keeps a key that was made elsewhere, in the same way.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, key: &[u8; 32]) -> Result<bool, Error> {
         let unwritable = |why| Error::Unwritable { path: self.path.clone(), why };
         if self.path.try_exists().map_err(unwritable)? {
             return Ok(false);
         }
-        let text = BASE64_STANDARD.encode(random::<32>()?);
+        let text = BASE64_STANDARD.encode(key);
         // Whoever finds the file finds the whole key: half of one would be no key, and its node would not start.
         let beside = self.path.with_extension(format!("new-{}", std::process::id()));
         let write = || {

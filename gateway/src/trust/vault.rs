@@ -39,6 +39,8 @@ pub enum Purpose {
     GroupKey,
     /// The key of a device authority.
     AuthorityKey,
+    /// The key of a cluster's authority, or of a node that it signed for.
+    ClusterKey,
     /// The heads of the audit, which are signed.
     AuditHead,
     /// Nothing: it tells one master key from another.
@@ -135,6 +137,7 @@ impl Purpose {
             Self::ActivationKey => "activation key",
             Self::GroupKey => "group key",
             Self::AuthorityKey => "authority key",
+            Self::ClusterKey => "cluster key",
             Self::AuditHead => "audit head",
             Self::MasterKey => "master key",
         }

@@ -134,6 +134,7 @@ impl Directory {
                 }
                 self.tenant(tenant).map(|_| ())
             }
+            Change::OrderCluster { .. } => self.tenant(tenant).map(|_| ()),
             Change::ShowKey { name, .. } => match self.tenant(tenant)?.groups.contains_key(name) {
                 true => Ok(()),
                 false => Err(Refused::Unknown(format!("enrolment group `{name}`"))),

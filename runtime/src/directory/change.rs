@@ -232,6 +232,13 @@ pub enum Change {
         #[n(1)]
         device: Name,
     },
+    /// Notes that somebody has the cluster do something. It is written before it is done, or refused.
+    #[n(18)]
+    OrderCluster {
+        /// What, in words: `drain node 3`.
+        #[n(0)]
+        order: Name,
+    },
     /// Notes how often what devices showed was wrong.
     #[n(15)]
     NoteFailures {
@@ -282,6 +289,7 @@ impl Change {
             Self::AdmitAdmin { .. } => "admin-admitted",
             Self::NoteFailures { .. } => "logins-failed",
             Self::ShowKey { .. } => "group-key-shown",
+            Self::OrderCluster { .. } => "cluster-ordered",
             Self::PutPrincipal { sort: Sort::User, .. } => "user-put",
             Self::PutPrincipal { sort: Sort::Service, .. } => "service-put",
             Self::RemovePrincipal { sort: Sort::User, .. } => "user-removed",
@@ -317,6 +325,7 @@ impl Change {
             | Self::PutGroup { name, .. }
             | Self::RemoveGroup { name }
             | Self::ShowKey { name, .. }
+            | Self::OrderCluster { order: name }
             | Self::PutAuthority { name, .. }
             | Self::RemoveAuthority { name } => Some(name.to_string()),
         }

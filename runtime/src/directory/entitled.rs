@@ -30,6 +30,7 @@ impl Directory {
                 | Change::RemoveTenant
                 | Change::LimitTenant { .. }
                 | Change::AdmitAdmin { .. }
+                | Change::OrderCluster { .. }
         );
         let is_within = entry.tenant == *tenant && !is_of_operators;
         let may = administers.allowed && (is_within || tenant == DEFAULT_TENANT);

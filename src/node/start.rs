@@ -1,0 +1,191 @@
+//! The start of a node: log, identity, state, the wire to other nodes, twins, then those who let devices and people in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cluster::consensus::Timing;
+use cluster::identity::Kept;
+use cluster::member::{self, Compose, Member, Port};
+use cluster::transport::Socket;
+use cluster::wire::Wire;
+use cluster::{SHARDS, Storage};
+use gateway::metrics::Metrics;
+use gateway::quotas::Quotas;
+use gateway::trust::provisioning::Provisioning;
+use gateway::{http, mqtt};
+use runtime::clock::SystemClock;
+use runtime::files::disk::Disk;
+use runtime::node::{Node, Parts};
+use runtime::router::Router;
+use runtime::store::fjall::Fjall;
+use runtime::unready::Unready;
+
+use super::parts::Company;
+use super::registered::{Started, register, seal_under};
+use super::{Entrance, Error, Found, LONE, Options, Running};
+use crate::sealing::Sealing;
+
+/// Where a node in a cluster listens for the others where nothing is said.
+const CLUSTER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7400);
+
+/// What the start reads and makes on the disk.
+struct Opened {
+    storage: Storage,
+    store: Fjall,
+    kept: Option<Kept>,
+    port: Option<Port>,
+    slots: Arc<[u32]>,
+    node: u64,
+}
+
+impl Running {
+    /// Starts everything.
+    pub(crate) async fn start(folder: &Path, options: Options) -> Result<Self, Error> {
+        let Options { kinds, access, doors, log, twins, mqtt, http, quotas, company } = options;
+        let files = Arc::new(Disk);
+        let timing = company.as_ref().map(|company| company.timing.clone()).unwrap_or_default();
+        let data = folder.to_owned();
+        let opened = tokio::task::spawn_blocking(move || open(&data, log, company)).await??;
+        let Opened { storage, store, kept, port, slots, node } = opened;
+        let storage = Arc::new(storage);
+        let sealed_under = storage.meta().state().sealed_under;
+        let found = Found { folder, directory: storage.meta(), is_sealed: sealed_under.is_some() };
+        let Entrance { access, vault, guesses, master, seals } = access(found)?;
+        match sealed_under {
+            Some(check) if check != vault.check() => return Err(Error::OtherMasterKey(folder.to_owned())),
+            None if seals => {
+                let (meta, check) = (storage.meta(), vault.check());
+                tokio::task::spawn_blocking(move || seal_under(&meta, check)).await??;
+            }
+            _ => {}
+        }
+        let member = Member::new(member::Parts {
+            node,
+            generation: storage.generation(),
+            files: files.clone(),
+            data: folder.to_owned(),
+            kept,
+            meta: storage.meta(),
+            shards: (1..=SHARDS).map(|group| storage.group(group)).collect(),
+            sealer: Arc::new(Sealing::new(vault.clone(), master)),
+            port,
+            durable: storage.durable(),
+            clock: Arc::new(SystemClock),
+            software: format!("twinfold {}", env!("CARGO_PKG_VERSION")),
+            compose: compose(&storage, timing),
+        });
+        member.begin().await?;
+        let provisioning = Provisioning::new(vault, storage.meta(), guesses);
+        let parts = Parts {
+            node: (node, storage.generation()),
+            kinds,
+            slots,
+            logs: (0..SHARDS).map(|shard| storage.shard_log(shard)).collect(),
+            store: Arc::new(store),
+            files,
+            streams: folder.join("streams"),
+            clock: Arc::new(SystemClock),
+            access,
+        };
+        let (node, starting) = Node::begin(parts, twins).await?;
+        node.router().back_up_with(storage.definitions());
+        let (router, metrics, listens) =
+            (node.router().clone(), Metrics::default(), Arc::new(AtomicBool::new(false)));
+        let quotas = Quotas::new(quotas, router.clone(), metrics.clone());
+        let watch = http::Watch {
+            metrics: metrics.clone(),
+            registry: Arc::new(crate::metrics::registry(&router, &storage, &metrics)),
+            unready: unready(router.clone(), storage.watch(), listens.clone()),
+            operations: Arc::new(member.clone()),
+        };
+        // It comes first, so that whoever watches the node sees what it waits for.
+        let listening = http::Server::start(
+            http,
+            &doors.http,
+            router.clone(),
+            storage.meta(),
+            provisioning.clone(),
+            quotas.clone(),
+            watch,
+        );
+        let http =
+            listening.map_err(|shut| Error::listen("HTTP", shut, &doors.http, ["--http", "--https"]))?;
+        let flags = ["--mqtt", "--mqtt-tls"];
+        let listening = async {
+            starting.finish().await?;
+            let listening =
+                mqtt::Listener::start(mqtt, doors.mqtt.clone(), router, provisioning, quotas, metrics).await;
+            listening.map_err(|shut| Error::listen("MQTT", shut, &doors.mqtt, flags))
+        };
+        match listening.await {
+            Ok(mqtt) => {
+                listens.store(true, Ordering::Relaxed);
+                Ok(Self { storage, member, node, mqtt, http })
+            }
+            Err(error) => {
+                drop(http.stop().await);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Opens what is on the disk, and makes the node known. Blocks.
+fn open(folder: &Path, log: cluster::Options, company: Option<Company>) -> Result<Opened, Error> {
+    let kept = Kept::read(&Disk, folder)?;
+    let node = kept.as_ref().map_or(LONE, |kept| kept.node);
+    let Company { address, advertised, location, .. } = match (company, &kept) {
+        (None, Some(Kept { node, cluster, .. })) => {
+            return Err(Error::InACluster { node: *node, cluster: cluster.to_string() });
+        }
+        // It begins no shards of its own: it is given those of the others.
+        (_, Some(kept)) if kept.has_joined() => {
+            return Err(Error::Joined { node: kept.node, cluster: kept.cluster.to_string() });
+        }
+        (company, _) => company.unwrap_or_default(),
+    };
+    let port = match address.or(kept.as_ref().map(|_| CLUSTER)) {
+        None => None,
+        Some(address) => {
+            let socket = Socket::bind(address).map_err(|why| Error::Cluster { address, why })?;
+            Some(Port { socket, advertised })
+        }
+    };
+    let log = cluster::Options { node, ..log };
+    let storage = Storage::open(Arc::new(Disk), &folder.join("log"), log)?;
+    let (generation, address) = (storage.generation(), port.as_ref().and_then(Port::address));
+    let address = address.filter(|_| kept.is_some());
+    let slots = register(&storage.meta(), Started { node, generation, address, location })?;
+    let store = Fjall::open(&folder.join("state"), runtime::store::fjall::Options::default())?;
+    Ok(Opened { storage, store, kept, port, slots, node })
+}
+
+/// What speaks to other nodes, joined to the wire once there is one: the groups of the storage.
+fn compose(storage: &Arc<Storage>, timing: Timing) -> Compose {
+    let storage = Arc::downgrade(storage);
+    Box::new(move |wire: Arc<dyn Wire>| {
+        let (storage, timing) = (storage.upgrade(), timing.clone());
+        Box::pin(async move {
+            let storage = storage.ok_or("the node stops")?;
+            storage.join(wire, &timing).await.map_err(|stuck| stuck.to_string())
+        })
+    })
+}
+
+/// What `/readyz` asks.
+fn unready(
+    router: Router,
+    storage: cluster::Watch,
+    listens: Arc<AtomicBool>,
+) -> Arc<dyn Fn() -> Vec<Unready> + Send + Sync> {
+    Arc::new(move || {
+        let mut all = router.unready();
+        all.extend(storage.unready());
+        if !listens.load(Ordering::Relaxed) {
+            all.push(Unready::new("listener mqtt", "it is not bound yet: it waits for the shards"));
+        }
+        all
+    })
+}

@@ -1,0 +1,25 @@
+//! The stop of a node, in the mirror order of its start.
+
+use super::{NotStopped, Running, STOP_WITHIN};
+
+impl Running {
+    /// [Stops](Self::stop) everything, if the disk answers.
+    pub(crate) async fn stop_in_time(self) -> Result<(), NotStopped> {
+        tokio::time::timeout(STOP_WITHIN, self.stop()).await.map_err(|_| NotStopped)
+    }
+
+    /// Stops everything: those who let devices and people in, twins, the wire to other nodes, state, log.
+    pub(crate) async fn stop(self) {
+        let Self { storage, member, node, mqtt, http } = self;
+        if let Err(error) = http.stop().await {
+            tracing::warn!(%error, "HTTP had ended before");
+        }
+        mqtt.stop().await;
+        node.stop().await;
+        storage.leave().await;
+        member.end().await;
+        drop(member);
+        // Its threads are joined, which blocks.
+        drop(tokio::task::spawn_blocking(move || drop(storage)).await);
+    }
+}
