@@ -89,7 +89,7 @@ pub(crate) fn node_options(options: &Options, kinds: Kinds) -> node::Options {
 }
 
 /// Lets everybody in; a new folder gets a master key, since devices get keys here, too.
-fn permissive(Found { folder, directory, is_sealed }: Found<'_>) -> Result<Entrance, node::Error> {
+fn permissive(Found { folder, directory, is_sealed, .. }: Found<'_>) -> Result<Entrance, node::Error> {
     if directory.current().has_admin(DEFAULT_TENANT) {
         tracing::warn!(
             folder = %folder.display(),

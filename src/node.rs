@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use cluster::Storage;
 use cluster::member::Member;
+use cluster::others::Others;
 use gateway::{http, mqtt};
 use runtime::node::Node;
 #[cfg(target_os = "linux")]
@@ -37,6 +38,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(60);
 /// A node that runs.
 pub(crate) struct Running {
     storage: Arc<Storage>,
+    others: Arc<Others>,
     member: Member,
     node: Node,
     mqtt: mqtt::Listener,

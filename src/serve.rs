@@ -152,8 +152,8 @@ pub(crate) fn run(options: Options, kinds: Kinds, say: fn(&str)) -> Result<(), E
 
 /// Lets in whom the directory knows, if there is one who may change it; `tls` believes those whom it has sign for devices.
 fn guarded(data: PathBuf, master_key: Option<PathBuf>, audience: String, tls: Tls) -> MakeAccess {
-    Box::new(move |Found { directory, .. }| {
-        if !directory.current().has_admin(DEFAULT_TENANT) {
+    Box::new(move |Found { directory, has_joined, .. }| {
+        if !has_joined && !directory.current().has_admin(DEFAULT_TENANT) {
             return Err(NobodyMayEnter(data).into());
         }
         let master: ReadMaster = Box::new(move || master::open(&data, master_key.clone()));

@@ -95,6 +95,7 @@ pub mod membership;
 pub mod meta;
 pub mod metrics;
 mod options;
+pub mod others;
 pub mod placement;
 pub mod sealer;
 mod storage;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// A future of a port.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -58,6 +59,9 @@ pub trait Wire: Send + Sync + 'static {
 
     /// Who is connected under that number.
     fn contact(&self, node: u64) -> Option<Contact>;
+
+    /// How long each node that belongs to this one's cluster has been silent.
+    fn silent(&self) -> Vec<(u64, Duration)>;
 }
 
 /// Hears other nodes. It is called on the task that reads, in the order of a lane, and must not block.

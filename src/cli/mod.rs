@@ -69,7 +69,7 @@ fn grammar() -> clap::Command {
 #[derive(Subcommand)]
 enum Noun {
     Dev(dev::Dev),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Device(device::Device),
     #[command(subcommand)]

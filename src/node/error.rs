@@ -41,10 +41,6 @@ pub(crate) enum Error {
     )]
     InACluster { node: u64, cluster: String },
     #[error(
-        "this folder has joined cluster {cluster} as node {node}, and holds no shards yet: this version runs the node that founded a cluster, and no other one\nnext: keep the folder, and run it with a later version"
-    )]
-    Joined { node: u64, cluster: String },
-    #[error(
         "the port between nodes cannot listen on {address}: {why}\nnext: see whether another node is there, or choose another address: --cluster {}:0", address.ip()
     )]
     Cluster { address: SocketAddr, why: std::io::Error },

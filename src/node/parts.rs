@@ -32,6 +32,8 @@ pub(crate) struct Found<'a> {
     pub(crate) directory: Arc<dyn Definitions>,
     /// Whether secrets are sealed under a master key, which has to be the node's.
     pub(crate) is_sealed: bool,
+    /// Whether it has joined others, of which it may have heard nothing yet.
+    pub(crate) has_joined: bool,
 }
 
 /// Who comes in.

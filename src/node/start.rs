@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cluster::consensus::Timing;
 use cluster::identity::Kept;
 use cluster::member::{self, Compose, Member, Port};
+use cluster::others::Others;
 use cluster::transport::Socket;
 use cluster::wire::Wire;
 use cluster::{SHARDS, Storage};
@@ -18,26 +20,32 @@ use gateway::{http, mqtt};
 use runtime::clock::SystemClock;
 use runtime::files::disk::Disk;
 use runtime::node::{Node, Parts};
+use runtime::replica::{self, Replicas};
 use runtime::router::Router;
 use runtime::store::fjall::Fjall;
 use runtime::unready::Unready;
 
 use super::parts::Company;
-use super::registered::{Started, register, seal_under};
+use super::registered::{Started, announce, register, seal_under, slots};
 use super::{Entrance, Error, Found, LONE, Options, Running};
 use crate::sealing::Sealing;
 
 /// Where a node in a cluster listens for the others where nothing is said.
 const CLUSTER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7400);
 
+/// How long devices wait at most, after a start, until each shard has a leader.
+const LED_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether it has.
+const LED_LOOK: Duration = Duration::from_millis(20);
+
 /// What the start reads and makes on the disk.
 struct Opened {
     storage: Storage,
-    store: Fjall,
+    store: Arc<Fjall>,
+    replicas: Arc<replica::Local>,
     kept: Option<Kept>,
     port: Option<Port>,
-    slots: Arc<[u32]>,
-    node: u64,
+    started: Started,
 }
 
 impl Running {
@@ -48,19 +56,24 @@ impl Running {
         let timing = company.as_ref().map(|company| company.timing.clone()).unwrap_or_default();
         let data = folder.to_owned();
         let opened = tokio::task::spawn_blocking(move || open(&data, log, company)).await??;
-        let Opened { storage, store, kept, port, slots, node } = opened;
-        let storage = Arc::new(storage);
+        let Opened { storage, store, replicas, kept, port, started } = opened;
+        let (storage, node, is_known) = (Arc::new(storage), started.node, kept.is_none());
         let sealed_under = storage.meta().state().sealed_under;
-        let found = Found { folder, directory: storage.meta(), is_sealed: sealed_under.is_some() };
+        let has_joined = kept.as_ref().is_some_and(Kept::has_joined);
+        let found =
+            Found { folder, directory: storage.meta(), is_sealed: sealed_under.is_some(), has_joined };
         let Entrance { access, vault, guesses, master, seals } = access(found)?;
         match sealed_under {
             Some(check) if check != vault.check() => return Err(Error::OtherMasterKey(folder.to_owned())),
-            None if seals => {
+            // One that has joined was given the key of the others.
+            None if seals && is_known => {
                 let (meta, check) = (storage.meta(), vault.check());
                 tokio::task::spawn_blocking(move || seal_under(&meta, check)).await??;
             }
             _ => {}
         }
+        let others = Others::new(&storage, node);
+        let has_port = port.is_some();
         let member = Member::new(member::Parts {
             node,
             generation: storage.generation(),
@@ -74,16 +87,18 @@ impl Running {
             durable: storage.durable(),
             clock: Arc::new(SystemClock),
             software: format!("twinfold {}", env!("CARGO_PKG_VERSION")),
-            compose: compose(&storage, timing),
+            compose: compose(&storage, &others, replicas, timing),
         });
+        // Until its shards have recovered it would lead and not serve.
+        others.elect(false);
         member.begin().await?;
         let provisioning = Provisioning::new(vault, storage.meta(), guesses);
         let parts = Parts {
             node: (node, storage.generation()),
             kinds,
-            slots,
+            slots: slots(),
             logs: (0..SHARDS).map(|shard| storage.shard_log(shard)).collect(),
-            store: Arc::new(store),
+            store,
             files,
             streams: folder.join("streams"),
             clock: Arc::new(SystemClock),
@@ -91,6 +106,12 @@ impl Running {
         };
         let (node, starting) = Node::begin(parts, twins).await?;
         node.router().back_up_with(storage.definitions());
+        if has_port {
+            others.serve(node.router());
+        }
+        if !is_known {
+            tokio::spawn(announce(storage.meta(), started));
+        }
         let (router, metrics, listens) =
             (node.router().clone(), Metrics::default(), Arc::new(AtomicBool::new(false)));
         let quotas = Quotas::new(quotas, router.clone(), metrics.clone());
@@ -115,6 +136,10 @@ impl Running {
         let flags = ["--mqtt", "--mqtt-tls"];
         let listening = async {
             starting.finish().await?;
+            others.elect(true);
+            if !is_known {
+                led(&router).await;
+            }
             let listening =
                 mqtt::Listener::start(mqtt, doors.mqtt.clone(), router, provisioning, quotas, metrics).await;
             listening.map_err(|shut| Error::listen("MQTT", shut, &doors.mqtt, flags))
@@ -122,7 +147,7 @@ impl Running {
         match listening.await {
             Ok(mqtt) => {
                 listens.store(true, Ordering::Relaxed);
-                Ok(Self { storage, member, node, mqtt, http })
+                Ok(Self { storage, others, member, node, mqtt, http })
             }
             Err(error) => {
                 drop(http.stop().await);
@@ -132,17 +157,24 @@ impl Running {
     }
 }
 
-/// Opens what is on the disk, and makes the node known. Blocks.
+/// Waits until each shard has a leader, so that the first who comes is not sent away; not for ever, since a cluster without
+/// a quorum says so to whoever asks.
+async fn led(router: &Router) {
+    let led = async {
+        while !router.unready().is_empty() {
+            tokio::time::sleep(LED_LOOK).await;
+        }
+    };
+    drop(tokio::time::timeout(LED_WITHIN, led).await);
+}
+
+/// Opens what is on the disk, and makes a node known that is alone. Blocks.
 fn open(folder: &Path, log: cluster::Options, company: Option<Company>) -> Result<Opened, Error> {
     let kept = Kept::read(&Disk, folder)?;
     let node = kept.as_ref().map_or(LONE, |kept| kept.node);
     let Company { address, advertised, location, .. } = match (company, &kept) {
         (None, Some(Kept { node, cluster, .. })) => {
             return Err(Error::InACluster { node: *node, cluster: cluster.to_string() });
-        }
-        // It begins no shards of its own: it is given those of the others.
-        (_, Some(kept)) if kept.has_joined() => {
-            return Err(Error::Joined { node: kept.node, cluster: kept.cluster.to_string() });
         }
         (company, _) => company.unwrap_or_default(),
     };
@@ -153,23 +185,35 @@ fn open(folder: &Path, log: cluster::Options, company: Option<Company>) -> Resul
             Some(Port { socket, advertised })
         }
     };
-    let log = cluster::Options { node, ..log };
+    // One that has joined begins no shards of its own: it is given those of the others.
+    let begins = !kept.as_ref().is_some_and(Kept::has_joined);
+    let log = cluster::Options { node, begins, ..log };
     let storage = Storage::open(Arc::new(Disk), &folder.join("log"), log)?;
     let (generation, address) = (storage.generation(), port.as_ref().and_then(Port::address));
     let address = address.filter(|_| kept.is_some());
-    let slots = register(&storage.meta(), Started { node, generation, address, location })?;
-    let store = Fjall::open(&folder.join("state"), runtime::store::fjall::Options::default())?;
-    Ok(Opened { storage, store, kept, port, slots, node })
+    let started = Started { node, generation, address, location };
+    if kept.is_none() {
+        register(&storage.meta(), &started)?;
+    }
+    let store = Arc::new(Fjall::open(&folder.join("state"), runtime::store::fjall::Options::default())?);
+    let replicas = Arc::new(replica::Local::new(store.clone(), Arc::new(Disk), &folder.join("streams")));
+    Ok(Opened { storage, store, replicas, kept, port, started })
 }
 
-/// What speaks to other nodes, joined to the wire once there is one: the groups of the storage.
-fn compose(storage: &Arc<Storage>, timing: Timing) -> Compose {
-    let storage = Arc::downgrade(storage);
+/// What speaks to other nodes, joined to the wire once there is one: the groups of the storage, and the twins.
+fn compose(
+    storage: &Arc<Storage>,
+    others: &Arc<Others>,
+    replicas: Arc<dyn Replicas>,
+    timing: Timing,
+) -> Compose {
+    let (storage, others) = (Arc::downgrade(storage), Arc::downgrade(others));
     Box::new(move |wire: Arc<dyn Wire>| {
-        let (storage, timing) = (storage.upgrade(), timing.clone());
+        let (storage, others) = (storage.upgrade(), others.upgrade());
+        let (replicas, timing) = (replicas.clone(), timing.clone());
         Box::pin(async move {
-            let storage = storage.ok_or("the node stops")?;
-            storage.join(wire, &timing).await.map_err(|stuck| stuck.to_string())
+            let (storage, others) = storage.zip(others).ok_or("the node stops")?;
+            others.join(&storage, wire, &timing, replicas).await.map_err(|stuck| stuck.to_string())
         })
     })
 }

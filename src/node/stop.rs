@@ -10,13 +10,15 @@ impl Running {
 
     /// Stops everything: those who let devices and people in, twins, the wire to other nodes, state, log.
     pub(crate) async fn stop(self) {
-        let Self { storage, member, node, mqtt, http } = self;
+        let Self { storage, others, member, node, mqtt, http } = self;
         if let Err(error) = http.stop().await {
             tracing::warn!(%error, "HTTP had ended before");
         }
         mqtt.stop().await;
-        node.stop().await;
+        others.end();
+        // Whoever leads next serves while this node writes its last checkpoints.
         storage.leave().await;
+        node.stop().await;
         member.end().await;
         drop(member);
         // Its threads are joined, which blocks.

@@ -146,6 +146,10 @@ mod tests {
         fn contact(&self, node: u64) -> Option<Contact> {
             Some(*self.is.lock().unwrap()).filter(|contact| contact.node == node)
         }
+
+        fn silent(&self) -> Vec<(u64, Duration)> {
+            Vec::new()
+        }
     }
 
     const PEER: Contact = Contact { node: 2, generation: 7 };

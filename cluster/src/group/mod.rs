@@ -86,7 +86,7 @@ impl Group {
         let entries = Entries::new(wal.clone(), number);
         let state = entries.state();
         let conveyed = if term.is_some() { state.last } else { state.committed.max(state.purged) };
-        let telling = Telling::new(conveyed.map_or(0, |id| id.index), term.map(Tenure::whole));
+        let telling = Telling::new(node, conveyed.map_or(0, |id| id.index), term.map(Tenure::whole));
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             wal,
@@ -132,6 +132,18 @@ impl Group {
             matched: Default::default(),
             quorum_acked_ms: None,
         }
+    }
+
+    /// Whether this node has the group, or waits for a leader who wants it to.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        !matches!(&*self.rule(), Rule::Absent)
+    }
+
+    /// Who leads, as far as this node knows, and each change of that: this node from when its shard is told that it does.
+    #[must_use]
+    pub fn leader(&self) -> watch::Receiver<Option<u64>> {
+        self.telling.leader()
     }
 
     /// Whether this node stands for election under consensus; it does unless it is told not to. A node does not until its

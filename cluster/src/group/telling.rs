@@ -11,7 +11,7 @@
 
 use runtime::log::{Done, Ear, Error, LogId, Standing, Tenure, Told};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// Between a log and its shard.
@@ -22,6 +22,10 @@ pub(crate) struct Telling {
 }
 
 struct Inner {
+    /// This node.
+    node: u64,
+    /// Who leads, as everybody but the shard hears it.
+    leader: watch::Sender<Option<u64>>,
     ear: Option<Ear>,
     leads: Option<Tenure>,
     flight: Option<Flight>,
@@ -41,8 +45,9 @@ struct Flight {
 
 impl Telling {
     /// Of a log that is committed through an index, and that this node leads in a tenure if it does.
-    pub(crate) fn new(conveyed: u64, leads: Option<Tenure>) -> Self {
-        let inner = Inner { ear: None, leads, flight: None, conveyed, tenures: 0, flights: 0 };
+    pub(crate) fn new(node: u64, conveyed: u64, leads: Option<Tenure>) -> Self {
+        let leader = watch::Sender::new(leads.map(|_| node));
+        let inner = Inner { node, leader, ear: None, leads, flight: None, conveyed, tenures: 0, flights: 0 };
         Self { inner: Mutex::new(inner), asked: Notify::new() }
     }
 
@@ -59,6 +64,11 @@ impl Telling {
         inner.depose();
         self.asked.notify_one();
         Standing { through: inner.conveyed, leads: None }
+    }
+
+    /// Who leads, as far as this node knows, and each change of that. It is this node from when its shard is told so.
+    pub(crate) fn leader(&self) -> watch::Receiver<Option<u64>> {
+        self.inner().leader.subscribe()
     }
 
     /// Waits until somebody new listens.
@@ -124,6 +134,7 @@ impl Telling {
     pub(crate) fn forgotten(&self) {
         let mut inner = self.inner();
         inner.depose();
+        inner.led_by(None);
         inner.conveyed = 0;
         inner.tell(Told::Follows { leader: None });
         inner.tell(Told::Replaced);
@@ -152,6 +163,7 @@ impl Telling {
     pub(crate) fn follows(&self, leader: Option<u64>) {
         let mut inner = self.inner();
         inner.depose();
+        inner.led_by(leader);
         inner.tell(Told::Follows { leader });
     }
 
@@ -194,14 +206,23 @@ impl Inner {
         self.tenures += 1;
         let tenure = Tenure { term, number: self.tenures };
         self.leads = Some(tenure);
+        self.led_by(Some(self.node));
         self.tell(Told::Leads { tenure, through: self.conveyed });
     }
 
     fn depose(&mut self) {
-        self.leads = None;
+        if self.leads.take().is_some() {
+            self.led_by(None);
+        }
         if let Some(Flight { tenure, done, .. }) = self.flight.take() {
             done(Err(Error::Deposed { term: tenure.term }));
         }
+    }
+
+    /// This node is none that leads before its shard was told so.
+    fn led_by(&self, leader: Option<u64>) {
+        let leader = leader.filter(|leader| *leader != self.node || self.leads.is_some());
+        self.leader.send_if_modified(|known| std::mem::replace(known, leader) != leader);
     }
 
     fn tell(&self, told: Told) {
@@ -241,7 +262,7 @@ mod tests {
     }
 
     fn leading() -> (Telling, Heard, Tenure) {
-        let (telling, heard) = (Telling::new(4, None), Heard::default());
+        let (telling, heard) = (Telling::new(1, 4, None), Heard::default());
         telling.listen(heard.ear(), false);
         telling.leads(7);
         let tenure = telling.tenure().unwrap();
@@ -251,6 +272,22 @@ mod tests {
 
     fn id(term: u64, index: u64) -> LogId {
         LogId { term, index }
+    }
+
+    #[test]
+    fn this_node_is_shown_as_the_leader_from_when_its_shard_is_told_to_when_it_is_deposed() {
+        let telling = Telling::new(1, 4, None);
+        let mut leader = telling.leader();
+        telling.follows(Some(1));
+        assert_eq!(*leader.borrow_and_update(), None, "it is elected, and may not serve yet");
+
+        telling.leads(7);
+        assert_eq!(*leader.borrow_and_update(), Some(1));
+        telling.follows(Some(2));
+
+        assert_eq!(*leader.borrow_and_update(), Some(2));
+        telling.follows(Some(2));
+        assert!(!leader.has_changed().unwrap());
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Inner {
 
 /// Whom this node hears, of those who have not left.
 fn contacts(me: u64, state: &State, wire: Option<&Transport>) -> BTreeMap<u64, Contact> {
-    let silent: BTreeMap<u64, Duration> = wire.map(Transport::silent).into_iter().flatten().collect();
+    let silent: BTreeMap<u64, Duration> = wire.map(Wire::silent).into_iter().flatten().collect();
     let contact = |node: u64| match wire {
         _ if node == me => Contact::Itself,
         Some(wire) if wire.contact(node).is_some() => Contact::Reached,

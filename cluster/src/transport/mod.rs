@@ -260,11 +260,6 @@ impl Transport {
         self.shared.peers.link(node).map(|link| link.hello.clone())
     }
 
-    /// How long each node of the cluster has been silent.
-    pub fn silent(&self) -> Vec<(u64, Duration)> {
-        self.shared.peers.silent()
-    }
-
     /// How many milliseconds a node's clock is ahead of this one's.
     pub fn offset_ms(&self, node: u64) -> Option<i64> {
         self.shared.peers.offset_ms(node)
@@ -305,6 +300,10 @@ impl Wire for Transport {
 
     fn contact(&self, node: u64) -> Option<Contact> {
         self.shared.peers.link(node).map(|link| link.contact())
+    }
+
+    fn silent(&self) -> Vec<(u64, Duration)> {
+        self.shared.peers.silent()
     }
 }
 

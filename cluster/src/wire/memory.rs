@@ -33,6 +33,8 @@ struct State {
     /// The connections, the smaller node first, by the number that each has: one that is mended is another one.
     connections: BTreeMap<(u64, u64), u64>,
     made: u64,
+    /// When connections were cut that are not mended.
+    cut: BTreeMap<(u64, u64), Instant>,
     lanes: BTreeMap<(u64, u64, Lane), LaneEnd>,
 }
 
@@ -58,6 +60,7 @@ impl Mesh {
             nodes: BTreeMap::new(),
             connections: BTreeMap::new(),
             made: 0,
+            cut: BTreeMap::new(),
             lanes: BTreeMap::new(),
         })))
     }
@@ -89,6 +92,7 @@ impl Mesh {
         if state.connections.remove(&pair(one, other)).is_none() {
             return;
         }
+        state.cut.insert(pair(one, other), Instant::now());
         state.lanes.retain(|(from, to, _), _| pair(*from, *to) != pair(one, other));
         let ends = state.ends(one, other);
         drop(state);
@@ -106,6 +110,7 @@ impl Mesh {
         state.made += 1;
         let number = state.made;
         state.connections.insert(pair(one, other), number);
+        state.cut.remove(&pair(one, other));
         let ends = state.ends(one, other);
         drop(state);
         for (hears, peer) in ends {
@@ -182,6 +187,19 @@ impl Wire for End {
         let mesh = self.mesh.upgrade()?;
         let state = lock(&mesh);
         state.connections.contains_key(&pair(self.node, node)).then(|| state.contact(node))?
+    }
+
+    /// A node is heard as long as it is connected.
+    fn silent(&self) -> Vec<(u64, Duration)> {
+        let Some(mesh) = self.mesh.upgrade() else { return Vec::new() };
+        let state = lock(&mesh);
+        let other = |(one, other): (u64, u64)| match self.node {
+            node if node == one => Some(other),
+            node if node == other => Some(one),
+            _ => None,
+        };
+        let heard = state.connections.keys().filter_map(|ends| Some((other(*ends)?, Duration::ZERO)));
+        heard.chain(state.cut.iter().filter_map(|(ends, at)| Some((other(*ends)?, at.elapsed())))).collect()
     }
 }
 

@@ -10,6 +10,8 @@ use super::Error;
 const MANIFEST: &str = "MANIFEST";
 /// How many files are read, at most: their names are held until the end.
 const FILES_MAX: u64 = 1 << 20;
+/// How many zeros may stand behind the last file: some tools fill a block of theirs.
+const PADDING_MAX: u64 = 64 << 10;
 /// How much longer than expected a manifest is read, to say where it differs.
 const MANIFEST_SPARE: u64 = 4 << 10;
 
@@ -134,7 +136,22 @@ pub(crate) fn unpack(from: impl Read, visit: &mut Visit<'_>) -> Result<Summary, 
         }
         manifest.add(&name, content.crc.finalize(), length);
     }
-    if has_ended { Ok(manifest.summary) } else { Err(Error::CutOff { files: manifest.summary.files }) }
+    let summary = manifest.summary;
+    if !has_ended {
+        return Err(Error::CutOff { files: summary.files });
+    }
+    padding(archive.into_inner())?;
+    Ok(summary)
+}
+
+/// Reads what stands behind the last file: blocks of zeros, of which the format has two at least.
+fn padding(from: impl Read) -> Result<(), Error> {
+    let mut bytes = Vec::new();
+    from.take(PADDING_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("reading the backup"))?;
+    match bytes.len() as u64 <= PADDING_MAX && bytes.iter().all(|byte| *byte == 0) {
+        true => Ok(()),
+        false => Err(Error::damaged("the archive", "something stands behind its end")),
+    }
 }
 
 /// Whether the manifest says what was read: it does, or there is an error that names the first file that differs.
@@ -249,6 +266,18 @@ mod tests {
             damaged[at] ^= 4;
             assert!(read(&damaged).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn an_archive_is_read_to_its_end_and_nothing_stands_behind_that() {
+        let archive = archive();
+        let mut from = archive.as_slice();
+
+        unpack(&mut from, &mut |_, _, _| Ok(())).unwrap();
+
+        assert!(from.is_empty(), "{} bytes are left", from.len());
+        assert!(read(&[&archive[..], &[0; 9_000]].concat()).is_ok());
+        assert!(read(&[&archive[..], b"more"].concat()).is_err());
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
     assert!(error.contains(".toml:3: there is no key `devises`"), "{error}");
     assert!(error.ends_with("is it `devices`?"), "{error}");
 
-    let error = refused("colour = 1");
+    let error = refused("xyz = 1");
     assert!(error.contains("the keys are data, mqtt, http"), "{error}");
     let error = refused("[dev]\nmqtt = \"127.0.0.1:0\"");
     assert!(error.contains("no key `dev`"), "{error}");
