@@ -34,7 +34,7 @@ const MODEL_MAY_NOT_NAME: &str = "
 ";
 
 /// Each external engine, and the only places that may name it. Replacing it is then one room's work.
-const ENGINES: [(&str, &[&str]); 23] = [
+const ENGINES: [(&str, &[&str]); 24] = [
     ("actix_tls", &["gateway/src/http"]),
     ("actix_web", &["gateway/src/http"]),
     ("argon2", &["gateway/src/trust/password.rs"]),
@@ -48,6 +48,7 @@ const ENGINES: [(&str, &[&str]); 23] = [
     ("opentelemetry_otlp", &["src/telemetry"]),
     ("opentelemetry_sdk", &["src/telemetry"]),
     ("quinn", &["cluster/src/transport", "cluster/tests/transport"]),
+    ("rand", &["cluster/src/consensus/rt.rs"]),
     (
         "rcgen",
         &[

@@ -106,6 +106,6 @@ pub mod wire;
 
 pub use backup::restore;
 pub use error::Error;
-pub use options::Options;
+pub use options::{Drive, Options};
 pub use storage::{META_GROUP, SHARDS, Storage};
 pub use watch::Watch;

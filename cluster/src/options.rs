@@ -1,5 +1,6 @@
 //! What an operator may set of the storage.
 
+use crate::wal::Pace;
 use crate::{Error, SHARDS};
 
 /// Limits of the log. Every field has a default that suits a node with 64 shards.
@@ -30,6 +31,19 @@ pub struct Options {
     /// Where the numbers begin that nobody shall guess. Default none: the system's. A simulation gives one, so that it can be
     /// repeated; then they are no secret.
     pub entropy: Option<u64>,
+    /// Who drives the log. Default threads of its own.
+    pub drive: Drive,
+}
+
+/// Who drives the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Drive {
+    /// Threads of its own.
+    #[default]
+    Threads,
+    /// A task of the runtime on which it is opened, which has to have one thread. For simulations: the disk must not
+    /// block. A batch takes as long as the pace says.
+    Inline(Pace),
 }
 
 impl Default for Options {
@@ -44,6 +58,7 @@ impl Default for Options {
             spare_segments: 4,
             reserve_bytes: 256 << 20,
             entropy: None,
+            drive: Drive::Threads,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::types;
 use crate::Error;
 use crate::wal::{Entry, Record, State, Wal};
 use openraft::storage::IOFlushed;
+use runtime::blocking;
 use runtime::log::{self, LogId};
 use std::collections::BTreeMap;
 use std::io;
@@ -144,7 +145,7 @@ impl Entries {
 
     async fn read_disk(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<Entry>> {
         let (wal, group) = (self.wal.clone(), self.group);
-        let found = tokio::task::spawn_blocking(move || wal.read(group, range, bytes)).await;
+        let found = blocking::run(move || wal.read(group, range, bytes)).await;
         found.map_err(io::Error::other)?.map_err(|error: Error| io::Error::other(error))
     }
 

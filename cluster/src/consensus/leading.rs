@@ -72,6 +72,7 @@ pub(super) async fn watch(
         }
         let overdue = telling.since().map_or_else(|| Instant::now() + patience, |since| since + patience);
         tokio::select! {
+            biased;
             changed = metrics.changed() => {
                 if changed.is_err() {
                     return telling.follows(None);

@@ -3,6 +3,7 @@
 //! A term has one leader, so the term alone is a leader's identity in a log id, as it is in the log's records and in what
 //! a shard knows as its epoch.
 
+use super::rt::Rt;
 use crate::membership::Membership;
 use crate::wal::{Entry, Kind, Vote};
 use bytes::Bytes;
@@ -10,7 +11,6 @@ use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_std};
 use openraft::raft::responder::Responder;
 use openraft::vote::RaftLeaderId;
 use openraft::{BasicNode, EntryPayload, OptionalSend, RaftTypeConfig};
-use openraft_rt_tokio::TokioRuntime;
 use runtime::log::LogId;
 use std::{fmt, io};
 
@@ -44,7 +44,7 @@ impl RaftTypeConfig for Types {
     type Vote = RaftVote;
     type Payload = RaftPayload;
     type Entry = RaftEntry;
-    type AsyncRuntime = TokioRuntime;
+    type AsyncRuntime = Rt;
     type Responder<T>
         = Heard<T>
     where

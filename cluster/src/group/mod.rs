@@ -32,7 +32,7 @@ use rule::{Proposal, Rule, Use};
 use runtime::log::{Done, Ear, Entry, Error, ShardLog, Standing, Sure, Tenure};
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -75,9 +75,7 @@ pub fn open(
         records.extend(term.into_iter().flat_map(|term| local::election(group, node, term, &state)));
         terms.push((group, term));
     }
-    let (sender, fate) = mpsc::channel();
-    wal.append(records, Box::new(move |result| drop(sender.send(result))));
-    fate.recv().expect("every job is answered")?;
+    wal.append_blocking(records)?;
     Ok(terms.into_iter().map(|(group, term)| Group::new(wal.clone(), node, group, term)).collect())
 }
 

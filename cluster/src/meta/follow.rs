@@ -6,6 +6,7 @@
 use super::command::Entry;
 use super::{READ_BYTES, Refusal, Role, State};
 use crate::Error;
+use runtime::blocking;
 use runtime::directory::Changes;
 use runtime::log::{Entry as Logged, Error as LogError, LogId, ShardLog, Standing, Tenure, Told};
 use std::collections::VecDeque;
@@ -200,7 +201,7 @@ impl Following {
             Some(entries) => entries,
             None => {
                 let log = self.log.clone();
-                let reading = tokio::task::spawn_blocking(move || log.read(after, through, READ_BYTES));
+                let reading = blocking::run(move || log.read(after, through, READ_BYTES));
                 reading.await.unwrap_or_else(|error| Err(LogError::Unreadable(error.to_string())))?
             }
         };

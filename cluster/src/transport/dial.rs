@@ -30,13 +30,15 @@ pub(super) async fn keep_dialling(shared: Arc<Shared>, hears: Arc<dyn Hears>, no
         let waited = async {
             shared.peers.until_free(node).await;
             tokio::select! {
+                biased;
                 () = sleep(pause) => false,
                 changed = roll.changed() => changed.is_ok(),
             }
         };
         let is_new = tokio::select! {
-            is_new = waited => is_new,
+            biased;
             _ = stopped.wait_for(|is_stopped| *is_stopped) => return node,
+            is_new = waited => is_new,
         };
         let Some(address) = shared.address(node) else { return node };
         if is_new {

@@ -74,6 +74,12 @@ pub(super) async fn drive(shared: Arc<Shared>, hears: Arc<dyn Hears>) {
             dialled.spawn(dial::keep_dialling(shared.clone(), hears.clone(), node));
         }
         tokio::select! {
+            biased;
+            _ = roll.changed() => {}
+            Some(_) = answered.join_next() => {}
+            Some(done) = dialled.join_next() => if let Ok(node) = done {
+                dialling.remove(&node);
+            },
             incoming = shared.endpoint.accept() => match incoming {
                 Some(incoming) => {
                     if let Some((incoming, permit)) = permitted(incoming, &handshakes) {
@@ -81,11 +87,6 @@ pub(super) async fn drive(shared: Arc<Shared>, hears: Arc<dyn Hears>) {
                     }
                 }
                 None => break,
-            },
-            _ = roll.changed() => {}
-            Some(_) = answered.join_next() => {}
-            Some(done) = dialled.join_next() => if let Ok(node) = done {
-                dialling.remove(&node);
             },
         }
     }

@@ -191,6 +191,7 @@ impl Link {
         let mut opened = LANES.into_iter().skip(1).peekable();
         let ended = loop {
             tokio::select! {
+                biased;
                 Some(done) = tasks.join_next() => match settled(done) {
                     Ok(()) => {}
                     Err(ended) => break ended,

@@ -201,7 +201,7 @@ impl Transport {
         client.transport_config(transport);
         let shared = Shared {
             name: identity.name,
-            endpoint: socket.endpoint(server.clone())?,
+            endpoint: socket.endpoint(server.clone(), options.entropy)?,
             client,
             server,
             shown,

@@ -35,6 +35,9 @@ pub struct Options {
     pub redial_refused: Duration,
     /// A node with a smaller number should dial; after so long without it this one does. Default 2 s.
     pub dialled_back_after: Duration,
+    /// What the numbers follow from by which QUIC hides its packets, which are random otherwise. Default none; only a
+    /// simulation sets it. Keys are random in either case.
+    pub entropy: Option<u64>,
 }
 
 impl Default for Options {
@@ -52,6 +55,7 @@ impl Default for Options {
             redial_max: Duration::from_secs(2),
             redial_refused: Duration::from_secs(30),
             dialled_back_after: Duration::from_secs(2),
+            entropy: None,
         }
     }
 }

@@ -54,14 +54,21 @@ impl Socket {
     }
 
     /// QUIC on it. Needs to be called within a tokio runtime.
-    pub(super) fn endpoint(self, server: ServerConfig) -> io::Result<Endpoint> {
-        let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+    pub(super) fn endpoint(self, server: ServerConfig, entropy: Option<u64>) -> io::Result<Endpoint> {
+        let (mut config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+        config.rng_seed(entropy.map(seed));
         let socket = match self {
             Self::Udp(socket) => runtime.wrap_udp_socket(socket)?,
             Self::Other(datagrams) => Arc::new(Adapter(datagrams)),
         };
         Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
     }
+}
+
+fn seed(entropy: u64) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&entropy.to_le_bytes());
+    seed
 }
 
 #[derive(Debug)]

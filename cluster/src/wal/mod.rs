@@ -6,13 +6,14 @@
 //!
 //! `scan` tells a torn tail from damage, and `recovery` repairs the one and refuses the other. The `writer` appends
 //! where there is `room`, `tidy` drops the oldest segment, a `chore` makes the next. All of these are plain synchronous
-//! code: `threads` drives them in a node, `simulation` in tests.
+//! code: `threads` drives them in a node, `inline` in a simulated cluster, `simulation` in the log's own tests.
 
 mod batch;
 mod chore;
 pub(crate) mod group;
 mod health;
 pub(crate) mod index;
+mod inline;
 mod job;
 mod meter;
 mod queue;
@@ -31,13 +32,15 @@ mod writer;
 
 pub use group::State;
 pub use health::{Health, SEGMENT_STATES};
+pub use inline::Pace;
 pub use job::Done;
 pub use meter::{BUCKETS, Syncs};
 pub use read::Entry;
 pub use record::{Kind, Record, Vote};
 
-use crate::{Error, Options};
+use crate::{Drive, Error, Options};
 use bytes::Bytes;
+use inline::Inline;
 use job::Job;
 use queue::Queue;
 use runtime::files::Files;
@@ -46,7 +49,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -62,7 +65,13 @@ pub struct Wal {
     /// Whether the disk had room when it was asked last.
     room: Mutex<Option<(Instant, Result<(), String>)>>,
     entropy: u64,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    driver: Driver,
+}
+
+/// Who drives the writer.
+enum Driver {
+    Threads(Mutex<Option<JoinHandle<()>>>),
+    Inline(Arc<Inline>),
 }
 
 /// How long the disk's answer holds: whoever asks does so for each message, and on a thread that others wait for. The
@@ -70,22 +79,31 @@ pub struct Wal {
 const ROOM_HOLDS: Duration = Duration::from_millis(100);
 
 impl Wal {
-    /// Opens the log in a folder, or begins one, and starts its threads. The folder must exist, and nobody else may
-    /// have it open; [`crate::Storage`] sees to both.
+    /// Opens the log in a folder, or begins one, and starts its threads, or its task where it is [driven](Options::drive)
+    /// inline. The folder must exist, and nobody else may have it open; [`crate::Storage`] sees to both.
     ///
     /// # Errors
     /// When what was durable is not there any more, or the disk fails: see [`Error`].
     pub fn open(files: Arc<dyn Files>, folder: &Path, options: Options) -> Result<Self, Error> {
-        let reserve_bytes = options.reserve_bytes;
+        let (reserve_bytes, drive) = (options.reserve_bytes, options.drive.clone());
         let entropy = options.entropy.unwrap_or_else(|| RandomState::new().hash_one(folder));
         let writer = Writer::open(files.clone(), folder, options, entropy)?;
         let shared = writer.shared.clone();
-        let queue = Arc::new(Queue::default());
-        let thread = threads::start(writer, queue.clone())
-            .map_err(|source| Error::io("starting the threads of the log in", folder, source))?;
+        let (queue, driver) = match drive {
+            Drive::Threads => {
+                let queue = Arc::new(Queue::default());
+                let thread = threads::start(writer, queue.clone())
+                    .map_err(|source| Error::io("starting the threads of the log in", folder, source))?;
+                (queue, Driver::Threads(Mutex::new(Some(thread))))
+            }
+            Drive::Inline(pace) => {
+                let queue = Arc::new(Queue::of_a_task());
+                let driver = Driver::Inline(Inline::start(writer, queue.clone(), pace));
+                (queue, driver)
+            }
+        };
         let folder = folder.to_owned();
-        let thread = Mutex::new(Some(thread));
-        Ok(Self { shared, queue, files, folder, reserve_bytes, room: Mutex::default(), entropy, thread })
+        Ok(Self { shared, queue, files, folder, reserve_bytes, room: Mutex::default(), entropy, driver })
     }
 
     /// Appends records, all in one batch, and calls `done` on the writer's thread once they are durable.
@@ -102,6 +120,19 @@ impl Wal {
     /// As [`Wal::append`], for entries that free space on the disk: they may use the reserve.
     pub fn append_upkeep(&self, records: Vec<Record>, done: Done) {
         self.queue.push(Job::upkeep(records, done));
+    }
+
+    /// Appends records, and waits until they are durable. Blocks; where the log is driven inline, this drives it.
+    ///
+    /// # Errors
+    /// As the fate of [`Wal::append`].
+    pub(crate) fn append_blocking(&self, records: Vec<Record>) -> Result<(), runtime::log::Error> {
+        let (sender, fate) = mpsc::channel();
+        self.append(records, Box::new(move |result| drop(sender.send(result))));
+        if let Driver::Inline(inline) = &self.driver {
+            inline.drain();
+        }
+        fate.recv().expect("every job is answered")
     }
 
     /// Leaves a mark to be written with the next batch, or at the close, in the place of an earlier one of its group. Nobody
@@ -214,9 +245,14 @@ impl Wal {
     /// Takes no more records, waits for those that were appended, and ends the threads.
     pub fn close(&self) {
         self.queue.close();
-        if let Some(thread) = lock(&self.thread).take() {
-            // A panic there was reported there, and everybody who waited was answered.
-            drop(thread.join());
+        match &self.driver {
+            Driver::Threads(thread) => {
+                if let Some(thread) = lock(thread).take() {
+                    // A panic there was reported there, and everybody who waited was answered.
+                    drop(thread.join());
+                }
+            }
+            Driver::Inline(inline) => inline.drain(),
         }
     }
 }

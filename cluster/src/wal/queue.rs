@@ -9,11 +9,18 @@ use super::job::Job;
 use super::record::Record;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    wake: Condvar,
+    bell: Bell,
+}
+
+/// Wakes whoever drives the writer.
+enum Bell {
+    Thread(Condvar),
+    Task(Notify),
 }
 
 #[derive(Default)]
@@ -33,6 +40,11 @@ pub(crate) struct Taken {
 }
 
 impl Queue {
+    /// A queue that a task waits at, and no thread.
+    pub(crate) fn of_a_task() -> Self {
+        Self { bell: Bell::Task(Notify::new()), ..Self::default() }
+    }
+
     /// Adds a job, unless the queue is closed: then the job is answered by being dropped.
     pub(crate) fn push(&self, job: Job) {
         let mut state = super::lock(&self.state);
@@ -43,7 +55,7 @@ impl Queue {
         }
         state.jobs.push_back(job);
         drop(state);
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Leaves a record for the next batch, in the place of an earlier one of its group. It wakes nobody.
@@ -57,29 +69,55 @@ impl Queue {
     /// Brings the result of a chore.
     pub(crate) fn finish(&self, finished: Finished) {
         super::lock(&self.state).finished = Some(finished);
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Takes no more jobs; those that wait are still done.
     pub(crate) fn close(&self) {
         super::lock(&self.state).closed = true;
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
-    /// Moves all that waits to the end of `jobs`. Waits until `ready` says that there is something to do.
+    /// Moves all that waits to the end of `jobs`. Waits until there is something to do, on a thread; a task that has
+    /// [to wait](Queue::rung) does that before.
     pub(crate) fn take(&self, jobs: &mut VecDeque<Job>, wait: Wait) -> Taken {
-        let state = super::lock(&self.state);
-        let mut state = self
-            .wake
-            .wait_while(state, |state| match wait {
+        let mut state = super::lock(&self.state);
+        if let Bell::Thread(wake) = &self.bell {
+            let is_idle = |state: &mut State| match wait {
                 Wait::No => false,
                 Wait::ForChore => state.finished.is_none(),
                 Wait::ForAnything => state.jobs.is_empty() && state.finished.is_none() && !state.closed,
-            })
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            };
+            state = wake.wait_while(state, is_idle).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
         jobs.append(&mut state.jobs);
         let notes = std::mem::take(&mut state.notes);
         Taken { notes, finished: state.finished.take(), closed: state.closed }
+    }
+}
+
+impl Queue {
+    /// Waits, on a task, until something has come since the last time.
+    pub(crate) async fn rung(&self) {
+        match &self.bell {
+            Bell::Task(notify) => notify.notified().await,
+            Bell::Thread(_) => unreachable!("a thread waits where it takes"),
+        }
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        match self {
+            Self::Thread(wake) => wake.notify_one(),
+            Self::Task(notify) => notify.notify_one(),
+        }
+    }
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self::Thread(Condvar::new())
     }
 }
 
