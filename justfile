@@ -22,6 +22,14 @@ fix:
 test *words:
     cargo test --workspace --locked {{ words }}
 
+# One seed of the simulated cluster, with its history: `just sim 7`.
+sim seed:
+    CARGO_PROFILE_TEST_OPT_LEVEL=1 TWINFOLD_SEED={{ seed }} cargo test --workspace --locked --test simulation -- --nocapture what_is_promised
+
+# Seeds of the simulated cluster that nobody has run yet, until one breaks or this is stopped.
+soak:
+    CARGO_PROFILE_TEST_OPT_LEVEL=1 TWINFOLD_SEEDS="$(date +%s)000..$(date +%s)999999" cargo test --workspace --locked --test simulation -- --nocapture what_is_promised
+
 # Licences, bans and sources as in CI, and the advisories, whose database is fetched.
 audit:
     cargo deny check

@@ -34,7 +34,7 @@ const MODEL_MAY_NOT_NAME: &str = "
 ";
 
 /// Each external engine, and the only places that may name it. Replacing it is then one room's work.
-const ENGINES: [(&str, &[&str]); 24] = [
+const ENGINES: [(&str, &[&str]); 25] = [
     ("actix_tls", &["gateway/src/http"]),
     ("actix_web", &["gateway/src/http"]),
     ("argon2", &["gateway/src/trust/password.rs"]),
@@ -79,6 +79,7 @@ const ENGINES: [(&str, &[&str]); 24] = [
     ),
     ("tokio_rustls", &["gateway/src/tls"]),
     ("tracing_opentelemetry", &["src/telemetry"]),
+    ("turmoil", &["cluster/tests/simulation"]),
     ("ureq", &["src/cli/client.rs", "src/telemetry", "tests"]),
     ("utoipa", &["gateway/src/http"]),
     ("webpki", &["gateway/src/trust/authority"]),
