@@ -6,7 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster::Storage;
+use cluster::identity::Kept;
+use cluster::{META_GROUP, Storage};
 use gateway::trust::token::Text;
 use gateway::trust::vault;
 use runtime::clock::{Clock, SystemClock};
@@ -33,6 +34,12 @@ pub(crate) enum Error {
     Unreadable { folder: std::path::PathBuf, why: std::io::Error },
     #[error("{} holds files that are no node's data\nnext: name a folder that is empty, or is not there yet", .0.display())]
     Foreign(std::path::PathBuf),
+    #[error(
+        "{} is one of several nodes, which decide together\nnext: start it with serve, and let another admin do this: twinfold user add NAME", .0.display()
+    )]
+    OfSeveral(std::path::PathBuf),
+    #[error(transparent)]
+    Identity(#[from] cluster::identity::Error),
 }
 
 /// Gives somebody of the default tenant these roles, and a token, which is returned and not kept. Makes the folder's log
@@ -46,7 +53,14 @@ pub(crate) fn admit(
     reason: Option<String>,
 ) -> Result<String, Error> {
     is_ours(folder)?;
+    let kept = Kept::read(&Disk, folder)?;
+    let node = kept.as_ref().map_or(options.node, |kept| kept.node);
+    let begins = !kept.as_ref().is_some_and(Kept::has_joined);
+    let options = cluster::Options { node, begins, ..options };
     let storage = Storage::open(Arc::new(Disk), &folder.join("log"), options)?;
+    if *storage.group(META_GROUP).leader().borrow() != Some(node) {
+        return Err(Error::OfSeveral(folder.to_owned()));
+    }
     let (definitions, at) = (storage.meta(), SystemClock.now());
     if definitions.current().version == 0 {
         master::make(folder)?;

@@ -26,6 +26,10 @@ const TOLD: &str = "told";
 /// line each time, so that anybody could fill the log. Each of these is counted among the answers, or is none.
 const UNHEARD: [&str; 2] = ["actix_http::h1::decoder=off", "actix_http::h1::dispatcher=off"];
 
+/// What is heard only where [`FILTER`] names it: it warns of each heartbeat that is late, for each group and ten times a
+/// second. What it means for a node is said by the groups, by placement and by the wire.
+const HEARD_IF_NAMED: &str = "openraft";
+
 /// The variable of `--otlp-endpoint`, where there is no such flag.
 #[cfg(not(feature = "otlp"))]
 const OTLP_ENDPOINT: &str = "TWINFOLD_OTLP_ENDPOINT";
@@ -115,6 +119,9 @@ fn lines(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
     let told = format!("{TOLD}=info");
     let fixed = UNHEARD.into_iter().chain([&*told]).map(|text| text.parse().expect("it is a directive"));
     let filter = fixed.fold(filter.from_env_lossy(), EnvFilter::add_directive);
+    let names = std::env::var(FILTER).is_ok_and(|filter| filter.contains(HEARD_IF_NAMED));
+    let quiet = format!("{HEARD_IF_NAMED}=off").parse().expect("it is a directive");
+    let filter = if names { filter } else { filter.add_directive(quiet) };
     match format {
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
         Format::Json => lines.json().flatten_event(true).with_ansi(false).with_filter(filter).boxed(),

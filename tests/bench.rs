@@ -117,6 +117,21 @@ fn devices_come_and_go_with_whole_handshakes_and_with_resumed_ones() {
 }
 
 #[test]
+fn a_cluster_loses_a_node_and_nothing_else() {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_twinfold"));
+    bench.args(["bench", "cluster", "--connections", "30", "--rate", "5", "--seconds", "3", "--json"]);
+    let output = bench.output().expect("it runs");
+
+    let (out, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{said}");
+    let report: Value = serde_json::from_str(&out).expect("one object and nothing else");
+    assert_eq!((&report["lost"], &report["duplicated"]), (&0.into(), &0.into()), "{report}");
+    assert!(report["acked"].as_u64() >= Some(400), "each device all that it said: {report}");
+    assert!(report["failover_ms_max"].as_f64() >= report["failover_ms_p50"].as_f64(), "{report}");
+    assert!(report["failover_shards"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
 fn a_measurement_with_losses_fails_and_reports_them() {
     // Lets a device in, and leaves at its first message.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");

@@ -50,13 +50,13 @@ fn a_history_that_is_in_order_is_passed() {
 
 #[test]
 fn what_is_lost_twice_or_out_of_nowhere_is_named() {
-    check(|_, shown| shown.samples.clear(), "Sample 1 was acknowledged and is lost");
-    check(|_, shown| shown.samples.push(1), "Sample 1 happened 2 times");
+    check(|_, shown| shown.samples.clear(), "Sample 1 was acknowledged and is not in the history");
+    check(|_, shown| shown.samples.push(1), "Sample 1 is in the history 2 times");
     check(|_, shown| shown.samples.push(2), "Sample 2 was never said");
-    check(|_, shown| shown.fired.clear(), "Arm 3 was acknowledged and is lost");
-    check(|_, shown| shown.fired.push(3), "Arm 3 happened 2 times");
-    check(|_, shown| shown.told.clear(), "Arm 3 was acknowledged and is lost");
-    check(|_, shown| shown.told.push(3), "Arm 3 happened 2 times");
+    check(|_, shown| shown.fired.clear(), "Arm 3 was acknowledged and is not fired");
+    check(|_, shown| shown.fired.push(3), "Arm 3 is fired 2 times");
+    check(|_, shown| shown.told.clear(), "Arm 3 was acknowledged and is not told to the neighbour");
+    check(|_, shown| shown.told.push(3), "Arm 3 is told to the neighbour 2 times");
 }
 
 #[test]

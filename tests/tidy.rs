@@ -48,7 +48,8 @@ const ENGINES: [(&str, &[&str]); 25] = [
     ("opentelemetry_otlp", &["src/telemetry"]),
     ("opentelemetry_sdk", &["src/telemetry"]),
     ("quinn", &["cluster/src/transport", "cluster/tests/transport"]),
-    ("rand", &["cluster/src/consensus/rt.rs"]),
+    // Named `rand` as well: the module of another engine.
+    ("rand", &["cluster/src/consensus/rt.rs", "gateway/src/trust/vault.rs"]),
     (
         "rcgen",
         &[

@@ -111,9 +111,9 @@ impl Others {
         tasks.spawn(beat(self.me.clone()));
     }
 
-    /// Whether the groups of shards [stand for election](Group::elects) here: not before the shards have recovered.
-    pub fn elect(&self, may: bool) {
-        self.groups[1..].iter().for_each(|group| group.elects(may));
+    /// Does something beside, until the node ends.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks().spawn(task);
     }
 
     /// Places no shards and tells nobody of other nodes any more. What comes by the wire is still heard.

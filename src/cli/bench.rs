@@ -53,7 +53,7 @@ pub(super) enum Bench {
     Connect(Flags),
     /// Three nodes, a fleet of devices, and the death of one node: what was acknowledged and lost, and for how long shards
     /// were silent. It fails when anything was lost, or is there twice
-    #[command(hide = true, after_help = concat!(
+    #[command(after_help = concat!(
         "Examples:\n",
         "  twinfold bench cluster\n",
         "  twinfold bench cluster --connections 300 --seconds 6 --json",

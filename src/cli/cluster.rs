@@ -95,7 +95,9 @@ pub(super) enum Cluster {
         at: Remote,
     },
     /// Have a node leave for good, once it holds no shard; its number never comes back
-    #[command(after_help = "Example:\n  twinfold cluster drain 3\n  twinfold cluster remove 3")]
+    #[command(
+        after_help = "Example:\n  twinfold cluster drain 3\n  twinfold cluster status\n  twinfold cluster remove 3"
+    )]
     Remove {
         /// The node
         node: u64,

@@ -12,7 +12,7 @@ use cluster::member::{self, Compose, Member, Port};
 use cluster::others::Others;
 use cluster::transport::Socket;
 use cluster::wire::Wire;
-use cluster::{SHARDS, Storage};
+use cluster::{META_GROUP, SHARDS, Storage};
 use gateway::metrics::Metrics;
 use gateway::quotas::Quotas;
 use gateway::trust::provisioning::Provisioning;
@@ -46,6 +46,8 @@ struct Opened {
     kept: Option<Kept>,
     port: Option<Port>,
     started: Started,
+    /// Whether the others have been told of it, since there are none yet.
+    is_known: bool,
 }
 
 impl Running {
@@ -56,8 +58,8 @@ impl Running {
         let timing = company.as_ref().map(|company| company.timing.clone()).unwrap_or_default();
         let data = folder.to_owned();
         let opened = tokio::task::spawn_blocking(move || open(&data, log, company)).await??;
-        let Opened { storage, store, replicas, kept, port, started } = opened;
-        let (storage, node, is_known) = (Arc::new(storage), started.node, kept.is_none());
+        let Opened { storage, store, replicas, kept, port, started, is_known } = opened;
+        let (storage, node) = (Arc::new(storage), started.node);
         let sealed_under = storage.meta().state().sealed_under;
         let has_joined = kept.as_ref().is_some_and(Kept::has_joined);
         let found =
@@ -89,9 +91,6 @@ impl Running {
             software: format!("twinfold {}", env!("CARGO_PKG_VERSION")),
             compose: compose(&storage, &others, replicas, timing),
         });
-        // Until its shards have recovered it would lead and not serve.
-        others.elect(false);
-        member.begin().await?;
         let provisioning = Provisioning::new(vault, storage.meta(), guesses);
         let parts = Parts {
             node: (node, storage.generation()),
@@ -108,9 +107,6 @@ impl Running {
         node.router().back_up_with(storage.definitions());
         if has_port {
             others.serve(node.router());
-        }
-        if !is_known {
-            tokio::spawn(announce(storage.meta(), started));
         }
         let (router, metrics, listens) =
             (node.router().clone(), Metrics::default(), Arc::new(AtomicBool::new(false)));
@@ -136,8 +132,10 @@ impl Running {
         let flags = ["--mqtt", "--mqtt-tls"];
         let listening = async {
             starting.finish().await?;
-            others.elect(true);
+            // Only now: nobody sends a state to shards that are recovering, or hands them a lead that they cannot take up.
+            member.begin().await?;
             if !is_known {
+                others.spawn(announce(storage.meta(), started));
                 led(&router).await;
             }
             let listening =
@@ -151,6 +149,10 @@ impl Running {
             }
             Err(error) => {
                 drop(http.stop().await);
+                others.end();
+                storage.leave().await;
+                member.end().await;
+                node.stop().await;
                 Err(error)
             }
         }
@@ -192,12 +194,18 @@ fn open(folder: &Path, log: cluster::Options, company: Option<Company>) -> Resul
     let (generation, address) = (storage.generation(), port.as_ref().and_then(Port::address));
     let address = address.filter(|_| kept.is_some());
     let started = Started { node, generation, address, location };
-    if kept.is_none() {
+    let cluster = storage.meta().state().cluster.as_ref().map(|cluster| cluster.id.to_string());
+    if let (None, Some(cluster)) = (&kept, cluster) {
+        return Err(member::Error::Lost { node, cluster }.into());
+    }
+    // Where it leads the meta group by itself; else others do, who can be asked once there is a wire.
+    let is_known = *storage.group(META_GROUP).leader().borrow() == Some(node);
+    if is_known {
         register(&storage.meta(), &started)?;
     }
     let store = Arc::new(Fjall::open(&folder.join("state"), runtime::store::fjall::Options::default())?);
     let replicas = Arc::new(replica::Local::new(store.clone(), Arc::new(Disk), &folder.join("streams")));
-    Ok(Opened { storage, store, replicas, kept, port, started })
+    Ok(Opened { storage, store, replicas, kept, port, started, is_known })
 }
 
 /// What speaks to other nodes, joined to the wire once there is one: the groups of the storage, and the twins.

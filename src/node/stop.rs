@@ -16,10 +16,11 @@ impl Running {
         }
         mqtt.stop().await;
         others.end();
-        // Whoever leads next serves while this node writes its last checkpoints.
+        // Whoever leads next serves while this node writes its last checkpoints; it is not heard any more, or it would be
+        // handed the lead again.
         storage.leave().await;
-        node.stop().await;
         member.end().await;
+        node.stop().await;
         drop(member);
         // Its threads are joined, which blocks.
         drop(tokio::task::spawn_blocking(move || drop(storage)).await);

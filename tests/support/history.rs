@@ -173,9 +173,9 @@ impl History {
     pub fn broken(&self, twin: &str, shown: &Shown) -> Vec<String> {
         let inner = self.inner();
         let mut broken = Vec::new();
-        once(&inner.said, twin, What::Sample, &shown.samples, &mut broken);
-        once(&inner.said, twin, What::Arm, &shown.fired, &mut broken);
-        once(&inner.said, twin, What::Arm, &shown.told, &mut broken);
+        once(&inner.said, twin, (What::Sample, "in the history"), &shown.samples, &mut broken);
+        once(&inner.said, twin, (What::Arm, "fired"), &shown.fired, &mut broken);
+        once(&inner.said, twin, (What::Arm, "told to the neighbour"), &shown.told, &mut broken);
         if !inner.unordered.contains(twin) && !shown.samples.is_sorted() {
             broken.push(format!("{twin}: its samples are out of order"));
         }
@@ -201,14 +201,14 @@ fn promised(said: &[Said], twin: &str, is: impl Fn(What) -> bool) -> Vec<u64> {
 }
 
 /// What was acknowledged is there, what was not may be there, and nothing is there twice or out of nowhere.
-fn once(said: &[Said], twin: &str, what: What, seen: &[u64], broken: &mut Vec<String>) {
+fn once(said: &[Said], twin: &str, (what, seen_as): (What, &str), seen: &[u64], broken: &mut Vec<String>) {
     let mut times = BTreeMap::<u64, u32>::new();
     for serial in seen {
         *times.entry(*serial).or_default() += 1;
     }
     for serial in promised(said, twin, |of| of == what) {
         if !times.contains_key(&serial) {
-            broken.push(format!("{twin}: {what:?} {serial} was acknowledged and is lost"));
+            broken.push(format!("{twin}: {what:?} {serial} was acknowledged and is not {seen_as}"));
         }
     }
     for (serial, times) in times {
@@ -216,7 +216,7 @@ fn once(said: &[Said], twin: &str, what: What, seen: &[u64], broken: &mut Vec<St
         if !mine {
             broken.push(format!("{twin}: {what:?} {serial} was never said"));
         } else if times > 1 {
-            broken.push(format!("{twin}: {what:?} {serial} happened {times} times"));
+            broken.push(format!("{twin}: {what:?} {serial} is {seen_as} {times} times"));
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct NotAnswered {
 pub(super) enum Request {
     /// To carry out a command.
     #[n(0)]
-    Execute(#[n(0)] Entry),
+    Execute(#[n(0)] Box<Entry>),
     /// Which version the state has, now.
     #[n(1)]
     Version,

@@ -73,7 +73,7 @@ impl Meta {
     /// What this node says to another that takes it for the leader.
     pub async fn answer(&self, request: Bytes) -> Bytes {
         let answer = match Request::decode(&request) {
-            Some(Request::Execute(entry)) => Answer::of(self.carry_out(entry, false).await),
+            Some(Request::Execute(entry)) => Answer::of(self.carry_out(*entry, false).await),
             Some(Request::Version) => {
                 let role = *self.following.role.borrow();
                 match role {
@@ -109,7 +109,7 @@ impl Meta {
                     Err(error) => return Err(error.into()),
                 },
                 Role::Follows { leader: Some(leader) } if mine && self.elsewhere.get().is_some() => {
-                    let request = Request::Execute(entry.clone()).encode();
+                    let request = Request::Execute(Box::new(entry.clone())).encode();
                     match self.ask(leader, request).await {
                         Some(Answer::NotLeader) => {}
                         answer => match answer.and_then(Answer::fate) {

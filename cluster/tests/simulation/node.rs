@@ -105,7 +105,7 @@ impl Place {
         self.oracle.note("start", format!("node {number} generation {generation}"));
         let groups: Vec<Arc<Group>> = GROUPS.map(|group| storage.group(group)).into();
         let transport = Arc::new(self.transport(generation).await?);
-        let hears = storage.join(transport.clone(), &Timing::default()).await?;
+        let hears = storage.join(transport.clone(), &Timing::default(), None).await?;
         transport.start(hears);
 
         let mut shards: BTreeMap<u32, _> =

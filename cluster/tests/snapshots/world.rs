@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) const ALL: [u64; 3] = [1, 2, 3];
 pub(crate) const SHARD: u32 = 4;
 pub(crate) const GROUP: u32 = SHARD + 1;
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const FOLDER: &str = "log";
 /// How many entries a shard applies before it writes a checkpoint.
 const CHECKPOINT: u64 = 20;

@@ -29,7 +29,7 @@ pub(super) struct Problem {
     detail: String,
     next: Cow<'static, str>,
     hint: Hint,
-    earliest: Option<String>,
+    earliest: Option<Box<str>>,
 }
 
 /// What a header says beside.
@@ -291,7 +291,7 @@ impl From<Unread> for Problem {
             Unread::Trimmed { earliest } => {
                 let next = "read from `earliest`, which leaves out what is gone";
                 let problem = Self::new(StatusCode::GONE, "trimmed", detail, next);
-                Self { earliest: Some(earliest.to_string()), ..problem }
+                Self { earliest: Some(earliest.to_string().into()), ..problem }
             }
         }
     }
