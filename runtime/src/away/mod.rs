@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The *client* knows what was said and has no answer; the *desk* takes what other nodes say, under the limits of their
-//! shards, and has a mailbox for each of their connections that keeps nothing. Between them is a [`link`]. What is
+//! shards, and has a mailbox for each of their connections that keeps nothing. Between them is a `link`. What is
 //! lost on it, or with a leader, is answered with `Unknown` on the side that asked, which says it again under its
 //! number: so that nobody waits for ever, and nothing happens twice.
 
