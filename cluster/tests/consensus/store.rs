@@ -152,7 +152,7 @@ async fn an_entry_that_the_disk_did_not_take_is_read_all_the_same_as_others_may_
     let (wal, mut store) = store(&disk);
     append(&mut store, vec![entry(id(1, 0), 10)]).await.await.unwrap();
     let mut reader = store.get_log_reader().await;
-    disk.fail_sync_after(0);
+    disk.cut_power_after(0);
 
     append(&mut store, vec![entry(id(1, 1), 10)]).await.await.unwrap_err();
 
