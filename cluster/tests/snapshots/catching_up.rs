@@ -4,7 +4,8 @@ use crate::world::{ALL, Cluster, FOLDER, GROUP, PATIENCE, SHARD, little};
 use runtime::files::Files;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,21 +88,34 @@ async fn what_follows_a_state_that_is_being_sent_is_not_dropped() {
     let cluster = Cluster::grown(little()).await;
     cluster.cut_off(3);
     cluster.write(60).await;
-    let (arrival, go) = cluster.nodes[&1].shelf.pause();
+    // Whichever of the two leads by then sends it.
+    let [(first, go), (second, go_too)] = [1, 2].map(|n| cluster.nodes[&n].shelf.pause());
     cluster.mend(3);
     cluster.write(30).await;
-    spawn_blocking(move || arrival.recv_timeout(PATIENCE).unwrap()).await.unwrap();
-    let saved = cluster.nodes[&1].shelf.load(SHARD).applied;
+    let sender = spawn_blocking(move || arrived([(1, first), (2, second)])).await.unwrap();
+    let saved = cluster.nodes[&sender].shelf.load(SHARD).applied;
 
     let last = cluster.write(100).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let kept = cluster.purged(1);
-    drop(go);
+    let kept = cluster.purged(sender);
+    drop((go, go_too));
 
     assert!(kept <= saved, "entries through {kept} were dropped, and the state has {saved}");
     assert_eq!(cluster.shard(3).applies(last.index).await.replaced, 1);
-    assert_eq!(cluster.nodes[&1].shelf.packed.load(Ordering::Relaxed), 1);
+    assert_eq!(cluster.nodes[&sender].shelf.packed.load(Ordering::Relaxed), 1);
     tokio::time::sleep(little().sent).await;
     cluster.write(40).await;
-    cluster.purges(1, saved + 1).await;
+    cluster.purges(sender, saved + 1).await;
+}
+
+/// The node that is the first to pack its state.
+fn arrived(packing: [(u64, mpsc::Receiver<()>); 2]) -> u64 {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some((node, _)) = packing.iter().find(|(_, arrival)| arrival.try_recv().is_ok()) {
+            return *node;
+        }
+        assert!(Instant::now() < until, "nobody sends a state");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
